@@ -1,0 +1,35 @@
+# Everything happens in .venv; no step needs anything but Python 3.11+, make and a package registry.
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := runs/demo
+
+.PHONY: setup demo test check bench clean
+setup: .venv/ready
+
+# pip repeats safely after an interruption; the marker is written only when every step held.
+.venv/ready: pyproject.toml requirements-lava.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[demo,dev,lava,tensorboard]"
+	$(BIN)/python -m pip install --quiet --no-deps --ignore-requires-python --requirement requirements-lava.txt
+	touch $@
+
+demo: setup
+	$(BIN)/python -m model.train configs/demo.toml --out $(RUN) --resume
+	$(BIN)/python -m conversion.to_nir $(RUN)/ckpt.pt
+	$(BIN)/python -m hardware.report $(RUN)/ckpt.nir --input synth --checkpoint $(RUN)/ckpt.pt --out $(RUN)/report
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+bench: setup
+	$(BIN)/python -m benchmarks.simulator
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Counts, prices and the report."""

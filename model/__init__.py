@@ -1,0 +1,1 @@
+"""Spiking networks in PyTorch: the model, its data, its training."""

@@ -1,0 +1,1 @@
+"""Simulators of NIR files: a vectorised reference, and Lava."""

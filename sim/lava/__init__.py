@@ -1,0 +1,1 @@
+"""Lava back end: everything that imports lava runs in a child process."""
