@@ -1,0 +1,78 @@
+"""What our NIR files say beyond standard NIR: four extension operations and the graph's metadata keys.
+
+NIR has no node that multiplies two inputs, looks ahead in time or knows its position in time. Each such operation is a
+nested `NIRGraph` (Input -> Scale -> Output) whose `metadata["op"]` names it. The Scale inside holds NaN, so a tool that
+does not know the operation computes NaN and never a wrong number. docs/nir_extensions.md is the specification.
+
+An operation with several inputs (gate, attention) names in its metadata, by role, the node that feeds each of them. The
+edges are ordinary NIR edges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import nir
+import numpy as np
+
+DIALECT = "neurotarget-1"
+
+# Graph metadata. `dt` in seconds; `rule` is how a neuron compares v with its threshold.
+KEY_DIALECT, KEY_DT, KEY_SCHEME, KEY_RULE, KEY_THETA, KEY_READOUT = (
+    "dialect",
+    "dt",
+    "scheme",
+    "rule",
+    "theta",
+    "readout",
+)
+SCHEME_EULER = "euler"
+RULE_REACHES = ">="  # v_threshold in the file is nextafter(theta, -inf): `v > v_threshold` is `v >= theta`
+RULE_EXCEEDS = ">"
+READOUT_SOFTMAX_SUM = "softmax_sum"  # class = argmax over classes of the sum over steps of softmax(output)
+READOUT_SUM = "sum"  # class = argmax over classes of the sum over steps of the output
+DEFAULT_DT_SECONDS = 1e-4  # what snnTorch fixes and other importers assume when a file does not say
+
+# Operation -> (roles of its inputs, parameters). An operation without roles takes the sum of its inputs.
+OPERATIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "look_ahead": ((), ("steps",)),
+    "gate": (("current", "gate"), ()),
+    "rotary": ((), ("angle", "scale")),
+    "attention": (("query", "key", "value"), ("heads", "scale", "causal")),
+}
+
+
+def extension(op: str, features: int, metadata: Mapping[str, Any]) -> nir.NIRGraph:
+    """Builds the nested graph that stands for one extension operation.
+
+    Args:
+        op: one of `OPERATIONS`.
+        features: neurons at its input and at its output.
+        metadata: the operation's parameters, and a node name for each of its roles.
+
+    Raises:
+        ValueError: a parameter or role is missing, or one is not known.
+    """
+    roles, parameters = OPERATIONS[op]
+    if set(metadata) != {*roles, *parameters}:
+        raise ValueError(f"{op} takes {sorted({*roles, *parameters})}, got {sorted(metadata)}")
+    shape = np.array([features])
+    return nir.NIRGraph(
+        nodes={
+            "input": nir.Input(input_type={"input": shape}),
+            "undefined": nir.Scale(scale=np.full(features, np.nan)),
+            "output": nir.Output(output_type={"output": shape}),
+        },
+        edges=[("input", "undefined"), ("undefined", "output")],
+        metadata={"op": op, **metadata},
+    )
+
+
+def rotary_angles(features_per_head: int, heads: int, base: float = 10000.0) -> np.ndarray:
+    """Angle a step, in radians, of every pair of neighbouring neurons: float64 [heads * features_per_head / 2].
+
+    Su et al. 2021 (RoFormer, arXiv 2104.09864), equation 15: theta_i = base^(-2i / d).
+    """
+    pair = np.arange(features_per_head // 2, dtype=np.float64)
+    return np.tile(base ** (-2.0 * pair / features_per_head), heads)

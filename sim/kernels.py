@@ -1,0 +1,77 @@
+"""Neuron dynamics over whole utterances, compiled.
+
+Every kernel takes currents [samples, steps, neurons] and parameters [neurons] in one precision and writes spikes
+uint8 [samples, steps, neurons]. Samples run in parallel; inside a sample the steps are in order and the neurons are
+contiguous, so that each step is one vector loop. `v` [samples, neurons] and `u` carry the state from call to call, so
+the same kernel serves one step of a recurrent network and a whole utterance.
+
+The arithmetic is Euler's, in this order, because parity is judged to the last bit:
+`v = v * (1 - dt/tau) + dt/tau * (v_leak + r * I)`, then `v > v_threshold`, then `v = v_reset`
+(NIR 1.0.8, nir/ir/neuron.py: `tau dv/dt = v_leak - v + r I`). For tau = 2 steps this is bit-identical to
+SpikingJelly's `v = v * (1 - 1/tau) + I` with the input's factor tau folded into the weights.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+
+@numba.njit(parallel=True, cache=True)
+def lif(current, decay, gain, offset, v_threshold, v_reset, v, spikes, potential):
+    """LIF and IF: `v = v * decay + (gain * I + offset)`.
+
+    `potential` receives v before the reset where it has the shape of `current`; pass an array of no samples otherwise.
+    """
+    samples, steps, neurons = current.shape
+    record = potential.shape[0] > 0
+    for sample in numba.prange(samples):
+        for step in range(steps):
+            for n in range(neurons):
+                x = v[sample, n] * decay[n] + (gain[n] * current[sample, step, n] + offset[n])
+                if record:
+                    potential[sample, step, n] = x
+                fired = x > v_threshold[n]
+                spikes[sample, step, n] = fired
+                v[sample, n] = v_reset[n] if fired else x
+
+
+@numba.njit(parallel=True, cache=True)
+def leaky(current, decay, gain, offset, v, out):
+    """LI and I, which never fire: the potential is the output."""
+    samples, steps, neurons = current.shape
+    for sample in numba.prange(samples):
+        for step in range(steps):
+            for n in range(neurons):
+                v[sample, n] = v[sample, n] * decay[n] + (gain[n] * current[sample, step, n] + offset[n])
+                out[sample, step, n] = v[sample, n]
+
+
+@numba.njit(parallel=True, cache=True)
+def synaptic_current(current, decay, gain, u, out):
+    """Current-based synapse of CubaLI and CubaLIF: `u = u * (1 - dt/tau_syn) + dt/tau_syn * w_in * I`."""
+    samples, steps, neurons = current.shape
+    for sample in numba.prange(samples):
+        for step in range(steps):
+            for n in range(neurons):
+                u[sample, n] = u[sample, n] * decay[n] + gain[n] * current[sample, step, n]
+                out[sample, step, n] = u[sample, n]
+
+
+def as_rows(array: np.ndarray, neurons: int) -> np.ndarray:
+    """View of [samples, steps, *shape] as contiguous [samples, steps, neurons]."""
+    return np.ascontiguousarray(array).reshape(*array.shape[:2], neurons)
+
+
+@numba.njit(parallel=True, cache=True)
+def depthwise(padded, weight, out):
+    """Depthwise convolution over time: padded [samples, steps + taps - 1, neurons], weight [taps, neurons]."""
+    samples, steps, neurons = out.shape
+    taps = weight.shape[0]
+    for sample in numba.prange(samples):
+        for step in range(steps):
+            for n in range(neurons):
+                out[sample, step, n] = 0
+            for tap in range(taps):
+                for n in range(neurons):
+                    out[sample, step, n] += weight[tap, n] * padded[sample, step + tap, n]

@@ -1,0 +1,43 @@
+"""One node of an executable graph, and the names of the kinds of node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+SPIKING = frozenset({"if", "lif", "cuba_lif", "threshold"})
+STATEFUL = SPIKING | {"integrator", "li", "cuba_li"}
+SYNAPTIC = frozenset({"affine", "scale", "conv1d", "conv2d", "temporal_conv", "depthwise_conv"})
+
+
+class GraphError(ValueError):
+    """A NIR file that cannot be run: the message names the node, what was found and what is supported."""
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One operation.
+
+    Attributes:
+        name: path of the layer, as in PyTorch's `named_modules()` when we wrote the file.
+        kind: `input`, `output`, one of `SYNAPTIC`, one of `STATEFUL`, `sum_pool`, `avg_pool`, `flatten`, `delay`, or
+            one of `dialect.OPERATIONS`.
+        sources: nodes whose outputs are summed at the input.
+        roles: for gate and attention, the sources of each named input; `sources` is then their concatenation.
+        parameters: arrays are float64; neuron parameters are broadcast to `output_shape`.
+    """
+
+    name: str
+    kind: str
+    sources: tuple[str, ...]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    input_shape: tuple[int, ...] = ()
+    output_shape: tuple[int, ...] = ()
+
+    @property
+    def neurons(self) -> int:
+        return int(np.prod(self.output_shape))

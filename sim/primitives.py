@@ -1,0 +1,293 @@
+"""The NIR primitives that we run: NIR class -> node, and the shape that each node gives.
+
+One function a primitive, two tables (`CONVERTERS`, `SHAPES`). Shapes leave out samples and steps, as NIR's do. NIR's
+own inference of convolution shapes is not used: it is wrong for groups and for kernels that are not square.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import nir
+import numpy as np
+
+from sim import dialect
+from sim.node import GraphError, Node
+
+NEURON_PARAMETERS = {
+    nir.I: ("integrator", ("r",)),
+    nir.IF: ("if", ("r", "v_threshold", "v_reset")),
+    nir.LI: ("li", ("tau", "r", "v_leak")),
+    nir.LIF: ("lif", ("tau", "r", "v_leak", "v_threshold", "v_reset")),
+    nir.CubaLI: ("cuba_li", ("tau_syn", "tau_mem", "r", "v_leak", "w_in")),
+    nir.CubaLIF: ("cuba_lif", ("tau_syn", "tau_mem", "r", "v_leak", "v_threshold", "v_reset", "w_in")),
+    nir.Threshold: ("threshold", ("threshold",)),
+}
+
+
+def convert_node(name: str, raw: nir.NIRNode, sources: tuple[str, ...], dt: float) -> Node:
+    if isinstance(raw, nir.NIRGraph):
+        return _extension(name, raw, sources)
+    kind_of_neuron = NEURON_PARAMETERS.get(type(raw))
+    if kind_of_neuron is not None:
+        kind, names = kind_of_neuron
+        arrays = {key: np.asarray(getattr(raw, key), dtype=np.float64) for key in names}
+        shape = np.broadcast_shapes(*(array.shape for array in arrays.values()))
+        parameters: dict[str, Any] = {key: np.broadcast_to(array, shape) for key, array in arrays.items()}
+        for key in names:
+            _require_finite(name, key, parameters[key])
+            if key.startswith("tau") and parameters[key].min(initial=np.inf) < dt:
+                raise GraphError(
+                    f"node {name}: {key} = {parameters[key].min():g} s is shorter than one step of {dt:g} s; "
+                    "pass the time step that the file was made for with --dt"
+                )
+        return Node(name, kind, sources, parameters, input_shape=shape, output_shape=shape)
+    if type(raw) not in CONVERTERS:
+        supported = sorted(cls.__name__ for cls in {**CONVERTERS, **NEURON_PARAMETERS})
+        raise GraphError(f"node {name}: {type(raw).__name__} is not supported; supported are {', '.join(supported)}")
+    kind, parameters = CONVERTERS[type(raw)](name, raw, dt)
+    for key, value in parameters.items():
+        if isinstance(value, np.ndarray):
+            _require_finite(name, key, value)
+    return Node(name, kind, sources, parameters)
+
+
+def _require_finite(name: str, key: str, array: np.ndarray) -> None:
+    bad = int(np.count_nonzero(~np.isfinite(array)))
+    if bad:
+        raise GraphError(f"node {name}: {bad} of {array.size} values of {key} are NaN or infinite")
+
+
+def _extension(name: str, raw: nir.NIRGraph, sources: tuple[str, ...]) -> Node:
+    op = str(raw.metadata["op"])
+    if op not in dialect.OPERATIONS:
+        raise GraphError(f"node {name}: operation {op!r} is not one of {sorted(dialect.OPERATIONS)}")
+    role_names, parameter_names = dialect.OPERATIONS[op]
+    missing = {*role_names, *parameter_names} - set(raw.metadata)
+    if missing:
+        raise GraphError(f"node {name}: {op} lacks {sorted(missing)} in its metadata")
+    roles = {role: (str(raw.metadata[role]),) for role in role_names}
+    if roles and set(sources) != {source for names in roles.values() for source in names}:
+        raise GraphError(f"node {name}: its edges come from {list(sources)}, its roles name {dict(roles)}")
+    parameters = {key: raw.metadata[key] for key in parameter_names}
+    parameters = {
+        key: np.asarray(v, np.float64) if np.ndim(v) else np.asarray(v).item() for key, v in parameters.items()
+    }
+    if roles:
+        sources = tuple(source for names in roles.values() for source in names)
+    width = raw.output_type.get("output")
+    if width is None or len(np.atleast_1d(width)) != 1:
+        raise GraphError(f"node {name}: {op} works on a vector of neurons, found shape {width}")
+    shape = (int(np.atleast_1d(width)[0]),)
+    if op == "attention" and (parameters["heads"] < 1 or shape[0] % parameters["heads"]):
+        raise GraphError(f"node {name}: {shape[0]} neurons do not divide into {parameters['heads']} heads")
+    if op == "rotary" and parameters["angle"].shape != (shape[0] // 2,):
+        raise GraphError(
+            f"node {name}: {shape[0]} neurons need {shape[0] // 2} angles, found {parameters['angle'].shape}"
+        )
+    return Node(name, op, sources, parameters, roles, shape, shape)
+
+
+# ---- one function a NIR class: (kind, parameters) --------------------------------------------------------------------
+
+
+def _affine(name: str, raw: Any, dt: float) -> tuple[str, dict[str, Any]]:
+    weight = np.asarray(raw.weight, np.float64)
+    if weight.ndim != 2:
+        raise GraphError(f"node {name}: weight has shape {weight.shape}; [outputs, inputs] is supported")
+    bias = getattr(raw, "bias", None)
+    return "affine", {"weight": weight, "bias": None if bias is None else np.asarray(bias, np.float64)}
+
+
+def _scale(name: str, raw: Any, dt: float) -> tuple[str, dict[str, Any]]:
+    return "scale", {"weight": np.asarray(raw.scale, np.float64)}
+
+
+def _conv(dimensions: int) -> Callable[[str, Any, float], tuple[str, dict[str, Any]]]:
+    def convert(name: str, raw: Any, dt: float) -> tuple[str, dict[str, Any]]:
+        weight = np.asarray(raw.weight, np.float64)
+        parameters: dict[str, Any] = {"weight": weight, "groups": int(raw.groups)}
+        parameters["bias"] = np.broadcast_to(np.asarray(raw.bias, np.float64), weight.shape[:1])
+        for key in ("stride", "dilation"):
+            parameters[key] = _pair(getattr(raw, key), dimensions)
+        padding = raw.padding
+        if isinstance(padding, (str, bytes)) or (isinstance(padding, np.ndarray) and padding.dtype.kind in "SUO"):
+            word = padding.decode() if isinstance(padding, bytes) else str(padding)
+            if word not in ("valid", "same"):
+                raise GraphError(f"node {name}: padding {word!r}; 'valid', 'same' or integers are supported")
+            spans = [d * (k - 1) for d, k in zip(parameters["dilation"], weight.shape[2:], strict=True)]
+            if word == "same" and any(span % 2 for span in spans):
+                raise GraphError(f"node {name}: padding 'same' with an even kernel is not symmetric")
+            parameters["padding"] = tuple(span // 2 if word == "same" else 0 for span in spans)
+        else:
+            parameters["padding"] = _pair(padding, dimensions)
+        return f"conv{dimensions}d", parameters
+
+    return convert
+
+
+def _pair(value: Any, dimensions: int) -> tuple[int, ...]:
+    return tuple(int(v) for v in np.broadcast_to(np.asarray(value), (dimensions,)))
+
+
+def _pool(kind: str) -> Callable[[str, Any, float], tuple[str, dict[str, Any]]]:
+    return lambda name, raw, dt: (
+        kind,
+        {key: _pair(getattr(raw, key), 2) for key in ("kernel_size", "stride", "padding")},
+    )
+
+
+def _flat(name: str, raw: Any, dt: float) -> tuple[str, dict[str, Any]]:
+    return "flatten", {"start_dim": int(raw.start_dim), "end_dim": int(raw.end_dim)}
+
+
+def _delay(name: str, raw: Any, dt: float) -> tuple[str, dict[str, Any]]:
+    exact = np.asarray(raw.delay, np.float64) / dt
+    steps = np.rint(exact)
+    if not np.all(np.isfinite(exact)) or exact.min(initial=0) < 0:
+        raise GraphError(f"node {name}: delays must be finite and not negative")
+    if np.abs(exact - steps).max(initial=0) > 1e-6 * np.maximum(1, steps.max(initial=0)):
+        raise GraphError(f"node {name}: a delay is not a whole number of steps of {dt:g} s")
+    return "delay", {"steps": steps.astype(np.int64)}
+
+
+def _port(key: str) -> Callable[[str, Any, float], tuple[str, dict[str, Any]]]:
+    def convert(name: str, raw: Any, dt: float) -> tuple[str, dict[str, Any]]:
+        declared = getattr(raw, f"{key}_type")[key]
+        return key, {"shape": None if declared is None else tuple(int(size) for size in np.atleast_1d(declared))}
+
+    return convert
+
+
+CONVERTERS: dict[type, Callable[[str, Any, float], tuple[str, dict[str, Any]]]] = {
+    nir.Input: _port("input"),
+    nir.Output: _port("output"),
+    nir.Affine: _affine,
+    nir.Linear: _affine,
+    nir.Scale: _scale,
+    nir.Conv1d: _conv(1),
+    nir.Conv2d: _conv(2),
+    nir.SumPool2d: _pool("sum_pool"),
+    nir.AvgPool2d: _pool("avg_pool"),
+    nir.Flatten: _flat,
+    nir.Delay: _delay,
+}
+
+
+# ---- shapes ----------------------------------------------------------------------------------------------------------
+
+
+def output_shape(node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape that `node` gives for inputs of `shape`.
+
+    Raises:
+        GraphError: the node cannot take that shape.
+    """
+    return SHAPES.get(node.kind, _same_shape)(node, shape)
+
+
+def _same_shape(node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
+    if node.output_shape and node.output_shape != shape:
+        raise _mismatch(node, shape, node.output_shape)
+    return shape
+
+
+def _mismatch(node: Node, found: tuple[int, ...], expected: Any) -> GraphError:
+    return GraphError(f"node {node.name} ({node.kind}): gets shape {found}, expects {expected}")
+
+
+def _port_shape(node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
+    declared = node.parameters["shape"]
+    if declared is not None and declared != shape:
+        raise _mismatch(node, shape, declared)
+    return shape
+
+
+def _affine_shape(node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
+    outputs, inputs = node.parameters["weight"].shape
+    bias = node.parameters["bias"]
+    if shape[-1:] != (inputs,):
+        raise _mismatch(node, shape, (inputs,))
+    if bias is not None and bias.shape != (outputs,):
+        raise GraphError(f"node {node.name}: {outputs} outputs, but a bias of shape {bias.shape}")
+    return (*shape[:-1], outputs)
+
+
+def _scale_shape(node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
+    weight = node.parameters["weight"]
+    if np.broadcast_shapes(weight.shape, shape) != shape:
+        raise _mismatch(node, shape, weight.shape)
+    return shape
+
+
+def _delay_shape(node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
+    if np.broadcast_shapes(node.parameters["steps"].shape, shape) != shape:
+        raise _mismatch(node, shape, node.parameters["steps"].shape)
+    return shape
+
+
+def _conv_shape(node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
+    p = node.parameters
+    outputs, inputs_per_group, *kernel = p["weight"].shape
+    if len(shape) != 1 + len(kernel) or shape[0] != inputs_per_group * p["groups"]:
+        raise _mismatch(node, shape, f"{inputs_per_group * p['groups']} channels and {len(kernel)} dimensions of space")
+    if outputs % p["groups"]:
+        raise GraphError(f"node {node.name}: {outputs} output channels do not divide into {p['groups']} groups")
+    spans = [d * (k - 1) + 1 for d, k in zip(p["dilation"], kernel, strict=True)]
+    return (outputs, *_windows(node, shape[1:], spans, p["stride"], p["padding"]))
+
+
+def _pool_shape(node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
+    p = node.parameters
+    if len(shape) != 3:
+        raise _mismatch(node, shape, "channels, height and width")
+    return (shape[0], *_windows(node, shape[1:], p["kernel_size"], p["stride"], p["padding"]))
+
+
+def _windows(node: Node, sizes: Any, spans: Any, strides: Any, paddings: Any) -> tuple[int, ...]:
+    counts = [
+        (size + 2 * padding - span) // stride + 1
+        for size, span, stride, padding in zip(sizes, spans, strides, paddings, strict=True)
+    ]
+    if min(counts) < 1:
+        raise GraphError(
+            f"node {node.name} ({node.kind}): its kernel of {tuple(spans)} is larger than its input {sizes}"
+        )
+    return tuple(counts)
+
+
+def _flatten_shape(node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
+    start, end = (i + len(shape) if i < 0 else i for i in (node.parameters["start_dim"], node.parameters["end_dim"]))
+    if not 0 <= start <= end < len(shape):
+        raise _mismatch(node, shape, f"dimensions {start} to {end}")
+    return (*shape[:start], int(np.prod(shape[start : end + 1])), *shape[end + 1 :])
+
+
+def _temporal_shape(node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
+    weight = node.parameters["weight"]
+    if shape != (weight.shape[1],):
+        raise _mismatch(node, shape, weight.shape[1:2])
+    return (weight.shape[0],)
+
+
+def _depthwise_shape(node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
+    if shape != node.parameters["weight"].shape[:1]:
+        raise _mismatch(node, shape, node.parameters["weight"].shape[:1])
+    return shape
+
+
+SHAPES: dict[str, Callable[[Node, tuple[int, ...]], tuple[int, ...]]] = {
+    "input": _port_shape,
+    "output": _port_shape,
+    "affine": _affine_shape,
+    "scale": _scale_shape,
+    "delay": _delay_shape,
+    "conv1d": _conv_shape,
+    "conv2d": _conv_shape,
+    "sum_pool": _pool_shape,
+    "avg_pool": _pool_shape,
+    "flatten": _flatten_shape,
+    "temporal_conv": _temporal_shape,
+    "depthwise_conv": _depthwise_shape,
+}

@@ -1,0 +1,114 @@
+"""What one run of a network leaves behind: the spikes of every spiking node, the output, the input.
+
+The file is an `.npz`: `spikes/<node>` [samples, steps, *neurons] uint8, `input`, `output` (float64), `length`, `label`,
+and `header`, a JSON text. It is the hand-off from simulators to counters and to the comparison.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FORMAT = 1
+
+
+class TraceError(ValueError):
+    """A trace or input file that cannot be read: the message names the file and what is wrong."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """One run.
+
+    Attributes:
+        spikes: node -> uint8 [samples, steps, *neurons]; zero outside the window of the sample.
+        output: float64 [samples, steps, *outputs]; zero outside the window.
+        input: [samples, steps, *features], zero outside the window.
+        lengths: int64 [samples]: the window of a sample is its steps 0 .. length - 1.
+        labels: int64 [samples], or None.
+        header: `backend`, `precision`, `source`, `dt`, `readout`, `latency_steps` and what the backend adds.
+    """
+
+    spikes: Mapping[str, np.ndarray]
+    output: np.ndarray
+    input: np.ndarray
+    lengths: np.ndarray
+    labels: np.ndarray | None = None
+    header: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def samples(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def sample_steps(self) -> int:
+        """Steps inside the windows, over all samples."""
+        return int(self.lengths.sum())
+
+    def save(self, path: str | Path) -> None:
+        """Writes the trace; the file appears under its name only when complete."""
+        arrays: dict[str, Any] = {f"spikes/{name}": array for name, array in self.spikes.items()}
+        arrays |= {"input": self.input, "output": self.output, "length": self.lengths}
+        if self.labels is not None:
+            arrays["label"] = self.labels
+        header = json.dumps({"format": FORMAT, **self.header})
+        temporary = Path(f"{path}.{os.getpid()}.part")
+        try:
+            with temporary.open("wb") as stream:
+                np.savez_compressed(stream, header=np.array(header), **arrays)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Trace:
+        """Reads a trace.
+
+        Raises:
+            TraceError: the file is missing, damaged or not a trace.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                header = json.loads(str(file["header"]))
+                if header.get("format") != FORMAT:
+                    raise TraceError(f"{path}: trace format {header.get('format')!r}, this version reads {FORMAT}")
+                return cls(
+                    spikes={key.removeprefix("spikes/"): file[key] for key in file.files if key.startswith("spikes/")},
+                    output=file["output"],
+                    input=file["input"],
+                    lengths=file["length"],
+                    labels=file["label"] if "label" in file.files else None,
+                    header=header,
+                )
+        except FileNotFoundError:
+            raise TraceError(f"{path}: no such file") from None
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            if isinstance(error, TraceError):
+                raise
+            raise TraceError(f"{path}: not a trace: {error}") from error
+
+
+def in_window(lengths: np.ndarray, steps: int) -> np.ndarray:
+    """Mask [samples, steps]: true where the step lies inside the window of the sample."""
+    mask: np.ndarray = np.arange(steps) < np.asarray(lengths)[:, None]
+    return mask
+
+
+def classify(output: np.ndarray, lengths: np.ndarray, readout: str) -> np.ndarray:
+    """Class of each sample, int64 [samples], from outputs [samples, steps, classes].
+
+    `softmax_sum` (SpikeSCR) sums softmax(output) over the steps of the window, `sum` sums the output itself.
+    """
+    values = output.astype(np.float64)
+    if readout == "softmax_sum":
+        values = np.exp(values - values.max(axis=-1, keepdims=True))
+        values /= values.sum(axis=-1, keepdims=True)
+    mask = in_window(lengths, output.shape[1])
+    return np.argmax((values * mask[..., None]).sum(axis=1), axis=-1)
