@@ -1,0 +1,47 @@
+"""What every data source gives: a checked `Dataset` of three `Split`s, or a `DataError`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+SPLITS = ("train", "validation", "test")
+
+
+class DataError(ValueError):
+    """Input that cannot be used. The message names the file, what was found, what was expected, and a remedy."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Utterances of one split, padded with zeros to the same number of steps in every split of the data set.
+
+    frames: [samples, steps, features], uint8 or uint16 spike counts, or float32 log-mel; zero after `lengths`
+    labels: int64 [samples], index into `Dataset.classes`
+    lengths: int64 [samples], in steps, at least 1
+    keys: one stable utterance identifier a sample; the same, in the same order, for every step length
+    """
+
+    frames: np.ndarray
+    labels: np.ndarray
+    lengths: np.ndarray
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Utterances of words in a train, a validation and a test split with no utterance in common."""
+
+    spec: str
+    classes: tuple[str, ...]
+    features: int
+    step_seconds: float
+    splits: Mapping[str, Split] = field(repr=False)
+
+    def split(self, name: str) -> Split:
+        """Split "train", "validation" or "test"; DataError for any other name."""
+        if name not in self.splits:
+            raise DataError(f"{self.spec}: no split {name!r}; expected one of {', '.join(SPLITS)}")
+        return self.splits[name]

@@ -1,0 +1,69 @@
+"""Reading a SPEC, the one-line name of a data set: `KIND[:PATH][?key=value[&key=value...]]`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .base import DataError
+
+# kind -> the options it takes; every kind but synth needs a PATH.
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "synth": ("steps", "voices"),
+    "gsc": ("steps", "words", "fmax", "validation", "test"),
+    "shd": ("steps",),
+    "ssc": ("steps",),
+    "fsdd": ("steps", "fmax"),
+}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A SPEC taken apart; option values are still text."""
+
+    text: str
+    kind: str
+    path: Path
+    options: dict[str, str]
+
+    def integer(self, key: str, default: int, minimum: int, maximum: int) -> int:
+        """Option `key` as an integer of minimum..maximum; DataError for anything else."""
+        text = self.options.get(key)
+        if text is None:
+            return default
+        # int() would also take "1_0", " 10" and digits of other scripts.
+        if not (text.isascii() and text.isdigit()) or not minimum <= int(text[:12]) <= maximum:
+            raise DataError(
+                f"{self.text}: {key}={text} is not a whole number from {minimum} to {maximum}; "
+                f"leave it out for {default}"
+            )
+        return int(text)
+
+    def steps(self, minimum: int = 1, maximum: int = 10_000) -> int:
+        """Steps a second; 100 unless the SPEC says otherwise."""
+        return self.integer("steps", 100, minimum, maximum)
+
+
+def parse(text: str) -> Spec:
+    """Take a SPEC apart. DataError for an unknown kind or key, a repeated key, a missing or superfluous path."""
+    kinds = ", ".join("synth" if kind == "synth" else f"{kind}:PATH" for kind in OPTIONS)
+    source, question, query = text.partition("?")
+    kind, colon, path = source.partition(":")
+    if kind not in OPTIONS:
+        raise DataError(f"{text!r}: unknown data source {kind!r}; expected one of {kinds}")
+    if kind == "synth" and colon:
+        raise DataError(f"{text}: synth is made on this machine and takes no path; write synth, or synth?steps=100")
+    if kind != "synth" and not path:
+        raise DataError(f"{text}: no path; write {kind}:PATH")
+    options: dict[str, str] = {}
+    for part in query.split("&") if question else ():
+        key, equals, value = part.partition("=")
+        if key not in OPTIONS[kind] or not equals:
+            raise DataError(
+                f"{text}: unknown option {part!r}; {kind} takes "
+                + ", ".join(f"{allowed}=VALUE" for allowed in OPTIONS[kind])
+            )
+        if key in options:
+            raise DataError(f"{text}: option {key} is given twice; keep one of them")
+        options[key] = value
+    return Spec(text, kind, Path(path).expanduser(), options)
