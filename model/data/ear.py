@@ -86,27 +86,33 @@ def displacement(sound: np.ndarray) -> np.ndarray:
 
 def hair_cells(stimulus: np.ndarray) -> tuple[np.ndarray, float]:
     """Transmitter in the cleft, float32 [steps, channels], of a stimulus; and its resting value."""
-    step = np.float32(1 / SPIKE_RATE_HZ)
-    drain = np.float32(LOSS_L + RETURN_R)
+    step = 1 / SPIKE_RATE_HZ
+    drain = LOSS_L + RETURN_R
 
     def released_share(displaced: np.ndarray) -> np.ndarray:
         # Release during a step empties the pool exponentially: Euler would overshoot, since k * step reaches 1.
-        rate = RELEASE_G * (displaced + PERMEABILITY_A) / (displaced + PERMEABILITY_A + PERMEABILITY_B)
-        return ((1 - np.exp(-rate * step)) / step / drain).astype(np.float32)
+        rate = RELEASE_G * (1 - PERMEABILITY_B / (displaced + np.float32(PERMEABILITY_A + PERMEABILITY_B)))
+        return np.float32(1 / (step * drain)) * (1 - np.exp(rate * np.float32(-step)))
 
-    per_pool = released_share(stimulus)
-    resting = float(released_share(np.zeros(1))[0])
+    cleft = released_share(stimulus)  # of a full pool; scaled by the pool's content below
+    resting = float(released_share(np.zeros(1, np.float32))[0])
     pool_at_rest = 1 / (1 + resting * LOSS_L / REPLENISH_Y)
     cleft_at_rest = resting * pool_at_rest
+    # The equations above by Euler, with `returning` = step * x * w, and everything in place: a word has 1,000 steps.
     pool = np.full(stimulus.shape[1], pool_at_rest, np.float32)
-    store = np.full(stimulus.shape[1], RETURN_R * cleft_at_rest / REPROCESS_X, np.float32)
-    cleft = np.empty_like(stimulus)
-    y, x, r = np.float32(REPLENISH_Y), np.float32(REPROCESS_X), np.float32(RETURN_R)
-    for now in range(len(stimulus)):
-        content = pool * per_pool[now]
-        cleft[now] = content
-        pool = pool + step * (y * (1 - pool) + x * store - drain * content)
-        store = store + step * (r * content - x * store)
+    returning = np.full(stimulus.shape[1], step * RETURN_R * cleft_at_rest, np.float32)
+    scratch = np.empty_like(pool)
+    keep_pool, refill = np.float32(1 - step * REPLENISH_Y), np.float32(step * REPLENISH_Y)
+    keep_store, recycle = np.float32(1 - step * REPROCESS_X), np.float32(step**2 * REPROCESS_X * RETURN_R)
+    emptied = np.float32(step * drain)
+    for content in cleft:
+        content *= pool
+        pool *= keep_pool
+        pool += refill
+        pool += returning
+        pool -= np.multiply(content, emptied, out=scratch)
+        returning *= keep_store
+        returning += np.multiply(content, recycle, out=scratch)
     return cleft, cleft_at_rest
 
 
@@ -116,11 +122,11 @@ def bushy_cells(cleft: np.ndarray, cleft_at_rest: float) -> np.ndarray:
     drive = cleft * np.float32(REST_SHARE * (1 - decay) / cleft_at_rest)
     spikes = np.empty(cleft.shape, bool)
     membrane = np.full(cleft.shape[1], REST_SHARE, np.float32)
-    for now in range(len(cleft)):
-        membrane = membrane * decay + drive[now]
-        fired = membrane >= 1
+    for driven, fired in zip(drive, spikes, strict=True):
+        membrane *= decay
+        membrane += driven
+        np.greater_equal(membrane, 1, out=fired)
         membrane[fired] = 0
-        spikes[now] = fired
     return spikes
 
 
