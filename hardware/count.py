@@ -1,0 +1,340 @@
+"""Exact operation counts of a recorded run, one record a layer. docs/energy.md defines every field.
+
+The counts are integers over the whole trace. Each package that counts operations for spiking networks uses a rule of
+its own; the record keeps what all of them need, so that their figures are views of it and not separate counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from hardware.events import Tally, exact, magnitudes, payload_kind, widest, windowed
+from hardware.fanout import TEMPORAL, connections, taps_inside
+from sim import reference
+from sim.graph import Graph
+from sim.node import SPIKING, STATEFUL, SYNAPTIC, Node
+from sim.trace import Trace, TraceError
+
+BATCH = 32
+POOLS = frozenset({"sum_pool", "avg_pool"})
+COUNTED = SYNAPTIC | STATEFUL | POOLS | {"gate", "rotary", "attention", "delay"}
+# Nodes that hand on what they get. Behind them may stand spikes, which are events, or currents, which are not.
+CARRIERS = frozenset({"delay", "flatten", "look_ahead"})
+
+
+@dataclass(frozen=True)
+class LayerCount:
+    """Counts of one layer over a whole trace; all are exact integers.
+
+    Attributes:
+        neurons: values that the layer gives a step; stateful neurons where `kind` is one.
+        fan_in: the most synapses that end at one output.
+        fan_out: the most synapses that one input drives. Operations use the exact number of each input.
+        events: non-zero inputs inside the windows.
+        payload: `none`, `spike`, `integer` or `real`: the widest payload seen.
+        payload_sum: sum of |payload|, None when payloads are real.
+        synops: events times their exact fan-out.
+        acs: synaptic operations that add a weight, because every payload of the operand is 1 or -1.
+        macs: synaptic operations that multiply. acs + macs = synops.
+        unit_synops: of synops, those of events that carry 1 or -1.
+        unary_synops: |payload| times fan-out, None when payloads are real.
+        dense_macs: what the same layer costs a network that is not spiking: every input at every step of the window.
+        biases: additions of a non-zero bias.
+        neuron_updates: neurons times steps inside the windows.
+        spikes: spikes given, None for layers that do not spike.
+        messages: spikes times the layers that they are sent to.
+        synapses: connections, unrolled over space.
+        parameters: stored weights and biases.
+        state: values that last from step to step.
+        samples, sample_steps: utterances, and their steps in all.
+    """
+
+    name: str
+    kind: str
+    neurons: int
+    fan_in: int
+    fan_out: int
+    events: int
+    payload: str
+    payload_sum: int | None
+    synops: int
+    acs: int
+    macs: int
+    unit_synops: int
+    unary_synops: int | None
+    dense_macs: int
+    biases: int
+    neuron_updates: int
+    spikes: int | None
+    messages: int
+    synapses: int
+    parameters: int
+    state: int
+    samples: int
+    sample_steps: int
+
+    @property
+    def spike_rate(self) -> float | None:
+        """Spikes a neuron and step, None for layers that do not spike."""
+        if self.spikes is None or not self.neurons or not self.sample_steps:
+            return None
+        return self.spikes / (self.neurons * self.sample_steps)
+
+
+def count(graph: Graph, trace: Trace, zero_weights: bool = True, progress: bool = False) -> list[LayerCount]:
+    """Counts a recorded run.
+
+    Args:
+        trace: of this graph, from any simulator.
+        zero_weights: count synapses whose weight is exactly zero (see `hardware.fanout.connections`).
+        progress: show a bar.
+
+    Returns:
+        One record for each node that computes, in the order in which they run.
+
+    Raises:
+        TraceError: the trace is not one of this graph.
+    """
+    check_fits(graph, trace)
+    nodes = [node for node in graph.nodes.values() if node.kind in COUNTED]
+    bar = tqdm(nodes, desc="count", unit="layer", disable=not progress)
+    return [_count_node(graph, trace, node, zero_weights) for node in bar]
+
+
+def check_fits(graph: Graph, trace: Trace) -> None:
+    """Raises TraceError unless every spiking node and the input have the graph's shapes in the trace."""
+    expected = {"input": graph.input.output_shape} | {node.name: node.output_shape for node in graph.spiking}
+    found = {name: array.shape[2:] for name, array in trace.spikes.items()} | {"input": trace.input.shape[2:]}
+    for name, shape in expected.items():
+        if found.get(name) != shape:
+            raise TraceError(f"trace of another network: {name} has shape {found.get(name)}, the graph has {shape}")
+
+
+# ---- one node --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Sum:
+    """What accumulates over the batches of one node."""
+
+    events: int = 0
+    payload_sum: int = 0
+    dense_macs: int = 0
+    # One tally an operand: a product of two operands is an AC or a MAC on its own account.
+    tallies: Mapping[str, Tally] | None = None
+
+    def add(self, key: str, tally: Tally) -> None:
+        self.tallies = {**(self.tallies or {}), key: (self.tallies or {}).get(key, Tally()) + tally}
+
+    def arrive(self, values: np.ndarray, payload: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Books the events in `values` and gives occupancy, unit occupancy and |payload|."""
+        occupied, unit, size = magnitudes(values, payload)
+        self.events += int(np.count_nonzero(occupied))
+        self.payload_sum += exact(size.sum())
+        return occupied, unit, size
+
+
+def _count_node(graph: Graph, trace: Trace, node: Node, zero_weights: bool) -> LayerCount:
+    total, fan_in, fan_out, synapses = _Sum(), 0, 0, 0
+    if node.kind in STATEFUL:
+        probe = _direct_edges(graph, node)
+        if probe is not None:
+            _count_static(*probe, trace, total, zero_weights, dense=False)
+            fan_in = fan_out = 1
+            synapses = node.neurons
+    elif node.kind == "attention":
+        _count_attention(graph, node, trace, total)
+        fan_in = fan_out = node.neurons // node.parameters["heads"]
+    elif node.kind == "delay":
+        for values, _ in _inputs(graph, node, trace):
+            payload = payload_kind(values)
+            total.arrive(values, payload)
+            total.add("input", Tally(payload))
+    else:
+        linked = connections(node, zero_weights)
+        fan_in, fan_out, synapses = linked.fan_in, linked.largest_fan_out, linked.synapses
+        if node.kind in TEMPORAL:
+            _count_temporal(graph, node, trace, total, linked.fan_out)
+        else:
+            _count_static(graph, node, trace, total, zero_weights)
+    return _record(graph, trace, node, total, fan_in, fan_out, synapses)
+
+
+def _record(
+    graph: Graph, trace: Trace, node: Node, total: _Sum, fan_in: int, fan_out: int, synapses: int
+) -> LayerCount:
+    tallies = total.tallies or {}
+    whole = sum(tallies.values(), Tally())
+    # Rotary multiplies by a sine even when the input is a spike: an AC would need that product stored for every step.
+    acs = sum(t.operations for t in tallies.values() if t.payload in ("none", "spike") and node.kind != "rotary")
+    real = whole.payload == "real"
+    spikes = None
+    if node.kind in SPIKING:
+        spikes = int(np.count_nonzero(windowed(trace.spikes[node.name], trace.lengths)))
+    weight, bias = (node.parameters.get(key) for key in ("weight", "bias"))
+    stored = [array for array in (weight, bias) if array is not None]
+    return LayerCount(
+        name=node.name,
+        kind=node.kind,
+        neurons=node.neurons,
+        fan_in=fan_in,
+        fan_out=fan_out,
+        events=total.events,
+        payload=whole.payload,
+        payload_sum=None if real else total.payload_sum,
+        synops=whole.operations,
+        acs=acs,
+        macs=whole.operations - acs,
+        unit_synops=whole.unit,
+        unary_synops=None if real else whole.unary,
+        dense_macs=total.dense_macs,
+        biases=_biases(node) * trace.sample_steps,
+        neuron_updates=node.neurons * trace.sample_steps if node.kind in STATEFUL else 0,
+        spikes=spikes,
+        messages=(spikes or 0) * len(graph.targets(node.name)),
+        synapses=synapses,
+        parameters=sum(int(np.count_nonzero(a) if node.kind in TEMPORAL else a.size) for a in stored),
+        state=_state(node),
+        samples=trace.samples,
+        sample_steps=trace.sample_steps,
+    )
+
+
+def _biases(node: Node) -> int:
+    """Outputs that get a non-zero bias every step; NIR's Conv always has a bias, so zero means none."""
+    bias = node.parameters.get("bias")
+    if bias is None:
+        return 0
+    return int(np.count_nonzero(bias)) * (node.neurons // len(bias))
+
+
+def _state(node: Node) -> int:
+    if node.kind == "attention":
+        return node.neurons * (node.neurons // node.parameters["heads"])
+    if node.kind == "rotary":
+        return node.neurons  # an oscillator a pair: cosine and sine
+    if node.kind == "delay":
+        return int(np.broadcast_to(node.parameters["steps"], node.output_shape).sum())
+    if node.kind in TEMPORAL:
+        return (node.parameters["weight"].shape[-1] - 1) * int(np.prod(node.input_shape))
+    if node.kind in STATEFUL - {"threshold"}:
+        return node.neurons * (2 if node.kind.startswith("cuba") else 1)
+    return 0
+
+
+# ---- inputs, in batches ----------------------------------------------------------------------------------------------
+
+
+def _batches(trace: Trace) -> Iterator[Trace]:
+    for start in range(0, trace.samples, BATCH):
+        part = slice(start, start + BATCH)
+        yield replace(
+            trace,
+            spikes={name: array[part] for name, array in trace.spikes.items()},
+            output=trace.output[part],
+            input=trace.input[part],
+            lengths=trace.lengths[part],
+            labels=None,
+        )
+
+
+def _inputs(graph: Graph, node: Node, trace: Trace) -> Iterator[tuple[Any, np.ndarray]]:
+    """What the node received, batch by batch, with the lengths; zero outside the windows."""
+    for part in _batches(trace):
+        received = reference.synaptic_input(graph, part, node.name)
+        if isinstance(received, Mapping):
+            yield {role: windowed(array, part.lengths) for role, array in received.items()}, part.lengths
+        else:
+            yield windowed(received, part.lengths), part.lengths
+
+
+def _direct_edges(graph: Graph, node: Node) -> tuple[Graph, Node] | None:
+    """A stand-in for a neuron that receives only what comes as events, without a synapse between.
+
+    Currents of a synaptic layer were counted there. Spikes wired straight to a neuron are counted here, one operation
+    an event.
+    """
+
+    def carries_events(name: str) -> bool:
+        source = graph.nodes[name]
+        if source.kind in CARRIERS:
+            return any(carries_events(behind) for behind in source.sources)
+        return source.kind in SPIKING | {"input"}
+
+    direct = tuple(name for name in node.sources if carries_events(name))
+    if not direct:
+        return None
+    probe = replace(node, sources=direct)
+    return replace(graph, nodes={**graph.nodes, node.name: probe}), probe
+
+
+# ---- one function a family of layers ---------------------------------------------------------------------------------
+
+
+def _count_static(graph: Graph, node: Node, trace: Trace, total: _Sum, zero_weights: bool, dense: bool = True) -> None:
+    """Layers whose fan-out does not depend on the step: events at each input times the fan-out there."""
+    fan_out = connections(node, zero_weights).fan_out
+    for received, _ in _inputs(graph, node, trace):
+        # A gate's current is not an event: only the spikes that open it are.
+        values = received["gate"] if node.kind == "gate" else received
+        payload = payload_kind(values)
+        sums = [np.sum(part, axis=(0, 1), dtype=np.float64) for part in total.arrive(values, payload)]
+        operations, unit, unary = (exact((per_input * fan_out).sum()) for per_input in sums)
+        total.add("input", Tally(payload, operations, unit, unary))
+    if dense:
+        total.dense_macs += int(fan_out.sum()) * trace.sample_steps
+
+
+def _count_temporal(graph: Graph, node: Node, trace: Trace, total: _Sum, fan_out: np.ndarray) -> None:
+    """Convolutions over time: at each tap, the events whose output falls inside the window."""
+    taps = len(fan_out)
+    for values, lengths in _inputs(graph, node, trace):
+        samples, steps, channels = values.shape
+        inside = taps_inside(lengths, steps, taps, node.parameters["look_ahead"])
+        rows = inside.reshape(taps, samples * steps).astype(np.float64)
+        payload = payload_kind(values)
+        counts = []
+        for part in total.arrive(values, payload):
+            per_tap = rows @ part.reshape(samples * steps, channels).astype(np.float64)
+            counts.append(exact((per_tap * fan_out).sum()))
+        total.add("input", Tally(payload, *counts))
+        total.dense_macs += exact((rows.sum(axis=1)[:, None] * fan_out).sum())
+
+
+def _count_attention(graph: Graph, node: Node, trace: Trace, total: _Sum) -> None:
+    """Linear attention: nnz(k) * nnz(v) a head and step builds the state, nnz(q) * d_head reads it.
+
+    Dense is what softmax attention needs, 2 * steps^2 * width (causal: steps * (steps + 1) * width), because softmax
+    does not allow the linear order.
+    """
+    heads, causal = node.parameters["heads"], node.parameters["causal"]
+    width = node.neurons // heads
+    for received, lengths in _inputs(graph, node, trace):
+        kinds = {role: payload_kind(values) for role, values in received.items()}
+        parts = {role: total.arrive(values, kinds[role]) for role, values in received.items()}
+        key, value = (
+            [part.reshape(*part.shape[:2], heads, width).sum(axis=-1, dtype=np.float64) for part in parts[role]]
+            for role in ("key", "value")
+        )
+        built = [exact((k * v).sum()) for k, v in zip(key, value, strict=True)]
+        total.add("state", Tally(widest(kinds["key"], kinds["value"]), *built))
+        read = [exact(part.sum(dtype=np.float64)) * width for part in parts["query"]]
+        total.add("query", Tally(kinds["query"], *read))
+        pairs = lengths * (lengths + 1) // 2 if causal else lengths**2
+        total.dense_macs += 2 * int(pairs.sum()) * node.neurons
+
+
+def totals(counts: Sequence[LayerCount]) -> dict[str, int]:
+    """Sums over the layers; neurons and state count stateful layers only."""
+    fields = ("events", "synops", "acs", "macs", "dense_macs", "biases", "neuron_updates", "messages", "synapses")
+    result = {field: sum(getattr(layer, field) for layer in counts) for field in fields}
+    result["neurons"] = sum(layer.neurons for layer in counts if layer.kind in STATEFUL)
+    result["spikes"] = sum(layer.spikes or 0 for layer in counts)
+    result["parameters"] = sum(layer.parameters for layer in counts)
+    result["state"] = sum(layer.state for layer in counts)
+    return result
