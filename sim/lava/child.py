@@ -1,0 +1,210 @@
+"""The parent's side of the Lava child: start it, listen, and leave nothing behind however it ends.
+
+Lava hangs for ever when a Process raises or dies, hangs at exit without `stop()`, and leaks processes and shared memory
+when killed. So it runs in a session of its own, under a deadline, with a token in the name of all its shared memory.
+Whatever happens - success, a Process that raises, a death, the deadline, SIGINT, SIGTERM - the whole group is killed
+and its segments are removed before `run_child` returns. When the parent itself is killed, the child notices its end of
+a pipe and does the same (worker.py, `watch`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from sim.lava import LavaError
+
+SHARED_MEMORY = Path("/dev/shm")
+POLL_SECONDS = 0.1
+EXIT_SECONDS = 5.0  # what Lava gets to shut down by itself once all results are written
+INTERPRETER = "NEUROTARGET_LAVA_PYTHON"  # another Python, with a Lava of its own
+PREFIX = "neurotarget"
+
+
+class _Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+def run_child(folder: Path, deadline_seconds: float, on_event: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Runs the plan in `folder`.
+
+    Args:
+        on_event: called with each report of the child, such as `{"event": "sample", "done": 3}`.
+
+    Returns:
+        The last report: `{"event": "finished", "seconds": ..., "steps": ...}`.
+
+    Raises:
+        LavaError: a Process raised or died, Lava is missing, or the deadline passed.
+        SystemExit: 143 after SIGTERM, once the child is gone.
+    """
+    sweep()
+    token = f"{PREFIX}-{os.getpid()}-{secrets.token_hex(4)}"
+    try:
+        with _sigterm_raises(), contextlib.ExitStack() as stack:
+            return _listen(stack, folder, token, deadline_seconds, on_event)
+    except _Terminated:
+        print("stopped by SIGTERM while Lava was running; its processes are gone", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGTERM) from None
+
+
+def _listen(
+    stack: contextlib.ExitStack,
+    folder: Path,
+    token: str,
+    deadline_seconds: float,
+    on_event: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:
+    control_read, control_write = os.pipe()
+    report_read, report_write = os.pipe()
+    stack.callback(os.close, control_write)
+    stack.callback(os.close, report_read)
+    log = folder / "log.txt"
+    with log.open("wb") as stream:
+        child = subprocess.Popen(
+            [_interpreter(), "-m", "sim.lava.worker", str(folder), str(control_read), str(report_write), token],
+            pass_fds=(control_read, report_write),
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            env=_environment(folder),
+        )
+    stack.callback(clean_up, child, token)
+    os.close(control_read)
+    os.close(report_write)
+    selector = stack.enter_context(selectors.DefaultSelector())
+    selector.register(report_read, selectors.EVENT_READ)
+    deadline = time.monotonic() + deadline_seconds
+    pending = b""
+    while True:
+        exited = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+        if selector.select(0 if exited else POLL_SECONDS):
+            received = os.read(report_read, 65536)
+            *lines, pending = (pending + received).split(b"\n")
+            for event in map(json.loads, lines):
+                on_event(event)
+                if event["event"] == "finished":
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        child.wait(EXIT_SECONDS)
+                    return event
+                if event["event"] in ("failed", "died"):
+                    raise _failure(event)
+            if received:
+                continue
+        if exited:
+            raise LavaError(f"the Lava child {_end(child.wait())} before it finished; {_last_line(log.read_text())}")
+        if time.monotonic() > deadline:
+            raise LavaError(
+                f"Lava did not finish within {deadline_seconds:g} s and was ended; pass a larger deadline_seconds if "
+                f"the network is large; {_last_line(log.read_text())}"
+            )
+
+
+def _interpreter() -> str:
+    chosen = os.environ.get(INTERPRETER, sys.executable)
+    if not os.access(chosen, os.X_OK):
+        raise LavaError(f"{INTERPRETER} is {chosen!r}, which is not a program that can be run")
+    return chosen
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """The child finds our package and nothing else of this interpreter's, through a link in its folder."""
+    library = folder / "library"
+    library.mkdir(exist_ok=True)
+    if not (library / "sim").exists():
+        (library / "sim").symlink_to(Path(__file__).resolve().parents[1], target_is_directory=True)
+    # Many small Processes: threads of a matrix library in each would only get into each other's way.
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    return {**os.environ, **threads, "PYTHONPATH": str(library), "PYTHONUNBUFFERED": "1"}
+
+
+def _failure(event: dict[str, Any]) -> LavaError:
+    process = event["process"]
+    if event["event"] == "died":
+        return LavaError(f"Lava Process {process!r} {_end(event['code'])} while the network was running")
+    last = event["text"].strip().splitlines()[-1]
+    place = f"Lava Process {process!r} raised {last}" if process else f"Lava could not run: {last}"
+    error = LavaError(place if "\n" in event["text"].strip() else last)
+    error.add_note(event["text"])
+    return error
+
+
+def _end(code: int) -> str:
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
+
+def _last_line(log: str) -> str:
+    lines = log.strip().splitlines()
+    return f"its log ends with: {lines[-1]}" if lines else "its log is empty"
+
+
+@contextlib.contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """SIGTERM would end this process without clean-up, unless the program has its own handler."""
+
+    def raise_terminated(number: int, frame: Any) -> None:
+        raise _Terminated
+
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, raise_terminated)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def clean_up(child: subprocess.Popen[bytes], token: str) -> None:
+    """Kills the child's whole group, waits for its end, removes its shared memory. A second signal waits meanwhile."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        # The child is not reaped yet where it has not been waited for, so its group cannot have been reused.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        until = time.monotonic() + EXIT_SECONDS
+        while alive_in_group(child.pid) and time.monotonic() < until:
+            time.sleep(0.01)
+        remove_segments(token)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def alive_in_group(group: int) -> list[int]:
+    """Processes of a process group that still run (zombies do not)."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, IndexError):
+            # pid (name) state ppid pgrp ...; the name may hold anything
+            state, _, group_of_it = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
+            if int(group_of_it) == group and state not in "ZX":
+                found.append(int(entry.name))
+    return found
+
+
+def remove_segments(token: str) -> None:
+    for pattern in (f"{token}*", f"sem.{token}*"):
+        for segment in SHARED_MEMORY.glob(pattern):
+            segment.unlink(missing_ok=True)
+
+
+def sweep() -> None:
+    """Removes segments of runs whose parent and child were killed at the same moment."""
+    for segment in (*SHARED_MEMORY.glob(f"{PREFIX}-*"), *SHARED_MEMORY.glob(f"sem.{PREFIX}-*")):
+        parent = segment.name.split("-")[1]
+        if parent.isdecimal() and not Path("/proc", parent).exists():
+            segment.unlink(missing_ok=True)

@@ -1,0 +1,40 @@
+"""What all our Process models share: which physical step it is, and what the builder passed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from lava.magma.core.model.py.model import PyLoihiProcessModel
+
+from sim.lava.processes.window import Window
+
+
+class StreamModel(PyLoihiProcessModel):
+    """Model of a Process that was built with `window=` and `latency=` (see sim/lava/builder.py).
+
+    `latency` is the physical step in which the Process handles logical step 0: of its output for neurons, of its input
+    for Processes with a memory of past inputs.
+    """
+
+    def __init__(self, proc_params: Any) -> None:
+        super().__init__(proc_params)
+        self.window: Window = proc_params["window"]
+        self.latency: int = proc_params["latency"]
+
+    @property
+    def step(self) -> int:
+        """Physical step from 0; Lava counts from 1."""
+        return int(self.time_step) - 1
+
+    @property
+    def inside(self) -> bool:
+        return self.window.inside(self.step, self.latency)
+
+    @property
+    def starts(self) -> bool:
+        return self.window.starts(self.step, self.latency)
+
+    def masked(self, values: np.ndarray) -> np.ndarray:
+        """The values, or zeros outside the window."""
+        return values if self.inside else np.zeros_like(values)

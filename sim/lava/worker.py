@@ -1,0 +1,141 @@
+"""The child process: builds the network in Lava, runs it, reports on a pipe.
+
+    python -m sim.lava.worker FOLDER CONTROL REPORT TOKEN
+
+FOLDER holds the plan and receives the records. CONTROL is a descriptor that closes when the parent is gone, REPORT one
+for JSON lines, TOKEN the name under which shared memory is made. Runs on Python >= 3.10 and imports only numpy, scipy
+and Lava: a stock Lava on another interpreter can stand in.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import logging
+import multiprocessing
+import multiprocessing.connection
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+SHARED_MEMORY = Path("/dev/shm")
+NOT_INSTALLED = (
+    "Lava is not installed: pip install --no-deps --ignore-requires-python -r requirements-lava.txt "
+    "and pip install neurotarget[lava]"
+)
+
+
+def main(folder: Path, control: int, report: int, token: str) -> None:
+    die_with_parent()
+    os.register_at_fork(after_in_child=die_with_parent)
+    name_shared_memory(token)
+    actors: list[Any] = []
+    threading.Thread(target=watch, args=(folder, control, report, token, actors), daemon=True).start()
+    try:
+        run(folder, report, actors)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").split(".")[0] == "lava"
+        say(report, event="failed", process="", text=NOT_INSTALLED if missing else traceback.format_exc())
+        os._exit(1)
+    except BaseException:
+        say(report, event="failed", process="", text=traceback.format_exc())
+        os._exit(1)  # Lava's own exit handlers would wait for Processes that no longer answer
+
+
+def run(folder: Path, report: int, actors: list[Any]) -> None:
+    """Builds, runs, stops. `actors` holds the system processes while the network runs."""
+    from sim.lava import compat
+
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    mended = compat.apply()
+    from lava.magma.core.run_conditions import RunSteps
+    from lava.magma.core.run_configs import Loihi2SimCfg
+
+    from sim.lava.builder import build
+
+    models, steps = build(folder, report)
+    report_exceptions(report, {process.id: process.name for process in models})
+    first = next(iter(models))
+    for process in models:
+        process._log_config.level = logging.INFO
+    first.create_runtime(run_cfg=Loihi2SimCfg(select_tag="floating_pt", exception_proc_model_map=models))
+    actors += first.runtime._messaging_infrastructure.actors
+    say(report, event="built", processes=len(models), mended=mended)
+    started = time.perf_counter()
+    first.run(condition=RunSteps(num_steps=steps))
+    seconds = time.perf_counter() - started
+    actors.clear()
+    first.stop()
+    say(report, event="finished", seconds=seconds, steps=steps)
+
+
+def say(report: int, **event: Any) -> None:
+    os.write(report, json.dumps(event).encode() + b"\n")
+
+
+def report_exceptions(report: int, names: dict[int, str]) -> None:
+    """Makes a Process that raises say so at once: Lava keeps the traceback until a join that may never come.
+
+    Each system process also gets the name of the Process that it runs; Lava's own services that of their class.
+    """
+    from lava.magma.runtime.message_infrastructure.multiprocessing import SystemProcess
+
+    initialise = SystemProcess.__init__
+
+    def initialise_with_name(self: Any, *arguments: Any, **keywords: Any) -> None:
+        initialise(self, *arguments, **keywords)
+        builder = self._kwargs.get("builder")
+        self.name = names.get(getattr(builder, "_model_id", -1), type(builder).__name__)
+
+    def run_and_report(self: Any) -> None:
+        try:
+            multiprocessing.Process.run(self)
+            self._cconn.send(None)
+        except Exception as error:
+            say(report, event="failed", process=self.name, text=traceback.format_exc())
+            self._cconn.send((error, traceback.format_exc()))
+
+    SystemProcess.__init__ = initialise_with_name
+    SystemProcess.run = run_and_report
+
+
+def die_with_parent() -> None:
+    """Asks Linux to kill this process when the one that started it ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def name_shared_memory(token: str) -> None:
+    """Puts `token` into the name of every segment and semaphore made from here on, so that they can be found."""
+    from multiprocessing import process, shared_memory
+
+    shared_memory._SHM_NAME_PREFIX = f"/{token}_"  # type: ignore[attr-defined]
+    shared_memory._SHM_SAFE_NAME_LENGTH = len(token) + 14  # type: ignore[attr-defined]
+    process.current_process()._config["semprefix"] = f"/{token}"  # type: ignore[attr-defined]
+
+
+def watch(folder: Path, control: int, report: int, token: str, actors: list[Any]) -> None:
+    """Ends the whole group when the parent is gone, and says so when a Process dies without a word."""
+    while True:
+        running = {actor.sentinel: actor for actor in list(actors)}
+        ready = multiprocessing.connection.wait([control, *running], timeout=0.2)
+        if control in ready:
+            for segment in (*SHARED_MEMORY.glob(f"{token}*"), *SHARED_MEMORY.glob(f"sem.{token}*")):
+                segment.unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            os.killpg(0, signal.SIGKILL)
+        dead = [running[key] for key in ready if key in running]
+        if dead and actors:
+            say(report, event="died", process=dead[0].name, code=dead[0].exitcode)
+            return
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
