@@ -1,0 +1,109 @@
+"""LIF over a whole utterance as one compiled forward and one compiled backward pass on the CPU.
+
+SpikingJelly's torch implementation launches a handful of small tensor operations a step; here each neuron's steps run
+in one loop and only the membrane potential before the reset is kept for the gradient. `FusedLIFNode` is a SpikingJelly
+`LIFNode` in every other respect, and falls back to SpikingJelly wherever the compiled pass does not apply (CUDA, single
+step, other surrogates, soft reset), so a checkpoint or a converter sees no difference.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from spikingjelly.activation_based import neuron, surrogate
+
+CHUNK = 256  # neurons a task: their potentials stay in the first-level cache
+
+
+@numba.njit(parallel=True, cache=True)
+def _forward(x, decay, threshold, reset, v, spikes, charged):
+    """x, spikes [steps, neurons]; v [neurons] in and out; charged [steps, neurons], or no rows when not wanted."""
+    steps, neurons = x.shape
+    keep = charged.shape[0] > 0
+    for chunk in numba.prange((neurons + CHUNK - 1) // CHUNK):
+        start, end = chunk * CHUNK, min(neurons, (chunk + 1) * CHUNK)
+        for t in range(steps):
+            for n in range(start, end):
+                h = (v[n] - reset) * decay + reset + x[t, n]
+                fired = h >= threshold
+                spikes[t, n] = fired
+                v[n] = reset if fired else h
+                if keep:
+                    charged[t, n] = h
+
+
+@numba.njit(parallel=True, cache=True)
+def _backward(grad_spikes, charged, decay, threshold, slope, peak, grad_x):
+    """Surrogate gradient, reset detached: grad_h[t] = grad_s[t] g'(h - threshold) + (1 - s[t]) decay grad_h[t + 1]."""
+    steps, neurons = charged.shape
+    one = decay / decay  # one in the precision of the arrays: a literal would widen float32 to float64
+    for chunk in numba.prange((neurons + CHUNK - 1) // CHUNK):
+        start, end = chunk * CHUNK, min(neurons, (chunk + 1) * CHUNK)
+        for t in range(steps - 1, -1, -1):
+            for n in range(start, end):
+                distance = charged[t, n] - threshold
+                scaled = slope * distance
+                local = peak / (one + scaled * scaled)
+                later = grad_x[t + 1, n] * decay if t + 1 < steps and distance < 0 else 0 * decay
+                grad_x[t, n] = grad_spikes[t, n] * local + later
+
+
+class _FusedLIF(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, v: torch.Tensor, decay: float, threshold: float, reset: float, alpha: float):
+        rows = x.detach().reshape(len(x), -1).numpy()
+        scalar = rows.dtype.type
+        spikes = np.empty_like(rows)
+        charged = np.empty(rows.shape if ctx.needs_input_grad[0] else (0, 0), rows.dtype)
+        last = v.detach().reshape(-1).numpy().copy()
+        _forward(rows, scalar(decay), scalar(threshold), scalar(reset), last, spikes, charged)
+        ctx.save_for_backward(torch.from_numpy(charged))
+        ctx.constants = decay, threshold, alpha
+        final = torch.from_numpy(last).view_as(v)
+        ctx.mark_non_differentiable(final)
+        return torch.from_numpy(spikes).view_as(x), final
+
+    @staticmethod
+    def backward(ctx: Any, grad_spikes: torch.Tensor, grad_v: torch.Tensor):  # type: ignore[override]
+        charged = ctx.saved_tensors[0].numpy()
+        scalar = charged.dtype.type
+        decay, threshold, alpha = ctx.constants
+        grad_x = np.empty_like(charged)
+        rows = grad_spikes.contiguous().reshape(charged.shape).numpy()
+        # ATan (SpikingJelly, surrogate.ATan): g'(x) = alpha / 2 / (1 + (pi / 2 * alpha * x)^2)
+        slope, peak = scalar(math.pi / 2 * alpha), scalar(alpha / 2)
+        _backward(rows, charged, scalar(decay), scalar(threshold), slope, peak, grad_x)
+        return torch.from_numpy(grad_x).view_as(grad_spikes), None, None, None, None, None
+
+
+class FusedLIFNode(neuron.LIFNode):
+    """SpikingJelly's `LIFNode` with a compiled multi-step pass on the CPU.
+
+    `v = v_reset + (1 - 1/tau) (v - v_reset) + x; fire at v >= v_threshold; v = v_reset`. Input and output are
+    [steps, samples, ...], float32 or float64; the gradient does not flow into the final membrane potential.
+    """
+
+    def _compiled(self, x: torch.Tensor) -> bool:
+        return (
+            x.device.type == "cpu"
+            and x.dtype in (torch.float32, torch.float64)
+            and isinstance(self.surrogate_function, surrogate.ATan)
+            and self.surrogate_function.spiking
+            and not self.decay_input
+            and self.detach_reset
+            and self.v_reset is not None
+            and not self.store_v_seq
+        )
+
+    def multi_step_forward(self, x_seq: torch.Tensor, *args: torch.Tensor, **kwargs: object) -> torch.Tensor:
+        if not self._compiled(x_seq):
+            return super().multi_step_forward(x_seq, *args, **kwargs)
+        v = self.v if isinstance(self.v, torch.Tensor) else torch.full_like(x_seq[0], float(self.v))
+        decay = 1.0 - 1.0 / self.tau
+        alpha = float(self.surrogate_function.alpha)
+        spikes, self.v = _FusedLIF.apply(x_seq.contiguous(), v, decay, self.v_threshold, self.v_reset, alpha)
+        return spikes

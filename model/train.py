@@ -1,0 +1,313 @@
+"""Trains a network: `python -m model.train CONFIG.toml --out RUN`.
+
+The run's folder gets `ckpt.pt` (best epoch by validation accuracy), `metrics.csv`, `metrics.json`, `curves.png` and
+`last.pt`, from which `--resume` goes on. Weights, order, dropout and augmentation of an epoch depend on the seed and the
+epoch's number only, so an interrupted run goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import io
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from tqdm import tqdm
+
+from model import checkpoint, settings
+from model.data import DataError, Dataset, Split, open_dataset
+from model.files import write_text
+from model.spikescr import SpikeSCR, readout
+
+COLUMNS = (
+    "epoch",
+    "learning_rate",
+    "train_loss",
+    "train_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+    "seconds",
+)
+
+
+class TrainingError(RuntimeError):
+    """Training that cannot go on: the message says at which epoch and what to change."""
+
+
+def train(config: settings.Settings, out: Path, resume: bool, tensorboard: bool = False) -> dict[str, Any]:
+    """Trains one network and returns its metrics.
+
+    Args:
+        config: data, network, schedule, augmentation.
+        out: folder of the run, made when missing.
+        resume: go on from `out/last.pt` where there is one, whose settings must be the same.
+        tensorboard: also write event files to `out/tensorboard`.
+
+    Raises:
+        DataError, CheckpointError: input that cannot be used.
+        TrainingError: the loss is not finite, or the run to resume has other settings.
+    """
+    dataset = open_dataset(config.data)
+    network = dataclasses.replace(config.model, features=dataset.features, classes=len(dataset.classes))
+    config = dataclasses.replace(config, model=network)
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(config.training.seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = SpikeSCR(config.model).to(device)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.training.learning_rate, weight_decay=config.training.weight_decay
+    )
+    history: list[dict[str, float]] = []
+    if resume and (out / "last.pt").exists():
+        history = _restore(out / "last.pt", config, model, optimizer)
+    events = _event_writer(out) if tensorboard else None
+    bar = tqdm(
+        range(len(history) + 1, config.training.epochs + 1),
+        desc="training",
+        unit="epoch",
+        initial=len(history),
+        total=config.training.epochs,
+        disable=None,
+    )
+    for epoch in bar:
+        row = _epoch(model, optimizer, dataset, config, epoch)
+        best = max((past["validation_accuracy"] for past in history), default=-1.0)
+        history.append(row)
+        if row["validation_accuracy"] > best:
+            checkpoint.save(out / "ckpt.pt", _checkpoint(model, dataset, config, row))
+        _save_last(out / "last.pt", config, model, optimizer, history)
+        _write_csv(out / "metrics.csv", history)
+        for name, value in row.items() if events else ():
+            events.add_scalar(name, value, epoch)
+        bar.set_postfix(loss=f"{row['train_loss']:.3f}", validation=f"{row['validation_accuracy']:.3f}")
+    best_network = checkpoint.load(out / "ckpt.pt")
+    test_loss, test_accuracy = evaluate(best_network.model().to(device), dataset.split("test"), config.training.batch)
+    metrics = {**best_network.metrics, "test_loss": test_loss, "test_accuracy": test_accuracy}
+    metrics["test_samples"] = len(dataset.split("test").labels)
+    metrics["seconds"] = sum(row["seconds"] for row in history)
+    checkpoint.save(out / "ckpt.pt", dataclasses.replace(best_network, metrics=metrics))
+    write_text(
+        out / "metrics.json", json.dumps({"data": config.data, "settings": config.as_dict(), **metrics}, indent=2)
+    )
+    _plot(out / "curves.png", history, config.data)
+    return metrics
+
+
+def _epoch(
+    model: SpikeSCR, optimizer: torch.optim.Optimizer, dataset: Dataset, config: settings.Settings, epoch: int
+) -> dict[str, float]:
+    started = time.perf_counter()
+    split, schedule = dataset.split("train"), config.training
+    rng = np.random.default_rng([schedule.seed, epoch])
+    torch.manual_seed(int(rng.integers(2**62)))
+    model.train()
+    batches = max(1, len(split.labels) // schedule.batch)
+    total_loss = correct = seen = 0.0
+    for index, rows in enumerate(np.array_split(rng.permutation(len(split.labels)), batches)):
+        rate = learning_rate(schedule, epoch - 1 + index / batches)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        frames = augmented(split.frames[rows], split.lengths[rows], config.augmentation, rng)
+        x, labels, lengths = _tensors(model, frames, split.labels[rows], split.lengths[rows])
+        scores = readout(model(x, lengths), lengths)
+        loss = F.cross_entropy(scores, labels)
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"epoch {epoch}, batch {index + 1}: the loss is {loss.item()}; the last good checkpoint is kept; "
+                f"lower training.learning_rate (now {schedule.learning_rate:g}) or training.clip ({schedule.clip:g})"
+            )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), schedule.clip)
+        optimizer.step()
+        total_loss += loss.item() * len(rows)
+        correct += int((scores.argmax(-1) == labels).sum())
+        seen += len(rows)
+    validation_loss, validation_accuracy = evaluate(model, dataset.split("validation"), schedule.batch)
+    values = (epoch, rate, total_loss / seen, correct / seen, validation_loss, validation_accuracy)
+    return dict(zip(COLUMNS, (*values, time.perf_counter() - started), strict=True))
+
+
+def augmented(frames, lengths, how, rng):
+    frames = np.array(frames)
+    samples, steps, features = frames.shape
+    for i in range(samples):
+        if how.shift:
+            d = int(rng.integers(-how.shift, how.shift + 1))
+            frames[i] = np.roll(frames[i], d, axis=0)
+            if d > 0:
+                frames[i, :d] = 0
+            elif d < 0:
+                frames[i, d:] = 0
+        if rng.random() < how.probability:
+            w = int(rng.integers(0, int(how.time_mask * lengths[i]) + 1))
+            a = int(rng.integers(0, max(1, lengths[i] - w + 1)))
+            frames[i, a : a + w] = 0
+        if rng.random() < how.probability:
+            w = int(rng.integers(0, how.feature_mask + 1))
+            a = int(rng.integers(0, features - w + 1))
+            frames[i, :, a : a + w] = 0
+    return frames
+
+
+def learning_rate(schedule: settings.Training, epochs_done: float) -> float:
+    """Linear warm-up, then a cosine to zero at the last epoch (Loshchilov and Hutter 2017, equation 5)."""
+    if epochs_done < schedule.warmup_epochs:
+        return schedule.learning_rate * (epochs_done + 0.1) / (schedule.warmup_epochs + 0.1)
+    share = (epochs_done - schedule.warmup_epochs) / max(1, schedule.epochs - schedule.warmup_epochs)
+    return schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+
+
+@torch.no_grad()
+def evaluate(model: SpikeSCR, split: Split, batch: int = 64) -> tuple[float, float]:
+    """Mean cross-entropy and accuracy on a split; the network is left in evaluation mode."""
+    model.eval()
+    loss = correct = 0.0
+    for rows in _slices(len(split.labels), batch):
+        x, labels, lengths = _tensors(model, split.frames[rows], split.labels[rows], split.lengths[rows])
+        scores = readout(model(x, lengths), lengths)
+        loss += F.cross_entropy(scores, labels, reduction="sum").item()
+        correct += int((scores.argmax(-1) == labels).sum())
+    return loss / len(split.labels), correct / len(split.labels)
+
+
+def _slices(samples: int, batch: int) -> Iterator[slice]:
+    for start in range(0, samples, batch):
+        yield slice(start, start + batch)
+
+
+def _tensors(
+    model: SpikeSCR, frames: np.ndarray, labels: np.ndarray, lengths: np.ndarray
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    parameter = model.head.weight
+    x = torch.from_numpy(np.array(frames, dtype=np.float32)).to(parameter)
+    return (
+        x,
+        torch.from_numpy(labels.copy()).to(parameter.device),
+        torch.from_numpy(lengths.copy()).to(parameter.device),
+    )
+
+
+# ---- what a run leaves behind ----------------------------------------------------------------------------------------
+
+
+def _checkpoint(
+    model: SpikeSCR, dataset: Dataset, config: settings.Settings, metrics: dict[str, float]
+) -> checkpoint.Checkpoint:
+    return checkpoint.Checkpoint(
+        config=config.model,
+        state={name: value.detach().cpu().clone() for name, value in model.state_dict().items()},
+        metrics=metrics,
+        data=config.data,
+        classes=dataset.classes,
+        step_seconds=dataset.step_seconds,
+        versions=checkpoint.versions(),
+    )
+
+
+def _save_last(
+    path: Path,
+    config: settings.Settings,
+    model: SpikeSCR,
+    optimizer: torch.optim.Optimizer,
+    history: list[dict[str, float]],
+) -> None:
+    content = {"settings": config.as_dict(), "state": model.state_dict(), "optimizer": optimizer.state_dict()}
+    checkpoint.save_by_rename(path, {**content, "history": history})
+
+
+def _restore(
+    path: Path, config: settings.Settings, model: SpikeSCR, optimizer: torch.optim.Optimizer
+) -> list[dict[str, float]]:
+    content = checkpoint.load_content(path)
+    if content.get("settings") != config.as_dict():
+        raise TrainingError(
+            f"{path}: was trained with other settings; repeat them, choose another --out, or leave --resume out"
+        )
+    model.load_state_dict(content["state"])
+    optimizer.load_state_dict(content["optimizer"])
+    history: list[dict[str, float]] = content["history"]
+    return history
+
+
+def _write_csv(path: Path, history: list[dict[str, float]]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS)
+    writer.writeheader()
+    writer.writerows(history)
+    write_text(path, text.getvalue())
+
+
+def _event_writer(out: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise TrainingError("--tensorboard needs the package: pip install 'neurotarget[tensorboard]'") from None
+    return SummaryWriter(str(out / "tensorboard"))
+
+
+def _plot(path: Path, history: list[dict[str, float]], data: str) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    axes = figure.subplots(1, 2)
+    for axis, what in zip(axes, ("loss", "accuracy"), strict=True):
+        for split in ("train", "validation"):
+            axis.plot([row["epoch"] for row in history], [row[f"{split}_{what}"] for row in history], label=split)
+        axis.set_xlabel("epoch")
+        axis.set_ylabel(what)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].legend(frameon=False)
+    figure.suptitle(data, fontsize=9)
+    figure.savefig(path, dpi=120)
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m model.train",
+        description="Train a SpikeSCR network.",
+        epilog="example: python -m model.train configs/demo.toml --out runs/demo --set training.epochs=5",
+    )
+    parser.add_argument("config", type=Path, help="TOML file: data, model, training, augmentation")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="table.key=value")
+    parser.add_argument("--resume", action="store_true", help="go on where an interrupted run in --out stopped")
+    parser.add_argument("--tensorboard", action="store_true", help="also write TensorBoard events to RUN/tensorboard")
+    parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parser().parse_args(argv)
+    try:
+        config = settings.read(arguments.config, arguments.overrides)
+        metrics = train(config, arguments.out, arguments.resume, arguments.tensorboard)
+    except (settings.SettingsError, DataError, checkpoint.CheckpointError, TrainingError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"interrupted; go on with --resume (state in {arguments.out / 'last.pt'})", file=sys.stderr)
+        return 130
+    if arguments.json:
+        print(json.dumps(metrics))
+    else:
+        print(
+            f"{arguments.out / 'ckpt.pt'}: validation accuracy {metrics['validation_accuracy']:.4f} (epoch "
+            f"{metrics['epoch']}), test accuracy {metrics['test_accuracy']:.4f} on {metrics['test_samples']} samples "
+            f"of {config.data}"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
