@@ -6,7 +6,7 @@ its own; the record keeps what all of them need, so that their figures are views
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,7 +32,7 @@ class LayerCount:
     """Counts of one layer over a whole trace; all are exact integers.
 
     Attributes:
-        neurons: values that the layer gives a step; stateful neurons where `kind` is one.
+        inputs, neurons: values that the layer takes and gives a step.
         fan_in: the most synapses that end at one output.
         fan_out: the most synapses that one input drives. Operations use the exact number of each input.
         events: non-zero inputs inside the windows.
@@ -56,6 +56,7 @@ class LayerCount:
 
     name: str
     kind: str
+    inputs: int
     neurons: int
     fan_in: int
     fan_out: int
@@ -181,6 +182,7 @@ def _record(
     return LayerCount(
         name=node.name,
         kind=node.kind,
+        inputs=_inputs_of(node),
         neurons=node.neurons,
         fan_in=fan_in,
         fan_out=fan_out,
@@ -203,6 +205,11 @@ def _record(
         samples=trace.samples,
         sample_steps=trace.sample_steps,
     )
+
+
+def _inputs_of(node: Node) -> int:
+    roles = {"attention": 3, "gate": 2}  # query, key and value; current and gate
+    return roles.get(node.kind, 1) * int(np.prod(node.input_shape))
 
 
 def _biases(node: Node) -> int:
@@ -327,14 +334,3 @@ def _count_attention(graph: Graph, node: Node, trace: Trace, total: _Sum) -> Non
         total.add("query", Tally(kinds["query"], *read))
         pairs = lengths * (lengths + 1) // 2 if causal else lengths**2
         total.dense_macs += 2 * int(pairs.sum()) * node.neurons
-
-
-def totals(counts: Sequence[LayerCount]) -> dict[str, int]:
-    """Sums over the layers; neurons and state count stateful layers only."""
-    fields = ("events", "synops", "acs", "macs", "dense_macs", "biases", "neuron_updates", "messages", "synapses")
-    result = {field: sum(getattr(layer, field) for layer in counts) for field in fields}
-    result["neurons"] = sum(layer.neurons for layer in counts if layer.kind in STATEFUL)
-    result["spikes"] = sum(layer.spikes or 0 for layer in counts)
-    result["parameters"] = sum(layer.parameters for layer in counts)
-    result["state"] = sum(layer.state for layer in counts)
-    return result

@@ -1,0 +1,124 @@
+"""Price tables: what one operation costs, by whom, under which conditions, and how good the evidence is.
+
+A table is a TOML file. Those in `prices/` ship with the package; a user adds a file of the same form. An unknown key is
+an error and so is a table without a source or a grade: a price of unknown origin is not a price.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SHIPPED = Path(__file__).parent / "prices"
+GRADES = ("measured", "simulated", "derived", "second-hand")
+# How an integer payload is priced: as a MAC, as that many unit spikes, or as one operation on hardware that sends
+# graded spikes.
+INTEGER_PAYLOADS = ("mac", "unary", "graded")
+PRICES = ("ac", "mac", "dense_mac", "synaptic_operation", "neuron_update", "spike", "message")
+TEXTS = ("title", "group", "node", "conditions", "source", "grade")
+OPTIONAL = ("checked", "integer_payload")
+
+
+class PriceError(ValueError):
+    """A price table that cannot be used: the message names the file, the key and what is expected."""
+
+
+@dataclass(frozen=True)
+class PriceTable:
+    """One table; `docs/energy.md` documents the file.
+
+    Attributes:
+        name: the file's name without its ending.
+        group: tables of one group price the same kind of machine.
+        checked: what the numbers were compared with, empty when with nothing.
+        prices_pj: operation -> energy in pJ, a subset of `PRICES`.
+    """
+
+    name: str
+    title: str
+    group: str
+    node: str
+    conditions: str
+    source: str
+    grade: str
+    checked: str
+    integer_payload: str
+    prices_pj: Mapping[str, float]
+
+    @property
+    def prices_spiking(self) -> bool:
+        return "ac" in self.prices_pj or "synaptic_operation" in self.prices_pj
+
+    @property
+    def prices_dense(self) -> bool:
+        return "dense_mac" in self.prices_pj
+
+
+def load_table(path: str | Path) -> PriceTable:
+    """Reads one table.
+
+    Raises:
+        PriceError: the file is missing or damaged, a key is unknown or missing, or a price is not a number above 0.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as stream:
+            raw = tomllib.load(stream)
+    except FileNotFoundError:
+        raise PriceError(f"{path}: no such file") from None
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PriceError(f"{path}: not a price table: {error}") from error
+    if unknown := sorted(set(raw) - {*TEXTS, *OPTIONAL, "prices_pj"}):
+        raise PriceError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join([*TEXTS, *OPTIONAL, 'prices_pj'])}")
+    for key in TEXTS:
+        if not isinstance(raw.get(key), str) or not raw[key].strip():
+            raise PriceError(f"{path}: no {key}; a table without its {key} is refused")
+    if raw["grade"] not in GRADES:
+        raise PriceError(f"{path}: grade {raw['grade']!r}; expected one of {', '.join(GRADES)}")
+    payload = raw.get("integer_payload", "mac")
+    if payload not in INTEGER_PAYLOADS:
+        raise PriceError(f"{path}: integer_payload {payload!r}; expected one of {', '.join(INTEGER_PAYLOADS)}")
+    prices = _checked_prices(path, raw.get("prices_pj"))
+    return PriceTable(
+        name=path.stem,
+        checked=str(raw.get("checked", "")),
+        integer_payload=payload,
+        prices_pj=prices,
+        **{key: raw[key].strip() for key in TEXTS},
+    )
+
+
+def _checked_prices(path: Path, raw: Any) -> dict[str, float]:
+    if not isinstance(raw, dict) or not raw:
+        raise PriceError(f"{path}: no prices; give some of {', '.join(PRICES)} under [prices_pj]")
+    for key, value in raw.items():
+        if key not in PRICES:
+            raise PriceError(f"{path}: unknown price {key!r}; known are {', '.join(PRICES)}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+            raise PriceError(f"{path}: {key} = {value!r}; a price is a number of pJ above 0")
+    if "mac" in raw and "ac" not in raw:
+        raise PriceError(f"{path}: a price for mac needs one for ac; price a network that is not spiking by dense_mac")
+    return {key: float(value) for key, value in raw.items()}
+
+
+def load_tables(extra: Iterable[str | Path] = ()) -> list[PriceTable]:
+    """The tables that ship with the package, by group, and then the user's.
+
+    Raises:
+        PriceError: a table is not valid, or two have the same name.
+    """
+    shipped = [load_table(path) for path in SHIPPED.glob("*.toml")]
+    shipped.sort(key=lambda table: (ORDER.index(table.group), table.name))
+    tables = [*shipped, *(load_table(path) for path in extra)]
+    names = [table.name for table in tables]
+    for name in names:
+        if names.count(name) > 1:
+            raise PriceError(f"two price tables are called {name!r}; rename one file")
+    return tables
+
+
+ORDER = ("arithmetic", "Loihi 1", "SpiNNaker", "conventional processor, dense", "GPU floor")
