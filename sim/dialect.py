@@ -27,6 +27,8 @@ KEY_DIALECT, KEY_DT, KEY_SCHEME, KEY_RULE, KEY_THETA, KEY_READOUT = (
     "theta",
     "readout",
 )
+# Metadata of a convolution node: its kernel is block diagonal with this many blocks (nir 1.0.8 cannot check `groups`).
+KEY_GROUPS = "groups"
 SCHEME_EULER = "euler"
 RULE_REACHES = ">="  # v_threshold in the file is nextafter(theta, -inf): `v > v_threshold` is `v >= theta`
 RULE_EXCEEDS = ">"
@@ -67,12 +69,3 @@ def extension(op: str, features: int, metadata: Mapping[str, Any]) -> nir.NIRGra
         edges=[("input", "undefined"), ("undefined", "output")],
         metadata={"op": op, **metadata},
     )
-
-
-def rotary_angles(features_per_head: int, heads: int, base: float = 10000.0) -> np.ndarray:
-    """Angle a step, in radians, of every pair of neighbouring neurons: float64 [heads * features_per_head / 2].
-
-    Su et al. 2021 (RoFormer, arXiv 2104.09864), equation 15: theta_i = base^(-2i / d).
-    """
-    pair = np.arange(features_per_head // 2, dtype=np.float64)
-    return np.tile(base ** (-2.0 * pair / features_per_head), heads)

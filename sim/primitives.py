@@ -6,7 +6,7 @@ own inference of convolution shapes is not used: it is wrong for groups and for 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import nir
@@ -107,7 +107,8 @@ def _scale(name: str, raw: Any, dt: float) -> tuple[str, dict[str, Any]]:
 def _conv(dimensions: int) -> Callable[[str, Any, float], tuple[str, dict[str, Any]]]:
     def convert(name: str, raw: Any, dt: float) -> tuple[str, dict[str, Any]]:
         weight = np.asarray(raw.weight, np.float64)
-        parameters: dict[str, Any] = {"weight": weight, "groups": int(raw.groups)}
+        weight, groups = _compact(name, weight, int(raw.groups), raw.metadata or {})
+        parameters: dict[str, Any] = {"weight": weight, "groups": groups}
         parameters["bias"] = np.broadcast_to(np.asarray(raw.bias, np.float64), weight.shape[:1])
         for key in ("stride", "dilation"):
             parameters[key] = _pair(getattr(raw, key), dimensions)
@@ -125,6 +126,20 @@ def _conv(dimensions: int) -> Callable[[str, Any, float], tuple[str, dict[str, A
         return f"conv{dimensions}d", parameters
 
     return convert
+
+
+def _compact(name: str, weight: np.ndarray, groups: int, metadata: Mapping[str, Any]) -> tuple[np.ndarray, int]:
+    """Takes the zeros out of a block diagonal kernel whose metadata says that it is one."""
+    if dialect.KEY_GROUPS not in metadata:
+        return weight, groups
+    groups = int(metadata[dialect.KEY_GROUPS])
+    if groups < 1 or weight.shape[0] % groups or weight.shape[1] % groups:
+        raise GraphError(f"node {name}: a kernel of shape {weight.shape} does not divide into {groups} groups")
+    rows, columns = weight.shape[0] // groups, weight.shape[1] // groups
+    blocks = [weight[g * rows : (g + 1) * rows, g * columns : (g + 1) * columns] for g in range(groups)]
+    if sum(np.count_nonzero(block) for block in blocks) != np.count_nonzero(weight):
+        raise GraphError(f"node {name}: its kernel has weights outside the {groups} groups that its metadata names")
+    return np.concatenate(blocks), groups
 
 
 def _pair(value: Any, dimensions: int) -> tuple[int, ...]:

@@ -1,0 +1,79 @@
+"""The network between PyTorch and NIR: a flat list of layers with their wiring, in double precision.
+
+rules.py fills it from PyTorch modules, fold.py rewrites it, emit.py writes it as NIR.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+
+class UnsupportedModule(ValueError):
+    """A layer that cannot be converted: the message names it, what was found, what is supported and what to do."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Layer:
+    """One layer.
+
+    Attributes:
+        name: path of the module in `named_modules()`.
+        kind: `input`, `output`, `linear`, `conv`, `temporal_conv`, `batch_norm`, `lif`, `if`, `avg_pool`, `flatten`,
+            `gate`, `rotary`, `attention` or `scale`.
+        sources: layers whose outputs are summed at the input; by role for gate and attention.
+        parameters: arrays are float64.
+        shape: of the output, without samples and steps.
+    """
+
+    name: str
+    kind: str
+    sources: tuple[str, ...]
+    shape: tuple[int, ...]
+    parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    roles: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def changed(self, **parameters: Any) -> Layer:
+        return dataclasses.replace(self, parameters={**self.parameters, **parameters})
+
+
+class Draft:
+    """Layers by name, in the order in which they were added."""
+
+    def __init__(self) -> None:
+        self.layers: dict[str, Layer] = {}
+
+    def add(self, layer: Layer) -> tuple[str, ...]:
+        """Adds a layer and gives what its readers name as their source."""
+        if layer.name in self.layers:
+            raise UnsupportedModule(f"layer {layer.name} is used twice; a shared layer needs a copy for each use")
+        self.layers[layer.name] = layer
+        return (layer.name,)
+
+    def shape(self, sources: tuple[str, ...]) -> tuple[int, ...]:
+        return self.layers[sources[0]].shape
+
+    def readers(self, name: str) -> list[Layer]:
+        return [layer for layer in self.layers.values() if name in layer.sources]
+
+    def bypass(self, name: str) -> None:
+        """Removes a layer of one input: its readers read its source."""
+        (source,) = self.layers.pop(name).sources
+        for reader in self.readers(name):
+            sources = tuple(source if s == name else s for s in reader.sources)
+            roles = {role: source if s == name else s for role, s in reader.roles.items()}
+            self.layers[reader.name] = dataclasses.replace(reader, sources=sources, roles=roles)
+
+    def insert_before(self, name: str, new: Layer) -> None:
+        """Puts `new` between a layer and its sources."""
+        reader = self.layers[name]
+        self.layers[new.name] = dataclasses.replace(new, sources=reader.sources)
+        self.layers[name] = dataclasses.replace(reader, sources=(new.name,))
+
+
+def array(tensor: Any) -> np.ndarray:
+    """A tensor as float64."""
+    return np.asarray(tensor.detach().cpu().double().numpy())

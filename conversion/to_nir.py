@@ -1,0 +1,150 @@
+"""A PyTorch network as a NIR file, checked against PyTorch: `python -m conversion.to_nir ckpt.pt`.
+
+The file is opened again and run; it stays only if every spike and every output equals PyTorch's in double precision.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+import nir
+import numpy as np
+import torch
+from torch import nn
+
+from conversion.draft import Draft, Layer, UnsupportedModule
+from conversion.emit import emit
+from conversion.fold import fold_batch_norm, fold_time_constant
+from conversion.parity import pytorch_trace
+from conversion.rules import draft_module
+from model import checkpoint
+from model.data import DataError, open_dataset
+from model.spikescr import SpikeSCR
+from sim import dialect, reference
+from sim.compare import Parity, compare
+from sim.graph import Graph, load
+from sim.node import GraphError
+
+# What happens to the draft between PyTorch's modules and NIR's nodes, in order.
+STEPS = [fold_batch_norm, fold_time_constant]
+
+RANDOM_SAMPLES, RANDOM_STEPS, REAL_SAMPLES = 4, 50, 16
+
+
+def to_nir(network: nn.Module, input_shape: tuple[int, ...], dt: float = dialect.DEFAULT_DT_SECONDS) -> nir.NIRGraph:
+    """The NIR graph of a SpikeSCR or of a SpikingJelly Sequential.
+
+    Args:
+        network: its weights are read in float64; it is not changed.
+        input_shape: of one step of one sample, e.g. `(140,)` or `(2, 34, 34)`.
+        dt: seconds a step.
+
+    Raises:
+        UnsupportedModule: a layer that cannot be converted exactly, or weights that are not finite.
+    """
+    for name, parameter in network.state_dict().items():
+        if isinstance(parameter, torch.Tensor) and not bool(torch.isfinite(parameter).all()):
+            raise UnsupportedModule(f"parameter {name} holds NaN or infinite values; train again")
+    draft = Draft()
+    sources = draft.add(Layer("input", "input", (), tuple(input_shape)))
+    sources = draft_module(draft, "", network, sources)
+    draft.add(Layer("output", "output", sources, draft.shape(sources)))
+    for step in STEPS:
+        step(draft)
+    readout = dialect.READOUT_SOFTMAX_SUM if isinstance(network, SpikeSCR) else dialect.READOUT_SUM
+    return emit(draft, dt, readout)
+
+
+def write(graph: nir.NIRGraph, path: str | Path) -> Graph:
+    """Writes a graph by rename and opens it again with NIR's own checks and ours."""
+    temporary = Path(f"{path}.{os.getpid()}.part")
+    try:
+        nir.write(temporary, graph)
+        checked = load(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return checked
+
+
+def check(network: nn.Module, graph: Graph, frames: np.ndarray, lengths: np.ndarray | None = None) -> Parity:
+    """PyTorch against the reference simulator in double precision on [samples, steps, *features]."""
+    lengths = reference.checked_lengths(graph, frames, lengths)
+    return compare(graph, pytorch_trace(network, frames, lengths), reference.run(graph, frames, lengths))
+
+
+def random_frames(shape: tuple[int, ...], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Random counts [samples, steps, *shape] as float64, and random lengths."""
+    rng = np.random.default_rng(seed)
+    frames = rng.poisson(0.5, (RANDOM_SAMPLES, RANDOM_STEPS, *shape)).astype(np.float64)
+    return frames, rng.integers(RANDOM_STEPS // 2, RANDOM_STEPS + 1, RANDOM_SAMPLES)
+
+
+def convert_checkpoint(source: Path, target: Path) -> list[tuple[str, Parity]]:
+    """Writes `target` from a checkpoint and compares it with PyTorch on random input and on its own data.
+
+    Returns:
+        What was compared, and how it came out; nothing is written unless all of it holds.
+    """
+    loaded = checkpoint.load(source)
+    network = loaded.model()
+    temporary = target.with_name(f"{target.name}.{os.getpid()}.unchecked")
+    try:
+        graph = write(to_nir(network, (loaded.config.features,)), temporary)
+        checks = [("random input", check(network, graph, *random_frames((loaded.config.features,))))]
+        try:
+            part = open_dataset(loaded.data).split("test")
+        except DataError as error:
+            print(f"note: no check on real input: {error}", file=sys.stderr)
+        else:
+            rows = np.linspace(0, len(part.labels) - 1, min(REAL_SAMPLES, len(part.labels))).round().astype(int)
+            checks.append((loaded.data, check(network, graph, part.frames[rows], part.lengths[rows])))
+        if all(parity.holds for _, parity in checks):
+            temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return checks
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m conversion.to_nir",
+        description="Write a checkpoint as a NIR file and prove that it computes the same spikes.",
+        epilog="example: python -m conversion.to_nir runs/demo/ckpt.pt -o runs/demo/ckpt.nir",
+    )
+    parser.add_argument("checkpoint", type=Path, help="file written by model.train")
+    parser.add_argument("-o", "--output", type=Path, help="NIR file to write (default: beside the checkpoint)")
+    parser.add_argument("--json", action="store_true", help="print the parity as JSON")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parser().parse_args(argv)
+    target = arguments.output or arguments.checkpoint.with_suffix(".nir")
+    try:
+        checks = convert_checkpoint(arguments.checkpoint, target)
+    except (checkpoint.CheckpointError, UnsupportedModule, GraphError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    held = all(parity.holds for _, parity in checks)
+    if arguments.json:
+        print(json.dumps({"file": str(target), "parity": [{"input": name, **p.as_dict()} for name, p in checks]}))
+    else:
+        for name, parity in checks:
+            print(
+                f"{name}: {parity.sides}, {parity.samples} samples, {parity.steps} steps, {parity.spikes} spikes, "
+                f"{parity.mismatched} mismatched ({parity.near_threshold} near threshold), outputs within "
+                f"{parity.output_difference:.3g}"
+            )
+            if parity.first_divergence:
+                print(f"  first divergence: {parity.first_divergence}")
+        print(f"{target}: written" if held else "parity does not hold: nothing written")
+    return 0 if held else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""Runs a NIR file on an input: `python -m sim.run model.nir --input INPUT [--backend reference|lava]`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from model.data import DataError, open_dataset
+from sim import reference
+from sim.graph import Graph, load
+from sim.node import GraphError
+from sim.trace import Trace, TraceError, classify
+
+BACKENDS = ("reference", "lava")
+
+
+class InputError(ValueError):
+    """An INPUT that cannot be used: the message names it and what is expected."""
+
+
+INPUT_ERRORS = (InputError, DataError)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Input:
+    """Samples to run.
+
+    Attributes:
+        spec: the text that named them.
+        frames: [samples, steps, *features].
+        lengths: int64 [samples], steps of each.
+        labels: int64 [samples], or None.
+        classes: names of the labels, where known.
+    """
+
+    spec: str
+    frames: np.ndarray
+    lengths: np.ndarray
+    labels: np.ndarray | None
+    classes: tuple[str, ...] = ()
+
+
+def open_input(text: str, split: str = "test", samples: int | None = None) -> Input:
+    """Opens a data SPEC, or an `.npz` with `input` [samples, steps, *features], optional `label`, `length` [samples].
+
+    Args:
+        split: of a data set; an `.npz` has none.
+        samples: take that many, evenly spaced over the split so that classes and speakers stay mixed; all when None.
+
+    Raises:
+        InputError, DataError: missing, damaged or foreign input.
+    """
+    if samples is not None and samples < 1:
+        raise InputError(f"--samples {samples}: at least 1 is needed")
+    if text.endswith(".npz"):
+        data = _open_npz(Path(text))
+    else:
+        dataset = open_dataset(text)
+        part = dataset.split(split)
+        data = Input(text, part.frames, part.lengths, part.labels, dataset.classes)
+    if samples is not None and samples < len(data.lengths):
+        rows = np.linspace(0, len(data.lengths) - 1, samples).round().astype(int)
+        labels = None if data.labels is None else data.labels[rows]
+        return dataclasses.replace(data, frames=data.frames[rows], lengths=data.lengths[rows], labels=labels)
+    return data
+
+
+def _open_npz(path: Path) -> Input:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if "input" not in file.files:
+                raise InputError(f"{path}: holds {', '.join(file.files)}; an array `input` is expected")
+            frames = file["input"]
+            labels = file["label"] if "label" in file.files else None
+            lengths = file["length"] if "length" in file.files else None
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not an .npz file: {error}") from error
+    if frames.ndim < 3 or frames.dtype.kind not in "biuf" or not np.isfinite(frames).all():
+        raise InputError(f"{path}: `input` must be finite numbers [samples, steps, features], found {frames.shape}")
+    for name, array in (("label", labels), ("length", lengths)):
+        if array is not None and (array.shape != frames.shape[:1] or array.dtype.kind not in "iu"):
+            raise InputError(f"{path}: `{name}` must be {len(frames)} integers, found {array.dtype} {array.shape}")
+    lengths = np.full(len(frames), frames.shape[1]) if lengths is None else lengths
+    return Input(str(path), frames, lengths.astype(np.int64), None if labels is None else labels.astype(np.int64))
+
+
+def simulate(graph: Graph, data: Input, backend: str, precision: str = "float64") -> Trace:
+    """Runs one back end with a progress bar.
+
+    Raises:
+        GraphError, LavaError: the network cannot run on it, or the input does not fit.
+    """
+    if backend == "lava":
+        from sim import lava
+
+        return lava.run(graph, data.frames, data.lengths, data.labels, progress=True)
+    return reference.run(graph, data.frames, data.lengths, data.labels, precision, progress=True)
+
+
+def add_input_arguments(parser: argparse.ArgumentParser, samples: int | None = None) -> None:
+    """The arguments that every command on a NIR file shares."""
+    parser.add_argument("model", type=Path, help="NIR file")
+    parser.add_argument("--input", required=True, help="data SPEC, or an .npz with `input` [samples, steps, features]")
+    parser.add_argument("--split", default="test", help="split of a data SPEC (default test)")
+    parser.add_argument("--samples", type=int, default=samples, help=f"samples to run (default {samples or 'all'})")
+    parser.add_argument("--precision", default="float64", choices=("float64", "float32"), help="of the reference")
+    parser.add_argument("--dt", type=float, help="seconds a step, for a file that does not say (default 1e-4)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m sim.run",
+        description="Run a NIR file on the reference simulator or on Lava.",
+        epilog="example: python -m sim.run runs/demo/ckpt.nir --input synth --samples 100 --trace trace.npz",
+    )
+    add_input_arguments(parser)
+    parser.add_argument("--backend", default="reference", choices=BACKENDS)
+    parser.add_argument("--trace", type=Path, help="write the spikes of every node to this .npz")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    from sim.lava import LavaError
+
+    arguments = parser().parse_args(argv)
+    try:
+        graph = load(arguments.model, arguments.dt)
+        data = open_input(arguments.input, arguments.split, arguments.samples)
+        started = time.perf_counter()
+        trace = simulate(graph, data, arguments.backend, arguments.precision)
+        seconds = time.perf_counter() - started
+        if arguments.trace:
+            trace.save(arguments.trace)
+    except (GraphError, TraceError, LavaError, *INPUT_ERRORS) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    result = summary(graph, trace) | {"seconds": round(seconds, 3)}
+    if arguments.json:
+        print(json.dumps(result))
+    else:
+        accuracy = "no labels" if result["accuracy"] is None else f"accuracy {result['accuracy']:.4f}"
+        default = " (the file does not say; --dt sets it)" if graph.dt_is_default else ""
+        print(
+            f"{arguments.backend}: {trace.samples} samples, {trace.sample_steps} steps of {graph.dt:g} s{default}, "
+            f"{len(graph.spiking)} spiking nodes, {result['spikes']} spikes, {accuracy}, "
+            f"latency {result['latency_steps']} steps, {seconds:.1f} s"
+        )
+    return 0
+
+
+def summary(graph: Graph, trace: Trace) -> dict[str, object]:
+    """Flat figures of a run: backend, samples, steps, spikes, accuracy, latency_steps, classes of the samples."""
+    predicted = classify(trace.output, trace.lengths, graph.readout)
+    accuracy = None if trace.labels is None else float(np.mean(predicted == trace.labels))
+    return {
+        "backend": trace.header["backend"],
+        "model": graph.source,
+        "samples": trace.samples,
+        "steps": trace.sample_steps,
+        "dt": graph.dt,
+        "spikes": sum(int(spikes.sum(dtype=np.int64)) for spikes in trace.spikes.values()),
+        "accuracy": accuracy,
+        "latency_steps": int(trace.header["latency_steps"]),
+        "predicted": [int(label) for label in predicted],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
