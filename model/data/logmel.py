@@ -126,7 +126,6 @@ def build(
     for name, (frames, of_split_lengths) in written.items():
         for row, length in enumerate(of_split_lengths):
             frames[row, :length] = (frames[row, :length] - mean.astype(np.float32)) * scale
-        frames.flush()
         cache.save_split(
             folder,
             name,

@@ -207,7 +207,6 @@ def _write(folder: Path, parts: Mapping[str, Part], steps: int) -> None:
                     bar.update()
                 keys = [f"{part.file.stem}/{row:06d}" for row in part.rows]
                 cache.save_split(folder, name, source.labels[part.rows], lengths[name], keys)
-            frames.flush()
 
 
 def open_parts(spec: Spec, parts: Mapping[str, Part], classes: tuple[str, ...]) -> Dataset:

@@ -151,8 +151,9 @@ def render(voice: str, renditions: int) -> list[tuple[int, np.ndarray, np.ndarra
 
 def choose_voices(count: int) -> dict[str, tuple[str, ...]]:
     """`count` voices by split: about a fifth each for validation and test, at least one."""
-    held_out = {name: max(1, count * len(VOICES[name]) // ALL_VOICES) for name in ("validation", "test")}
-    shares = {"train": count - sum(held_out.values()), **held_out}
+    held_out = max(1, count * len(VOICES["validation"]) // ALL_VOICES)
+    train = min(count - 2 * held_out, len(VOICES["train"]))
+    shares = {"train": train, "validation": held_out, "test": count - train - held_out}
     return {name: VOICES[name][:share] for name, share in shares.items()}
 
 

@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+
+from model.data import augment
+
+
+def ones(batch=200, steps=50, features=40):
+    return np.ones((batch, steps, features), np.float32)
+
+
+def runs(silent):
+    """Number of separate stretches of True."""
+    return int(np.diff(np.concatenate([[0], silent.astype(int), [0]])).clip(0).sum())
+
+
+def test_time_mask_silences_one_stretch_within_the_share_of_each_length():
+    frames, lengths = ones(batch=1000), np.arange(1000) % 50 + 1
+    augment.time_mask(frames, lengths, np.random.default_rng(1), 0.2, 1.0)
+    widths = []
+    for sample, length in zip(frames, lengths, strict=True):
+        silent = ~sample.any(axis=1)
+        assert not silent[length:].any()
+        assert runs(silent) <= 1
+        assert silent.sum() <= int(0.2 * length)
+        assert np.isin(sample[~silent], 1).all()
+        widths.append(silent.sum())
+    assert max(widths) == 10
+    assert min(widths) == 0
+
+
+def test_neuron_mask_silences_one_stretch_of_features():
+    frames = ones()
+    augment.neuron_mask(frames, np.random.default_rng(1), 20, 1.0)
+    silent = ~frames.any(axis=1)
+    assert all(runs(row) <= 1 for row in silent)
+    assert silent.sum(axis=1).max() == 20
+    assert silent.any(axis=0).all()  # each place has its turn
+    np.testing.assert_array_equal(frames, np.broadcast_to(~silent[:, None], frames.shape))
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.5])
+def test_probability_is_that_of_a_sample(probability):
+    frames = ones(batch=2000)
+    augment.neuron_mask(frames, np.random.default_rng(2), 39, probability)
+    touched = (frames == 0).any(axis=(1, 2)).mean()
+    assert touched == pytest.approx(probability * 39 / 40, abs=0.03)
+
+
+def test_spec_augment_masks_both_axes():
+    frames = ones()
+    augment.spec_augment(frames, np.full(200, 50), np.random.default_rng(3))
+    assert (~frames.any(axis=1)).sum(axis=1).max() == 10
+    assert (~frames.any(axis=2)).sum(axis=1).max() == 12
+
+
+def test_time_shift_moves_without_wrapping():
+    frames = np.zeros((300, 20, 2), np.uint8)
+    lengths = np.full(300, 15)
+    frames[:, :15] = np.arange(1, 16)[:, None]
+    moved = augment.time_shift(frames, lengths, np.random.default_rng(4), 8)
+    assert lengths.tolist() == [15] * 300
+    shifts = set()
+    for sample, length in zip(frames, moved, strict=True):
+        values = sample[:, 0][sample[:, 0] > 0].astype(int)
+        first = int(np.flatnonzero(sample[:, 0])[0])
+        shift = first - (values[0] - 1)
+        shifts.add(shift)
+        assert (np.diff(values) == 1).all()
+        assert length == min(20, 15 + shift)
+        assert not sample[length:].any()
+    assert shifts == set(range(-8, 9))
+
+
+def test_a_short_sample_is_never_shifted_away():
+    frames = np.ones((50, 20, 1), np.uint8)
+    frames[:, 2:] = 0
+    moved = augment.time_shift(frames, np.full(50, 2), np.random.default_rng(5), 10)
+    assert frames.any(axis=(1, 2)).all()
+    assert moved.min() == 1
+
+
+def test_the_same_generator_state_gives_the_same_batch():
+    batches = []
+    for _ in range(2):
+        generator, frames = np.random.default_rng(6), ones()
+        augment.spec_augment(frames, np.full(200, 50), generator)
+        augment.time_shift(frames, np.full(200, 50), generator, 5)
+        batches.append(frames.tobytes())
+    assert batches[0] == batches[1]
+
+
+def test_wrong_settings_are_refused():
+    frames, lengths, generator = ones(2), np.full(2, 50), np.random.default_rng(0)
+    with pytest.raises(ValueError, match=r"share is 1\.5"):
+        augment.time_mask(frames, lengths, generator, 1.5, 0.5)
+    with pytest.raises(ValueError, match="probability is -1"):
+        augment.neuron_mask(frames, generator, 5, -1)
+    with pytest.raises(ValueError, match="max_width is 41"):
+        augment.neuron_mask(frames, generator, 41, 0.5)
+    with pytest.raises(ValueError, match="max_steps is 50"):
+        augment.time_shift(frames, lengths, generator, 50)
