@@ -71,8 +71,8 @@ def _conv(layer: Layer, inputs: list[str], nodes: Nodes, edges: Edges, dt: float
     p = layer.parameters
     weight, groups = p["weight"], p["groups"]
     if groups > 1:
-        # nir 1.0.8 infers a wrong input type for grouped kernels, so no reader could check the file: write the kernel with
-        # its zeros, and the number of groups as metadata from which our own reader takes the zeros out again.
+        # nir 1.0.8 infers a wrong input type for grouped kernels, so no reader could check the file: write the kernel
+        # with its zeros, and the number of groups as metadata, from which our own reader takes the zeros out again.
         outputs, inputs_per_group = weight.shape[0] // groups, weight.shape[1]
         full = np.zeros((weight.shape[0], inputs_per_group * groups, *weight.shape[2:]))
         for g in range(groups):

@@ -9,7 +9,7 @@ Curriculum Distillation", Neural Networks 2025 (arXiv 2412.12858). Tensors are [
 
 Every submodule's name is the name of its node in the NIR file, its trace and its row in the report.
 
-Two rules make a sample's output independent of its batch and its padding: membrane potentials run along real time of one
+Two rules make a sample's output independent of its batch and its padding: membrane potentials run along the time of one
 sample, and whatever looks at other steps (convolutions, attention) sees zeros outside the window 0 .. length - 1.
 """
 
@@ -106,7 +106,7 @@ def spiking(config: SpikeSCRConfig) -> FusedLIFNode:
 
 
 class TemporalConv(nn.Conv1d):
-    """Convolution along the steps of [T, B, C]. Outside the window it sees zeros; `causal` puts all taps in the past."""
+    """Convolution along the steps of [T, B, C], zeros beyond its ends; `causal` puts all taps in the past."""
 
     def __init__(self, channels_in: int, channels_out: int, taps: int, groups: int, bias: bool, causal: bool) -> None:
         super().__init__(channels_in, channels_out, taps, groups=groups, bias=bias)

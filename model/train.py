@@ -1,8 +1,8 @@
 """Trains a network: `python -m model.train CONFIG.toml --out RUN`.
 
 The run's folder gets `ckpt.pt` (best epoch by validation accuracy), `metrics.csv`, `metrics.json`, `curves.png` and
-`last.pt`, from which `--resume` goes on. Weights, order, dropout and augmentation of an epoch depend on the seed and the
-epoch's number only, so an interrupted run goes on as if it had not been.
+`last.pt`, from which `--resume` goes on. Order, dropout and augmentation of an epoch depend on the seed and the epoch's
+number only, so an interrupted run goes on as if it had not been.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from tqdm import tqdm
 
 from model import checkpoint, settings
-from model.data import DataError, Dataset, Split, open_dataset
+from model.data import DataError, Dataset, Split, augment, open_dataset
 from model.files import write_text
 from model.spikescr import SpikeSCR, readout
 
@@ -87,8 +87,9 @@ def train(config: settings.Settings, out: Path, resume: bool, tensorboard: bool 
             checkpoint.save(out / "ckpt.pt", _checkpoint(model, dataset, config, row))
         _save_last(out / "last.pt", config, model, optimizer, history)
         _write_csv(out / "metrics.csv", history)
-        for name, value in row.items() if events else ():
-            events.add_scalar(name, value, epoch)
+        if events is not None:
+            for name, value in row.items():
+                events.add_scalar(name, value, epoch)
         bar.set_postfix(loss=f"{row['train_loss']:.3f}", validation=f"{row['validation_accuracy']:.3f}")
     best_network = checkpoint.load(out / "ckpt.pt")
     test_loss, test_accuracy = evaluate(best_network.model().to(device), dataset.split("test"), config.training.batch)
@@ -117,8 +118,8 @@ def _epoch(
         rate = learning_rate(schedule, epoch - 1 + index / batches)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        frames = augmented(split.frames[rows], split.lengths[rows], config.augmentation, rng)
-        x, labels, lengths = _tensors(model, frames, split.labels[rows], split.lengths[rows])
+        frames, window = augmented(split, rows, config.augmentation, rng)
+        x, labels, lengths = _tensors(model, frames, split.labels[rows], window)
         scores = readout(model(x, lengths), lengths)
         loss = F.cross_entropy(scores, labels)
         if not torch.isfinite(loss):
@@ -138,26 +139,16 @@ def _epoch(
     return dict(zip(COLUMNS, (*values, time.perf_counter() - started), strict=True))
 
 
-def augmented(frames, lengths, how, rng):
-    frames = np.array(frames)
-    samples, steps, features = frames.shape
-    for i in range(samples):
-        if how.shift:
-            d = int(rng.integers(-how.shift, how.shift + 1))
-            frames[i] = np.roll(frames[i], d, axis=0)
-            if d > 0:
-                frames[i, :d] = 0
-            elif d < 0:
-                frames[i, d:] = 0
-        if rng.random() < how.probability:
-            w = int(rng.integers(0, int(how.time_mask * lengths[i]) + 1))
-            a = int(rng.integers(0, max(1, lengths[i] - w + 1)))
-            frames[i, a : a + w] = 0
-        if rng.random() < how.probability:
-            w = int(rng.integers(0, how.feature_mask + 1))
-            a = int(rng.integers(0, features - w + 1))
-            frames[i, :, a : a + w] = 0
-    return frames
+def augmented(
+    split: Split, rows: np.ndarray, how: settings.Augmentation, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A batch of the split with its augmentation applied: frames [samples, steps, features], lengths [samples]."""
+    frames, lengths = np.array(split.frames[rows]), split.lengths[rows]
+    if how.shift:
+        lengths = augment.time_shift(frames, lengths, rng, how.shift)
+    augment.time_mask(frames, lengths, rng, how.time_mask, how.probability)
+    augment.neuron_mask(frames, rng, how.feature_mask, how.probability)
+    return frames, lengths
 
 
 def learning_rate(schedule: settings.Training, epochs_done: float) -> float:

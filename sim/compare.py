@@ -1,9 +1,9 @@
 """Are two runs of one network the same, spike for spike? `python -m sim.compare model.nir --input INPUT --backends a,b`
 
 The rule for float paths, in double precision: outputs agree to 1e-9 and no spike differs at any node, step or neuron.
-Where one differs, the first divergence is named. A tie is a neuron whose potential lies within 1e-7 of its threshold: there
-the order of a sum may decide. A tie that flips is counted as one, and so is everything that follows from it in that
-sample, but nothing else is forgiven.
+Where one differs, the first divergence is named. A tie is a neuron whose potential lies within 1e-7 of its threshold:
+there the order of a sum may decide. A tie that flips is counted as one, and so is everything that follows from it in
+that sample, but nothing else is forgiven.
 """
 
 from __future__ import annotations

@@ -1,0 +1,30 @@
+"""The console script: `neurotarget VERB ...` is `python -m MODULE ...`."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+VERBS = {
+    "train": ("model.train", "train a network"),
+    "evaluate": ("model.evaluate", "measure a checkpoint on a data set"),
+    "to-nir": ("conversion.to_nir", "write a checkpoint as a NIR file, checked against PyTorch"),
+    "run": ("sim.run", "run a NIR file on the reference simulator or on Lava"),
+    "compare": ("sim.compare", "compare two back ends spike for spike"),
+    "report": ("hardware.report", "count, price and compare: report.html and report.json"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one verb and gives its exit code: 0 good, 1 a check failed, 2 bad input or usage."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments and arguments[0] in VERBS:
+        module = importlib.import_module(VERBS[arguments[0]][0])  # only what the verb needs: torch takes seconds
+        return int(module.main(arguments[1:]))
+    usage = "\n".join(f"  {verb:10} {text}" for verb, (_, text) in VERBS.items())
+    print(f"usage: neurotarget VERB ...\n\n{usage}\n\nexample: neurotarget run model.nir --input synth --samples 10")
+    return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
