@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import selectors
 import signal
 import subprocess
@@ -23,13 +22,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sim.lava import LavaError
+from sim.lava import LavaError, segments
 
-SHARED_MEMORY = Path("/dev/shm")
 POLL_SECONDS = 0.1
 EXIT_SECONDS = 5.0  # what Lava gets to shut down by itself once all results are written
 INTERPRETER = "NEUROTARGET_LAVA_PYTHON"  # another Python, with a Lava of its own
-PREFIX = "neurotarget"
 
 
 class _Terminated(BaseException):
@@ -49,8 +46,8 @@ def run_child(folder: Path, deadline_seconds: float, on_event: Callable[[dict[st
         LavaError: a Process raised or died, Lava is missing, or the deadline passed.
         SystemExit: 143 after SIGTERM, once the child is gone.
     """
-    sweep()
-    token = f"{PREFIX}-{os.getpid()}-{secrets.token_hex(4)}"
+    segments.sweep()
+    token = segments.new_token()
     try:
         with _sigterm_raises(), contextlib.ExitStack() as stack:
             return _listen(stack, folder, token, deadline_seconds, on_event)
@@ -90,6 +87,7 @@ def _listen(
     pending = b""
     while True:
         exited = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+        received = b""
         if selector.select(0 if exited else POLL_SECONDS):
             received = os.read(report_read, 65536)
             *lines, pending = (pending + received).split(b"\n")
@@ -101,9 +99,7 @@ def _listen(
                     return event
                 if event["event"] in ("failed", "died"):
                     raise _failure(event)
-            if received:
-                continue
-        if exited:
+        if exited and not received:
             raise LavaError(f"the Lava child {_end(child.wait())} before it finished; {_last_line(log.read_text())}")
         if time.monotonic() > deadline:
             raise LavaError(
@@ -179,7 +175,7 @@ def clean_up(child: subprocess.Popen[bytes], token: str) -> None:
         until = time.monotonic() + EXIT_SECONDS
         while alive_in_group(child.pid) and time.monotonic() < until:
             time.sleep(0.01)
-        remove_segments(token)
+        segments.remove(token)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -194,17 +190,3 @@ def alive_in_group(group: int) -> list[int]:
             if int(group_of_it) == group and state not in "ZX":
                 found.append(int(entry.name))
     return found
-
-
-def remove_segments(token: str) -> None:
-    for pattern in (f"{token}*", f"sem.{token}*"):
-        for segment in SHARED_MEMORY.glob(pattern):
-            segment.unlink(missing_ok=True)
-
-
-def sweep() -> None:
-    """Removes segments of runs whose parent and child were killed at the same moment."""
-    for segment in (*SHARED_MEMORY.glob(f"{PREFIX}-*"), *SHARED_MEMORY.glob(f"sem.{PREFIX}-*")):
-        parent = segment.name.split("-")[1]
-        if parent.isdecimal() and not Path("/proc", parent).exists():
-            segment.unlink(missing_ok=True)

@@ -24,8 +24,9 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from sim.lava import segments
+
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-SHARED_MEMORY = Path("/dev/shm")
 NOT_INSTALLED = (
     "Lava is not installed: pip install --no-deps --ignore-requires-python -r requirements-lava.txt "
     "and pip install neurotarget[lava]"
@@ -33,9 +34,8 @@ NOT_INSTALLED = (
 
 
 def main(folder: Path, control: int, report: int, token: str) -> None:
-    die_with_parent()
-    os.register_at_fork(after_in_child=die_with_parent)
-    name_shared_memory(token)
+    os.register_at_fork(after_in_child=die_with_parent)  # not the worker itself: `watch` has to clean up first
+    segments.use(token)
     actors: list[Any] = []
     threading.Thread(target=watch, args=(folder, control, report, token, actors), daemon=True).start()
     try:
@@ -112,28 +112,21 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def name_shared_memory(token: str) -> None:
-    """Puts `token` into the name of every segment and semaphore made from here on, so that they can be found."""
-    from multiprocessing import process, shared_memory
-
-    shared_memory._SHM_NAME_PREFIX = f"/{token}_"  # type: ignore[attr-defined]
-    shared_memory._SHM_SAFE_NAME_LENGTH = len(token) + 14  # type: ignore[attr-defined]
-    process.current_process()._config["semprefix"] = f"/{token}"  # type: ignore[attr-defined]
-
-
 def watch(folder: Path, control: int, report: int, token: str, actors: list[Any]) -> None:
     """Ends the whole group when the parent is gone, and says so when a Process dies without a word."""
     while True:
         running = {actor.sentinel: actor for actor in list(actors)}
         ready = multiprocessing.connection.wait([control, *running], timeout=0.2)
         if control in ready:
-            for segment in (*SHARED_MEMORY.glob(f"{token}*"), *SHARED_MEMORY.glob(f"sem.{token}*")):
-                segment.unlink(missing_ok=True)
+            segments.remove(token)
             shutil.rmtree(folder, ignore_errors=True)
             os.killpg(0, signal.SIGKILL)
         dead = [running[key] for key in ready if key in running]
         if dead and actors:
-            say(report, event="died", process=dead[0].name, code=dead[0].exitcode)
+            until = time.monotonic() + 1
+            while dead[0].exitcode is None and time.monotonic() < until:
+                time.sleep(0.01)  # its pipe closes a moment before it can be waited for
+            say(report, event="died", process=dead[0].name, code=dead[0].exitcode or 0)
             return
 
 
