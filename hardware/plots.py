@@ -1,0 +1,175 @@
+"""Plots as PNG data URIs, each in a light and a dark version. Without pyplot: no global figure, no window."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+DPI = 144
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of a plot; the page's style sheet has the same."""
+
+    name: str
+    paper: str
+    ink: str
+    faint: str
+    grid: str
+    spiking: str
+    multiply: str
+    dense: str
+
+
+LIGHT = Theme("light", "#ffffff", "#1f2733", "#5b6675", "#e3e7ec", "#0f766e", "#b45309", "#cfd6df")
+DARK = Theme("dark", "#171b21", "#e4e8ee", "#9aa5b4", "#2c333d", "#2dd4bf", "#f59e0b", "#3d4754")
+THEMES = (LIGHT, DARK)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One plot: a data URI for each theme, and the text that stands for it."""
+
+    light: str
+    dark: str
+    alt: str
+    width: int
+    height: int
+
+
+def _figure(theme: Theme, width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor=theme.paper, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_facecolor(theme.paper)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(theme.grid)
+    axes.tick_params(colors=theme.faint, labelsize=8, length=0)
+    axes.xaxis.label.set_color(theme.faint)
+    axes.xaxis.label.set_fontsize(8.5)
+    axes.grid(axis="x", color=theme.grid, linewidth=0.7)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _picture(draw: Any, alt: str, width: float, height: float) -> Picture:
+    uris = []
+    with matplotlib.rc_context({"font.family": "sans-serif", "svg.fonttype": "none"}):
+        for theme in THEMES:
+            figure, axes = _figure(theme, width, height)
+            draw(axes, theme)
+            stream = io.BytesIO()
+            figure.savefig(stream, format="png", facecolor=theme.paper)
+            uris.append("data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii"))
+    light, dark = uris
+    return Picture(light, dark, alt, round(width * 96), round(height * 96))
+
+
+def _legend(axes: Axes, theme: Theme) -> None:
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1.0),
+        ncols=4,
+        frameon=False,
+        fontsize=8,
+        labelcolor=theme.ink,
+        borderpad=0.2,
+    )
+
+
+def si(value: float, _position: float = 0) -> str:
+    """A count with a prefix: 1.2 M."""
+    for limit, prefix in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if abs(value) >= limit:
+            return f"{value / limit:.3g}{prefix}"
+    return f"{value:.3g}"
+
+
+def operations(layers: Sequence[Mapping[str, Any]]) -> Picture:
+    """Synaptic operations of each layer, additions and multiplications apart, before the layer computed densely."""
+    shown = [layer for layer in layers if layer["dense_macs"] or layer["synops"]]
+    height = 1.1 + 0.27 * max(len(shown), 1)
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        rows = np.arange(len(shown))
+        acs, macs, dense = (np.array([layer[key] for layer in shown], float) for key in ("acs", "macs", "dense_macs"))
+        axes.barh(rows, dense, height=0.78, color=theme.dense, label="dense MACs, not spiking")
+        axes.barh(rows, acs, height=0.42, color=theme.spiking, label="AC: add a weight")
+        axes.barh(rows, macs, left=acs, height=0.42, color=theme.multiply, label="MAC: multiply and add")
+        axes.set_yticks(rows, [layer["name"] for layer in shown])
+        axes.tick_params(axis="y", labelcolor=theme.ink)
+        axes.invert_yaxis()
+        axes.margins(y=0.01)
+        axes.xaxis.set_major_formatter(si)
+        axes.set_xlabel("operations a sample (counted)")
+        _legend(axes, theme)
+
+    return _picture(draw, "Operations of each layer beside the dense MACs of the same layer", 8.6, height)
+
+
+def raster(spikes: Mapping[str, np.ndarray], length: int) -> Picture:
+    """Every spike of one utterance: spiking -> [steps, *neurons]."""
+    flat = {name: array[:length].reshape(length, -1) for name, array in spikes.items()}
+    total = sum(array.shape[1] for array in flat.values())
+    height = float(np.clip(1.2 + 0.32 * len(flat), 3.0, 9.0))
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        start, ticks = 0, []
+        for number, array in enumerate(flat.values()):
+            steps, neurons = np.nonzero(array)
+            # The area of a dot follows the density of rows, so that a small network is not a few invisible points.
+            area = float(np.clip(2500 * height / max(total, 1), 0.5, 14))
+            colour = theme.spiking if number % 2 == 0 else theme.multiply
+            axes.scatter(steps, start + neurons, s=area, color=colour, linewidths=0, marker="s")
+            ticks.append(start + array.shape[1] / 2)
+            start += array.shape[1]
+            axes.axhline(start, color=theme.grid, linewidth=0.6)
+        axes.set_yticks(ticks, list(flat))
+        axes.tick_params(axis="y", labelcolor=theme.ink, labelsize=7)
+        axes.set_xlim(-0.5, max(length - 0.5, 0.5))
+        axes.set_ylim(max(total, 1), 0)
+        axes.grid(visible=False)
+        axes.set_xlabel("step of the utterance")
+
+    return _picture(draw, f"Spikes of {total} neurons over {length} steps of one utterance", 8.6, height)
+
+
+def energy(figures: Sequence[Mapping[str, Any]]) -> Picture:
+    """Energy of an inference by table, spiking and not, on a logarithmic axis."""
+    shown = [row for row in figures if row["snn_uj"] or row["ann_uj"]]
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        for row, figure in enumerate(shown):
+            if figure["snn_uj"] and figure["ann_uj"]:
+                ends = sorted((figure["snn_uj"], figure["ann_uj"]))
+                axes.plot(ends, [row, row], color=theme.dense, linewidth=3, solid_capstyle="round", zorder=2)
+        for key, colour, marker, label in (
+            ("ann_uj", theme.multiply, "D", "not spiking, dense"),
+            ("snn_uj", theme.spiking, "o", "spiking"),
+        ):
+            points = np.array([(figure[key], row) for row, figure in enumerate(shown) if figure[key]]).reshape(-1, 2)
+            axes.scatter(points[:, 0], points[:, 1], color=colour, marker=marker, s=34, label=label, zorder=3)
+        axes.set_xscale("log")
+        axes.set_yticks(range(len(shown)), [figure["title"] for figure in shown])
+        axes.tick_params(axis="y", labelcolor=theme.ink)
+        for row in range(1, len(shown)):
+            if shown[row]["group"] != shown[row - 1]["group"]:
+                axes.axhline(row - 0.5, color=theme.grid, linewidth=0.9)
+        axes.invert_yaxis()
+        axes.margins(y=0.03)
+        axes.set_xlabel("microjoule an inference (estimated, logarithmic)")
+        _legend(axes, theme)
+
+    alt = "Energy of one inference under each price table, spiking network and dense network"
+    return _picture(draw, alt, 8.6, 1.1 + 0.29 * max(len(shown), 1))

@@ -1,0 +1,41 @@
+"""The explanations on the report page, apart from the code that lays it out. HTML, without figures of a run."""
+
+VERDICT = """Against the same network computed densely, without spikes. Three boundaries, kept apart because they
+answer different questions."""
+
+ENERGY = """Mean energy of one inference. Every value is counted operations times a published price; none is a
+measurement. A bar between two marks joins networks priced by one table. The break-even rate is the mean spike rate
+at which both would take the same, all else equal; 0 % means that the neuron updates alone cost more than the dense
+network."""
+
+ENERGY_PLOT = "Circles: spiking. Diamonds: the same network, dense. Farther left is less."
+
+LOIHI2 = """Loihi 2: no energy per operation was found in any publication, so there is no table for it. See the
+published whole-chip figures below."""
+
+LAYERS = """Counted from the recorded run, mean over the samples. An event is a non-zero input at one step; a
+synaptic operation is an event times the synapses that it really reaches, exact at the edges of space and time. A
+spike costs an addition (AC); an integer or real payload costs a multiplication (MAC)."""
+
+LAYERS_PLOT = "The strong bars are what happened; the pale bar is the same layer without sparsity."
+
+PARITY = """Every spike of every neuron at every step is compared. In double precision nothing may differ, except
+after a tie: a potential within 1e-7 of its threshold. Single precision is expected to differ somewhere, and is
+measured."""
+
+METERED = """Energy an inference, mean and standard deviation over windows of seconds; the idle draw is subtracted
+in “dynamic”."""
+
+PUBLISHED = """For orientation only: other networks, other data, other boundaries. None of these is a result of this
+run."""
+
+DAMPFHOFFER = """Dampfhoffer et al. (IEEE TETCI 7(3), 2023) find that a spiking layer competes with every non-
+spiking one below 0.15 operations a synapse and inference, and with none above 1.38. Their networks see a still
+image once; this one computes anew at every step, and so does its dense twin, so that both figures above are
+given."""
+
+BOUNDARIES = """The boundary “operations” is what most papers report. It leaves out every fetch of a weight and
+every wire. The boundary “memory” (Lemaire et al., ICONIP 2022) charges each access by the size of its memory and
+lets neither network reuse a fetched value. Dense hardware reuses weights over a batch and over steps, so for a
+dense accelerator that is too high. Static power is in neither: on a chip that idles most of the time it can be
+nearly all of the energy."""

@@ -1,0 +1,270 @@
+"""`python -m hardware.report model.nir --input INPUT --out DIR`: is it the same network, and what does it cost?
+
+Runs the reference simulator, counts every operation, checks the other simulators against it, prices the counts, and
+writes `report.json` and `report.html` (docs/report.md).
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hardware.count import LayerCount, count
+from hardware.energy import energies
+from hardware.memory import memory_energy
+from hardware.meter import measure
+from hardware.prices import PriceError, load_tables
+from hardware.published import PUBLISHED
+from hardware.summary import energy_row, layer_row, totals_row
+from hardware.verdict import verdicts
+from sim import reference
+from sim.graph import Graph, load
+from sim.node import GraphError
+from sim.trace import Trace, TraceError, classify
+
+FORMAT = 1
+EXAMPLE = (
+    "example: python -m hardware.report runs/demo/ckpt.nir --input synth --checkpoint runs/demo/ckpt.pt --out report"
+)
+SYNTHETIC = "synthetic speech, made by a speech synthesiser: says nothing about accuracy on people"
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m hardware.report",
+        description="Count, compare and price one network on one input; writes report.json and report.html.",
+        epilog=EXAMPLE,
+    )
+    parser.add_argument("model", type=Path, help="NIR file")
+    parser.add_argument("--input", required=True, help="data SPEC, or an .npz with `input` [samples, steps, features]")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the report; made if missing")
+    parser.add_argument(
+        "--checkpoint", type=Path, help="the ckpt.pt of the model: adds PyTorch parity and the GPU path"
+    )
+    parser.add_argument("--samples", type=int, default=200, help="samples to count (default 200)")
+    parser.add_argument(
+        "--lava-samples", type=int, default=3, help="samples to run in Lava too; 0 leaves it out (default 3)"
+    )
+    parser.add_argument(
+        "--prices", type=Path, action="append", default=[], help="a further price table; may be repeated"
+    )
+    parser.add_argument("--dt", type=float, help="seconds a step, for a file that does not say (default 1e-4)")
+    parser.add_argument("--json", action="store_true", help="print report.json")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command: 0 when every parity check held, 1 when one failed, 2 for input that cannot be used."""
+    arguments = parser().parse_args(argv)
+    try:
+        report, trace = build(arguments)
+        write(arguments.out, report, trace)
+    except _input_errors() as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if arguments.json:
+        print(json.dumps(report))
+    else:
+        for verdict in report["verdicts"]:
+            print(verdict["sentence"])
+        for entry in report["parity"]:
+            print(f"parity: {entry['sides']}: {parity_words(entry)}")
+        print(f"written: {arguments.out / 'report.html'}")
+    return 0 if all(entry["holds"] for entry in report["parity"] if entry["required"]) else 1
+
+
+def _input_errors() -> tuple[type[Exception], ...]:
+    """What a user can mend. PyTorch is not loaded for it: a checkpoint's errors are ValueErrors of its own module."""
+    from sim.run import INPUT_ERRORS
+
+    known: tuple[type[Exception], ...] = (GraphError, TraceError, PriceError, ReportError, OSError, *INPUT_ERRORS)
+    checkpoints = sys.modules.get("model.checkpoint")
+    return (*known, checkpoints.CheckpointError) if checkpoints else known
+
+
+class ReportError(ValueError):
+    """A report that cannot be made from what was given."""
+
+
+# ---- the flow --------------------------------------------------------------------------------------------------------
+
+
+def build(arguments: argparse.Namespace) -> tuple[dict[str, Any], Trace]:
+    """Everything that `report.json` holds, and the reference run that it was counted from.
+
+    Raises:
+        GraphError, TraceError, PriceError, InputError, DataError, CheckpointError: what was given cannot be used.
+    """
+    from sim.run import open_input
+    from sim.schedule import schedule
+
+    tables = load_tables(arguments.prices)
+    graph = load(arguments.model, arguments.dt)
+    data = open_input(arguments.input, split="test", samples=arguments.samples)
+    trace = reference.run(graph, data.frames, data.lengths, data.labels, progress=True)
+    counts = count(graph, trace, progress=True)
+    parity, unavailable = check_parity(graph, trace, data.frames, arguments.checkpoint, arguments.lava_samples)
+    figures = [*energies(counts, tables), memory_energy(counts)]
+    totals = totals_row(counts)
+    energy = [energy_row(figure, totals["spike_rate"]) for figure in figures]
+    measured = measure(arguments.checkpoint, data.frames, data.lengths, figures)
+    accuracy = None
+    if trace.labels is not None:
+        accuracy = float(np.mean(classify(trace.output, trace.lengths, graph.readout) == trace.labels))
+    report = {
+        "format": FORMAT,
+        "model": describe_model(graph, arguments.model, counts),
+        "input": {"spec": arguments.input, "samples": trace.samples, "steps": trace.sample_steps},
+        "accuracy": accuracy,
+        "accuracy_note": accuracy_note(arguments.input, accuracy, trace.samples),
+        "latency_steps": schedule(graph, trace.input.shape[1]).total,
+        "verdicts": [verdict.as_dict() for verdict in verdicts(energy, measured)],
+        "parity": parity,
+        "parity_unavailable": unavailable,
+        "layers": [layer_row(layer) for layer in counts],
+        "totals": totals,
+        "energy": energy,
+        "measured": measured,
+        "published": [figure.as_dict() for figure in PUBLISHED],
+        "environment": environment(),
+    }
+    return report, trace
+
+
+def check_parity(
+    graph: Graph, trace: Trace, frames: np.ndarray, checkpoint: Path | None, lava_samples: int
+) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """Compares the other simulators with the reference in double precision.
+
+    Returns:
+        Entries of `parity`; those with `required` decide the exit code, the single-precision one is a measurement. And
+        what could not be checked, with the reason.
+    """
+    from sim.compare import compare
+
+    entries: list[dict[str, Any]] = []
+    unavailable: list[dict[str, str]] = []
+
+    def add(first: Trace, second: Trace, required: bool) -> None:
+        entries.append(compare(graph, first, second).as_dict() | {"required": required})
+
+    if checkpoint is not None:
+        from conversion.parity import pytorch_trace
+
+        for precision in ("float64", "float32"):
+            run = pytorch_trace(checkpoint, frames, trace.lengths, precision=precision)
+            add(run, trace, required=precision == "float64")
+    else:
+        unavailable.append({"sides": "pytorch against reference", "reason": "no --checkpoint was given"})
+        add(reference.run(graph, frames, trace.lengths, precision="float32"), trace, required=False)
+    if lava_samples < 1:
+        unavailable.append({"sides": "reference against lava", "reason": "left out by --lava-samples 0"})
+        return entries, unavailable
+    from sim.lava import LavaError
+
+    few = first_samples(trace, lava_samples)
+    try:
+        from sim import lava
+
+        add(few, lava.run(graph, few.input, few.lengths, progress=True), required=True)
+    except LavaError as error:
+        unavailable.append({"sides": "reference against lava", "reason": str(error)})
+    return entries, unavailable
+
+
+def first_samples(trace: Trace, samples: int) -> Trace:
+    """The first samples of a trace."""
+    return Trace(
+        spikes={name: array[:samples] for name, array in trace.spikes.items()},
+        output=trace.output[:samples],
+        input=trace.input[:samples],
+        lengths=trace.lengths[:samples],
+        labels=None if trace.labels is None else trace.labels[:samples],
+        header=trace.header,
+    )
+
+
+def parity_words(entry: dict[str, Any]) -> str:
+    """A parity entry in words."""
+    if entry["holds"]:
+        ties = f", {entry['near_threshold']} ties" if entry["near_threshold"] else ""
+        return f"equal, {entry['spikes']} spikes over {entry['samples']} samples and {entry['steps']} steps{ties}"
+    if not entry["mismatched"]:
+        return (
+            f"no spike differs in {entry['samples']} samples, outputs differ by up to {entry['output_difference']:.3g}"
+        )
+    difference = f"first divergence: {entry['first_divergence']}"
+    return f"{entry['mismatched']} of {entry['spikes']} spikes differ in {entry['samples']} samples, {difference}"
+
+
+def describe_model(graph: Graph, path: Path, counts: list[LayerCount]) -> dict[str, Any]:
+    totals = totals_row(counts)
+    return {
+        "file": str(path),
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "nodes": len(graph.nodes),
+        "spiking_nodes": len(graph.spiking),
+        "neurons": totals["neurons"],
+        "parameters": totals["parameters"],
+        "dt_seconds": graph.dt,
+        "dt_is_default": graph.dt_is_default,
+        "readout": graph.readout,
+    }
+
+
+def accuracy_note(spec: str, accuracy: float | None, samples: int) -> str:
+    if accuracy is None:
+        return "the input has no labels"
+    synthetic = spec.partition("?")[0].partition(":")[0] == "synth"
+    return f"measured on {samples} samples of {spec}" + (f" ({SYNTHETIC})" if synthetic else "")
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine."""
+    names = ("numpy", "nir", "torch", "spikingjelly", "numba", "lava-nc", "matplotlib", "neurotarget")
+    versions: dict[str, str | None] = {}
+    for name in names:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "versions": versions,
+    }
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+def write(folder: Path, report: dict[str, Any], trace: Trace) -> None:
+    """Writes `report.json` and `report.html`; each appears under its name only when complete."""
+    from hardware.page import render
+
+    folder.mkdir(parents=True, exist_ok=True)
+    _by_rename(folder / "report.json", json.dumps(report, indent=1, allow_nan=False) + "\n")
+    _by_rename(folder / "report.html", render(report, trace))
+
+
+def _by_rename(path: Path, text: str) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

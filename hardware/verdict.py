@@ -1,0 +1,86 @@
+"""From energies to sentences: which network takes less, under which boundary, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+LESS, MORE, DEPENDS, UNKNOWN = "less", "more", "depends", "unknown"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Answer under one boundary.
+
+    Attributes:
+        boundary: `operations`, `memory` or `measured`.
+        answer: `less`, `more` (the spiking network against the dense one), `depends` (on the table) or `unknown`.
+        low, high: smallest and largest ratio ANN / SNN over the tables, None when unknown.
+        tables: how many tables price both networks.
+        sentence: the answer in words.
+    """
+
+    boundary: str
+    answer: str
+    low: float | None
+    high: float | None
+    tables: int
+    sentence: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def verdicts(energy: Sequence[Mapping[str, Any]], measured: Mapping[str, Any]) -> list[Verdict]:
+    """One verdict a boundary, from the entries of `energy` and from `measured` in `report.json`."""
+    result = []
+    for boundary, words in (("operations", "Counting operations only"), ("memory", "With memory and addresses")):
+        ratios = [row["ratio"] for row in energy if row["boundary"] == boundary and row["ratio"] is not None]
+        result.append(_from_ratios(boundary, words, ratios))
+    if measured.get("available"):
+        best, one = measured["best_batch"], measured["batch_1"]
+        sentence = (
+            f"Measured on the GPU ({measured['source']}): {number(one['total_uj'])} µJ an inference at batch 1, "
+            f"{number(best['total_uj'])} µJ at batch {best['batch']}. The spiking network on a neuromorphic chip was "
+            "not measured here."
+        )
+    else:
+        sentence = f"Nothing was measured: {measured.get('reason', 'unknown reason')}. All energies here are estimates."
+    result.append(Verdict("measured", UNKNOWN, None, None, 0, sentence))
+    return result
+
+
+def _from_ratios(boundary: str, words: str, ratios: Sequence[float]) -> Verdict:
+    if not ratios:
+        return Verdict(boundary, UNKNOWN, None, None, 0, f"{words}: no table prices both networks.")
+    low, high = min(ratios), max(ratios)
+    tables = f"{len(ratios)} table{'s' if len(ratios) > 1 else ''}"
+    if low > 1:
+        answer, said = LESS, f"the spiking network takes {_range(low, high)} times less energy ({tables})."
+    elif high < 1:
+        answer, said = MORE, f"the spiking network takes {_range(1 / high, 1 / low)} times more energy ({tables})."
+    else:
+        answer = DEPENDS
+        said = (
+            f"the answer depends on the table: the dense network takes {_range(low, high)} times the energy ({tables})."
+        )
+    return Verdict(boundary, answer, low, high, len(ratios), f"{words}, {said}")
+
+
+def _range(low: float, high: float) -> str:
+    first, last = number(low), number(high)
+    return first if first == last else f"{first} to {last}"
+
+
+def number(value: float | None) -> str:
+    """Three significant digits; thousands grouped; a dash for None."""
+    if value is None:
+        return "–"
+    if value == 0:
+        return "0"
+    if abs(value) >= 100:
+        return f"{value:,.0f}".replace(",", "\u202f")
+    if abs(value) < 0.001:
+        return f"{value:.2e}"
+    return f"{value:.3g}"
