@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse
 from tqdm import tqdm
 
 from . import cache
@@ -59,8 +60,8 @@ def frame_count(samples: int, hop_samples: int) -> int:
     return -(-samples // hop_samples)
 
 
-def log_mel(sound: np.ndarray, hop_samples: int, filters: np.ndarray) -> np.ndarray:
-    """Mel power in dB, float32 [frames, 140], of a sound [samples] at 8 kHz.
+def log_mel(sound: np.ndarray, hop_samples: int, filters: np.ndarray | scipy.sparse.csr_array) -> np.ndarray:
+    """Mel power in dB, float32 [frames, 140], of a sound [samples] at 8 kHz; filters: [129, 140], dense or sparse.
 
     Frame t is centred on the middle of its hop, t * hop + hop / 2; the sound is taken as zero outside.
     """
@@ -100,6 +101,9 @@ def build(
     """Write normalised frames of all splits; `read` gives a file's samples at 8 kHz, `count_samples` their number."""
     filters = mel_filters(fmax_hz)
     used = filters.any(axis=0)
+    # Two weights an FFT bin at most. A dense product would start the BLAS threads for each word, which costs more than
+    # it saves and makes the last digits depend on their number.
+    sparse = scipy.sparse.csr_array(filters)
     sums, squares, count = np.zeros(MELS), np.zeros(MELS), 0
     written: dict[str, tuple[np.memmap, np.ndarray]] = {}
     # The padded length has to be known before the first frame is written.
@@ -112,7 +116,7 @@ def build(
         for name, of_split in splits.items():
             frames = cache.create_frames(folder, name, (len(of_split), longest, MELS), np.float32)
             for row, utterance in enumerate(of_split):
-                decibels = log_mel(read(utterance.path), hop_samples, filters)
+                decibels = log_mel(read(utterance.path), hop_samples, sparse)
                 frames[row, : len(decibels)] = decibels
                 if name == "train":
                     sums += decibels.sum(axis=0, dtype=np.float64)
