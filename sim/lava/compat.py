@@ -84,7 +84,11 @@ def int_of_array() -> bool:
         return False
     hdf5: Any = importlib.import_module("lava.lib.dl.netx.hdf5")
 
-    class Int(builtins.int):
+    class AsInt(type):
+        def __instancecheck__(cls, instance: Any) -> bool:
+            return isinstance(instance, builtins.int)
+
+    class Int(builtins.int, metaclass=AsInt):
         """int, but that an array of one element counts as its element."""
 
         def __new__(cls, value: Any = 0, *arguments: Any) -> Any:

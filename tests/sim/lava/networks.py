@@ -83,10 +83,12 @@ def chain(features: int = 4, neurons: int = 6, outputs: int = 3, seed: int = 0, 
     return net.finish(net.affine("readout", outputs, neurons, first, second, bias=False), outputs=outputs)
 
 
-def spike_scr(features: int = 5, width: int = 8, classes: int = 3, causal: bool = False, seed: int = 1) -> Graph:
+def spike_scr(
+    features: int = 5, width: int = 8, classes: int = 3, causal: bool = False, seed: int = 1, taps: int = 5
+) -> Graph:
     """SpikeSCR in small, every operation of it: one block of embedding, attention, feed-forward, gated convolution."""
     net = Network(features, seed)
-    x = net.lif("embed.lif", width, *net.temporal("embed", width, "input", 3, 0 if causal else 1, False))
+    x = net.lif("embed.lif", width, *net.temporal("embed", width, "input", 3, 0 if causal else 1, depthwise=False))
     angle = np.tile([1.0, 0.01], width // 4)
     roles = {}
     for role in ("query", "key", "value"):
@@ -102,7 +104,8 @@ def spike_scr(features: int = 5, width: int = 8, classes: int = 3, causal: bool 
     hidden = net.layer("mlp.up", 2 * width, width, x, a)
     m = net.layer("mlp.down", width, 2 * width, hidden)
     spikes = net.layer("conv.in", width, width, x, a, m)
-    spikes = net.lif("conv.depth.lif", width, *net.temporal("conv.depth", width, spikes, 5, 0 if causal else 2, True))
+    convolved = net.temporal("conv.depth", width, spikes, taps, 0 if causal else taps // 2, depthwise=True)
+    spikes = net.lif("conv.depth.lif", width, *convolved)
     current = net.affine("conv.current", width, width, spikes)
     gate = net.layer("conv.gate", width, width, spikes)
     product = net.operation("conv.product", "gate", width, current, gate, current=current, gate=gate)
