@@ -45,11 +45,10 @@ class Draft:
 
     def __init__(self) -> None:
         self.layers: dict[str, Layer] = {}
+        self.modules: set[int] = set()  # identities of the modules drafted so far
 
     def add(self, layer: Layer) -> tuple[str, ...]:
         """Adds a layer and gives what its readers name as their source."""
-        if layer.name in self.layers:
-            raise UnsupportedModule(f"layer {layer.name} is used twice; a shared layer needs a copy for each use")
         self.layers[layer.name] = layer
         return (layer.name,)
 
@@ -69,9 +68,13 @@ class Draft:
 
     def insert_before(self, name: str, new: Layer) -> None:
         """Puts `new` between a layer and its sources."""
-        reader = self.layers[name]
-        self.layers[new.name] = dataclasses.replace(new, sources=reader.sources)
-        self.layers[name] = dataclasses.replace(reader, sources=(new.name,))
+        inserted: dict[str, Layer] = {}
+        for layer in self.layers.values():
+            if layer.name == name:
+                inserted[new.name] = dataclasses.replace(new, sources=layer.sources)
+                layer = dataclasses.replace(layer, sources=(new.name,))
+            inserted[layer.name] = layer
+        self.layers = inserted
 
 
 def array(tensor: Any) -> np.ndarray:

@@ -32,6 +32,12 @@ def draft_module(draft: Draft, name: str, module: nn.Module, sources: Sources) -
         raise UnsupportedModule(
             f"layer {name or 'network'}: {type(module).__name__} cannot be converted; supported are {supported}"
         )
+    if id(module) in draft.modules:
+        raise UnsupportedModule(
+            f"layer {name}: the same {type(module).__name__} is used twice, and its state would be shared; "
+            "use a copy for each place"
+        )
+    draft.modules.add(id(module))
     return RULES[type(module)](draft, name, module, sources)
 
 
@@ -149,7 +155,9 @@ def _nothing(draft: Draft, name: str, module: nn.Module, sources: Sources) -> So
 
 
 def _sequential(draft: Draft, name: str, module: nn.Module, sources: Sources) -> Sources:
-    for child_name, child in module.named_children():
+    for child_name, child in module._modules.items():  # named_children() leaves out a module's second use
+        if child is None:
+            continue
         sources = draft_module(draft, f"{name}.{child_name}" if name else child_name, child, sources)
     return sources
 

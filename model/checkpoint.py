@@ -1,7 +1,7 @@
 """The checkpoint file: everything that is needed to use a trained network, and nothing that can run code.
 
-`ckpt.pt` holds plain dictionaries, numbers, texts and tensors, so it loads with `weights_only=True`. It is written beside
-its place and renamed: an interrupted write never destroys the last good one.
+`ckpt.pt` holds plain dictionaries, numbers, texts and tensors, so it loads with `weights_only=True`. It is written
+beside its place and renamed: an interrupted write never destroys the last good one.
 """
 
 from __future__ import annotations

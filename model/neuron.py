@@ -68,7 +68,7 @@ class _FusedLIF(torch.autograd.Function):
         return torch.from_numpy(spikes).view_as(x), final
 
     @staticmethod
-    def backward(ctx: Any, grad_spikes: torch.Tensor, grad_v: torch.Tensor):  # type: ignore[override]
+    def backward(ctx: Any, grad_spikes: torch.Tensor, grad_v: torch.Tensor):
         charged = ctx.saved_tensors[0].numpy()
         scalar = charged.dtype.type
         decay, threshold, alpha = ctx.constants
@@ -102,8 +102,10 @@ class FusedLIFNode(neuron.LIFNode):
     def multi_step_forward(self, x_seq: torch.Tensor, *args: torch.Tensor, **kwargs: object) -> torch.Tensor:
         if not self._compiled(x_seq):
             return super().multi_step_forward(x_seq, *args, **kwargs)
-        v = self.v if isinstance(self.v, torch.Tensor) else torch.full_like(x_seq[0], float(self.v))
+        state: Any = self._memories["v"]  # a number until the first call after a reset
+        v = state if isinstance(state, torch.Tensor) else torch.full_like(x_seq[0], float(state))
         decay = 1.0 - 1.0 / self.tau
         alpha = float(self.surrogate_function.alpha)
-        spikes, self.v = _FusedLIF.apply(x_seq.contiguous(), v, decay, self.v_threshold, self.v_reset, alpha)
+        constants = decay, self.v_threshold, self.v_reset, alpha
+        spikes, self._memories["v"] = _FusedLIF.apply(x_seq.contiguous(), v, *constants)
         return spikes

@@ -1,0 +1,202 @@
+"""PyTorch against the reference simulator through a NIR file: two implementations, one file between them."""
+
+import copy
+
+import nir
+import numpy as np
+import pytest
+import torch
+from spikingjelly.activation_based import layer, neuron
+from torch import nn
+
+from conversion.draft import UnsupportedModule
+from conversion.to_nir import check, main, random_frames, to_nir, write
+from model import checkpoint
+from sim import dialect
+from tests.conversion import networks
+
+
+def converted(network, shape, path, dt=1e-4):
+    return write(to_nir(network, shape, dt), path)
+
+
+@pytest.mark.parametrize("changes", [{}, {"causal": True}, {"blocks": 2}, {"tau": 3.0, "threshold": 0.8}])
+def test_spikescr_is_the_same_spike_for_spike(tmp_path, changes):
+    network = networks.tiny(**changes)
+    graph = converted(network, (12,), tmp_path / "tiny.nir")
+    frames, lengths = random_frames((12,))
+    parity = check(copy.deepcopy(network), graph, frames, lengths)
+    assert parity.spikes > 1000
+    assert parity.mismatched == 0
+    assert parity.output_difference < 1e-9
+
+
+@pytest.mark.parametrize("build", [networks.dense, networks.convolutional, networks.one_dimensional])
+@pytest.mark.parametrize("seed", range(3))
+def test_sequential_networks_are_the_same_spike_for_spike(tmp_path, build, seed):
+    network, shape = build(seed)
+    graph = converted(network, shape, tmp_path / "net.nir")
+    frames, _ = random_frames(shape, seed)
+    parity = check(copy.deepcopy(network), graph, frames)
+    assert parity.spikes > 100
+    assert parity.holds, parity
+    assert parity.mismatched == 0
+
+
+def test_layer_names_are_those_of_named_modules(tmp_path):
+    network = networks.tiny()
+    graph = converted(network, (12,), tmp_path / "tiny.nir")
+    names = dict(network.named_modules())
+    assert {node.name for node in graph.nodes.values()} - {"input", "output"} <= set(names)
+    spiking = {name for name, module in names.items() if isinstance(module, neuron.BaseNode)}
+    assert {node.name for node in graph.spiking} == spiking
+
+
+def test_stock_nir_opens_the_file_and_writes_it_unchanged(tmp_path):
+    graph = to_nir(networks.tiny(), (12,))
+    nir.write(tmp_path / "a.nir", graph)
+    again = nir.read(tmp_path / "a.nir", type_check=True)
+    nir.write(tmp_path / "b.nir", again)
+    twice = nir.read(tmp_path / "b.nir", type_check=True)
+    assert sorted(map(tuple, again.edges)) == sorted(map(tuple, twice.edges)) == sorted(graph.edges)
+    assert again.metadata == twice.metadata
+    for name, node in again.nodes.items():
+        other = twice.nodes[name]
+        assert type(node) is type(other)
+        for key, value in vars(node).items():
+            if isinstance(value, np.ndarray):
+                np.testing.assert_array_equal(value, getattr(other, key), err_msg=f"{name}.{key}")
+
+
+def test_graph_metadata_states_the_semantics(tmp_path):
+    graph = converted(networks.tiny(), (12,), tmp_path / "tiny.nir", dt=1e-3)
+    metadata = nir.read(tmp_path / "tiny.nir").metadata
+    assert metadata["dt"] == 1e-3 and metadata["scheme"] == "euler"
+    assert metadata["rule"] == ">=" and metadata["theta"] == 1.0
+    assert graph.dt == 1e-3 and not graph.dt_is_default and graph.readout == dialect.READOUT_SOFTMAX_SUM
+    lif = nir.read(tmp_path / "tiny.nir").nodes["embed.lif"]
+    assert (lif.v_threshold == np.nextafter(1.0, 0.0)).all() and (lif.r == 1).all() and (lif.tau == 2e-3).all()
+
+
+def test_a_network_without_extensions_is_pure_nir():
+    network, shape = networks.convolutional()
+    graph = to_nir(network, shape)
+    assert not [name for name, node in graph.nodes.items() if isinstance(node, nir.NIRGraph)]
+
+
+def test_only_the_four_extension_operations_are_used():
+    graph = to_nir(networks.tiny(), (12,))
+    operations = {node.metadata["op"] for node in graph.nodes.values() if isinstance(node, nir.NIRGraph)}
+    assert operations == {"look_ahead", "gate", "rotary", "attention"}
+    causal = to_nir(networks.tiny(causal=True), (12,))
+    assert "look_ahead" not in {n.metadata["op"] for n in causal.nodes.values() if isinstance(n, nir.NIRGraph)}
+
+
+def test_an_extension_computes_nan_for_a_tool_that_does_not_know_it():
+    graph = to_nir(networks.tiny(), (12,))
+    for node in graph.nodes.values():
+        if isinstance(node, nir.NIRGraph):
+            assert np.isnan(node.nodes["undefined"].scale).all()
+
+
+def test_spikingjelly_itself_reads_a_dense_file(tmp_path):
+    """A third witness: SpikingJelly's importer on our file, against the network that we wrote."""
+    from spikingjelly.activation_based import functional
+    from spikingjelly.activation_based.nir_exchange import import_from_nir
+
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        layer.Linear(6, 10, step_mode="m"), networks.lif(), layer.Linear(10, 4, step_mode="m"), networks.lif(theta=0.5)
+    ).eval()
+    write(to_nir(network, (6,)), tmp_path / "net.nir")
+    imported = import_from_nir(nir.read(tmp_path / "net.nir"), dt=1e-4)
+    functional.set_step_mode(imported, "m")
+    x = torch.from_numpy(random_frames((6,))[0]).transpose(0, 1).double()
+    with torch.no_grad():
+        ours = network.double()(x)
+        theirs = imported.double()(x)
+    theirs = theirs[0] if isinstance(theirs, tuple) else theirs
+    assert ours.sum() > 10
+    assert torch.equal(ours, theirs)
+
+
+# ---- what is refused -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "words"),
+    [
+        (nn.Sequential(nn.Linear(4, 4), nn.ReLU()), (4,), "layer 1: ReLU cannot be converted; supported are"),
+        (nn.Sequential(nn.Linear(4, 4), networks.lif(reset=None)), (4,), "layer 1 .*soft reset.*v_reset=0.0"),
+        (nn.Sequential(networks.lif(), nn.BatchNorm1d(4)), (4,), "layer 1: batch normalisation after 0"),
+        (nn.Sequential(layer.MaxPool2d(2)), (1, 4, 4), "layer 0: MaxPool2d cannot be converted"),
+        (nn.Sequential(nn.Conv2d(1, 1, (1, 3))), (1, 4, 4), "layer 0 .*not square"),
+        (nn.Sequential(nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular")), (1, 4, 4), "padding_mode 'circular'"),
+        (nn.Sequential(nn.Linear(4, 4)), (5,), r"layer 0 .*gets shape \(5,\), takes \(4,\)"),
+        (nn.Sequential(neuron.ILIFNode()), (4,), "layer 0: ILIFNode cannot be converted"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_by_layer_name(module, shape, words):
+    with pytest.raises(UnsupportedModule, match=words):
+        to_nir(module, shape)
+
+
+def test_a_module_used_twice_is_refused():
+    shared = nn.Linear(4, 4)
+    network = nn.Sequential(shared, networks.lif(), shared)
+    # named_children leaves out the second use, so the network would lose a layer in silence
+    with pytest.raises(UnsupportedModule, match="twice"):
+        to_nir(network, (4,))
+
+
+def test_nan_weights_are_refused():
+    network = nn.Sequential(nn.Linear(4, 4))
+    with torch.no_grad():
+        network[0].weight[1, 2] = float("nan")
+    with pytest.raises(UnsupportedModule, match=r"0\.weight holds NaN"):
+        to_nir(network, (4,))
+
+
+# ---- command line ----------------------------------------------------------------------------------------------------
+
+
+def save_tiny(path, **changes):
+    network = networks.tiny()
+    checkpoint.save(
+        path,
+        checkpoint.Checkpoint(
+            config=network.config,
+            state=network.state_dict(),
+            metrics={"validation_accuracy": 0.5},
+            data="gsc:/nowhere",
+            classes=("a", "b", "c", "d"),
+            step_seconds=0.01,
+            versions=checkpoint.versions(),
+        ),
+    )
+
+
+def test_command_writes_beside_the_checkpoint_and_prints_the_parity(tmp_path, capsys):
+    save_tiny(tmp_path / "ckpt.pt")
+    assert main([str(tmp_path / "ckpt.pt")]) == 0
+    out, err = capsys.readouterr()
+    assert "random input: pytorch float64 against reference float64" in out and "0 mismatched" in out
+    assert "no check on real input" in err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["ckpt.nir", "ckpt.pt"]
+
+
+def test_command_writes_nothing_when_parity_does_not_hold(tmp_path, capsys, monkeypatch):
+    save_tiny(tmp_path / "ckpt.pt")
+    import conversion.to_nir as module
+
+    monkeypatch.setattr(module, "STEPS", module.STEPS[:1])  # without the time constant the spikes are others
+    assert main([str(tmp_path / "ckpt.pt")]) == 1
+    out = capsys.readouterr().out
+    assert "nothing written" in out and "first divergence: sample 0, node embed.lif" in out
+    assert [p.name for p in tmp_path.iterdir()] == ["ckpt.pt"]
+
+
+def test_command_refuses_a_foreign_checkpoint(tmp_path, capsys):
+    torch.save({"model": {}}, tmp_path / "other.pt")
+    assert main([str(tmp_path / "other.pt")]) == 2
+    assert "not a checkpoint of this program" in capsys.readouterr().err
