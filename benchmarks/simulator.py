@@ -1,0 +1,133 @@
+"""Our simulator against SpikingJelly's torch inference, our compiled LIF against SpikingJelly's: `make bench`.
+
+Both sides of a ratio run alternately in one process on the same batch, so that whatever else the machine does hits
+both. The figure is the ratio of the medians; results go to benchmarks/results.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from spikingjelly.activation_based import neuron
+from tqdm import tqdm
+
+from conversion.to_nir import to_nir
+from model import checkpoint
+from model.files import write_text
+from model.spikescr import SpikeSCR, SpikeSCRConfig, readout
+from sim import reference
+from sim.graph import load
+
+BATCH, STEPS = 64, 100
+
+
+def stock(network: SpikeSCR) -> SpikeSCR:
+    """The same network with SpikingJelly's own LIF nodes."""
+    for module in network.modules():
+        for name, child in module.named_children():
+            if isinstance(child, neuron.LIFNode):
+                own = neuron.LIFNode(
+                    tau=child.tau,
+                    decay_input=child.decay_input,
+                    v_threshold=child.v_threshold,
+                    v_reset=child.v_reset,
+                    surrogate_function=child.surrogate_function,
+                    detach_reset=child.detach_reset,
+                    step_mode="m",
+                )
+                setattr(module, name, own)
+    return network
+
+
+def alternate(repeats: int, first: Callable[[], object], second: Callable[[], object]) -> tuple[float, float]:
+    """Median seconds of two functions that take turns, after one unmeasured call of each."""
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for function in (first, second):
+        function()
+    for _ in tqdm(range(repeats), desc="alternating", disable=None):
+        for function, list_ in zip((first, second), seconds, strict=True):
+            started = time.perf_counter()
+            function()
+            list_.append(time.perf_counter() - started)
+    return statistics.median(seconds[0]), statistics.median(seconds[1])
+
+
+def inference(path: Path | None, repeats: int) -> dict[str, float]:
+    """Reference simulator (float32) against PyTorch with SpikingJelly's neurons, one batch of the shd preset."""
+    torch.manual_seed(0)
+    network = checkpoint.load(path).model() if path else SpikeSCR(SpikeSCRConfig.preset("shd")).eval()
+    prepared = reference.prepare(load(to_nir(network, (network.config.features,))), "float32")
+    rng = np.random.default_rng(0)
+    frames = rng.poisson(0.3, (BATCH, STEPS, network.config.features)).astype(np.float32)
+    lengths = np.full(BATCH, STEPS)
+    torch_network, x = stock(network), torch.from_numpy(frames)
+
+    def by_torch() -> None:
+        with torch.no_grad():
+            torch_network(x)
+
+    ours, theirs = alternate(repeats, lambda: reference.simulate(prepared, frames, lengths), by_torch)
+    return {"reference_seconds": ours, "spikingjelly_seconds": theirs, "ratio": theirs / ours}
+
+
+def training(repeats: int) -> dict[str, float]:
+    """One training step of the shd preset with the compiled LIF against SpikingJelly's torch implementation."""
+    torch.manual_seed(0)
+    compiled = SpikeSCR(SpikeSCRConfig.preset("shd"))
+    plain = stock(SpikeSCR(SpikeSCRConfig.preset("shd")))
+    plain.load_state_dict(compiled.state_dict())
+    x, labels = torch.poisson(torch.full((BATCH, STEPS, 140), 0.3)), torch.randint(0, 20, (BATCH,))
+
+    def step(network: SpikeSCR) -> None:
+        network.zero_grad()
+        F.cross_entropy(readout(network(x)), labels).backward()
+
+    ours, theirs = alternate(repeats, lambda: step(compiled), lambda: step(plain))
+    return {"compiled_seconds": ours, "spikingjelly_seconds": theirs, "ratio": theirs / ours}
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n")[0], epilog="example: python -m benchmarks.simulator --repeats 20"
+    )
+    parser.add_argument("--checkpoint", type=Path, help="trained network (default: random weights, which spike less)")
+    parser.add_argument("--repeats", type=int, default=10)
+    arguments = parser.parse_args(argv)
+    try:
+        rows = {
+            "inference": inference(arguments.checkpoint, arguments.repeats),
+            "training_step": training(arguments.repeats),
+        }
+    except checkpoint.CheckpointError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(
+        f"inference, batch {BATCH}, {STEPS} steps: reference simulator {rows['inference']['ratio']:.2f} times as fast"
+    )
+    print(f"training step, same batch: compiled LIF {rows['training_step']['ratio']:.2f} times as fast")
+    environment = {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "torch_threads": torch.get_num_threads(),
+        **checkpoint.versions(),
+    }
+    result = {f"{name}_{key}": value for name, row in rows.items() for key, value in row.items()}
+    write_text(Path(__file__).with_name("results.json"), json.dumps(result | environment, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
