@@ -11,7 +11,12 @@ from hardware.style import STYLE
 from hardware.verdict import DEPENDS, LESS, MORE, number
 from sim.trace import Trace
 
-BOUNDARIES = {"operations": "Operations only", "memory": "Memory included", "measured": "Measured"}
+BOUNDARIES = {
+    "operations": "Operations only",
+    "memory": "Memory included",
+    "machines": "Chip against GPU",
+    "measured": "Measured",
+}
 TONES = {LESS: "good", MORE: "bad", DEPENDS: "mixed"}
 
 
@@ -132,43 +137,41 @@ def _percent(share: float | None) -> str:
 
 
 def _energy(report: Mapping[str, Any]) -> str:
-    rows = []
+    rows, sources = [], list(dict.fromkeys(row["source"] for row in report["energy"]))
     for row in report["energy"]:
         tone = "" if row["ratio"] is None else "good" if row["ratio"] > 1 else "bad"
         ratio = "–" if row["ratio"] is None else _tag(f"{number(row['ratio'])} ×", tone)
         rows.append(
             [
-                escape(row["title"]),
+                f"{escape(row['title'])} <small>[{sources.index(row['source']) + 1}]</small>",
                 escape(BOUNDARIES[row["boundary"]]),
                 *_figures((row["snn_uj"], row["ann_uj"])),
                 ratio,
                 *_figures((row["snn_synapses_uj"], row["snn_neurons_uj"], row["snn_traffic_uj"])),
                 _percent(row["break_even_spike_rate"]),
                 escape(f"{row['kind']}, {row['grade']}"),
-                escape(row["source"]),
             ]
         )
     head = [
-        ("Price table", "text"),
+        ("Price table and source", "text"),
         ("Boundary", "text"),
         ("Spiking µJ", ""),
         ("Dense µJ", ""),
         ("Dense / spiking", ""),
-        ("of which synapses µJ", ""),
-        ("neurons µJ", ""),
-        ("traffic µJ", ""),
-        ("Break-even spike rate", ""),
+        ("Synapses µJ", ""),
+        ("Neurons µJ", ""),
+        ("Traffic µJ", ""),
+        ("Break-even rate", ""),
         ("Kind, evidence", "text"),
-        ("Source", "long"),
     ]
-    picture = plots.energy(report["energy"])
+    listed = "".join(f"<li>{escape(source)}</li>" for source in sources)
     return _section(
         "energy",
         "Energy by table",
         f"<p>{prose.ENERGY}</p>",
-        _figure(picture, prose.ENERGY_PLOT),
+        _figure(plots.energy(report["energy"]), prose.ENERGY_PLOT),
         _table(head, rows),
-        f'<p class="faint">{prose.LOIHI2}</p>',
+        f'<ol class="sources">{listed}</ol><p class="faint">{prose.LOIHI2}</p>',
     )
 
 

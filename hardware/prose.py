@@ -1,12 +1,13 @@
 """The explanations on the report page, apart from the code that lays it out. HTML, without figures of a run."""
 
-VERDICT = """Against the same network computed densely, without spikes. Three boundaries, kept apart because they
+VERDICT = """Against the same network computed densely, without spikes. Four boundaries, kept apart because they
 answer different questions."""
 
 ENERGY = """Mean energy of one inference. Every value is counted operations times a published price; none is a
-measurement. A bar between two marks joins networks priced by one table. The break-even rate is the mean spike rate
-at which both would take the same, all else equal; 0 % means that the neuron updates alone cost more than the dense
-network."""
+measurement. A bar between two marks joins networks priced by one table. What the spiking network takes is split
+into synapses, neuron updates and traffic (spikes, messages, memory and addresses). The break-even rate is the mean
+spike rate at which both would take the same, all else equal; 0&nbsp;% means that the neuron updates alone cost more
+than the dense network."""
 
 ENERGY_PLOT = "Circles: spiking. Diamonds: the same network, dense. Farther left is less."
 

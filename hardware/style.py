@@ -16,7 +16,8 @@ h2 { font-size: 1.2rem; margin: 3rem 0 .4rem; letter-spacing: -.01em; }
 p { margin: .4rem 0 .8rem; max-width: 46rem; }
 .faint, figcaption, small { color: var(--faint); }
 .lead { margin-bottom: 1.6rem; overflow-wrap: anywhere; }
-.cards { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fit, minmax(16rem, 1fr)); margin: 1rem 0; }
+.cards { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr));
+  margin: 1rem 0; }
 .card { border: 1px solid var(--line); border-radius: .7rem; padding: .9rem 1rem; background: var(--wash); }
 .card h3 { margin: 0 0 .3rem; font-size: .78rem; text-transform: uppercase; letter-spacing: .06em; color: var(--faint);
   font-weight: 600; }
@@ -24,7 +25,7 @@ p { margin: .4rem 0 .8rem; max-width: 46rem; }
 .card.good { background: var(--good-wash); border-color: transparent; } .good .answer { color: var(--good); }
 .card.bad { background: var(--bad-wash); border-color: transparent; } .bad .answer { color: var(--bad); }
 .card.mixed { background: var(--mixed-wash); border-color: transparent; } .mixed .answer { color: var(--mixed); }
-.tiles { display: grid; gap: .4rem 1.4rem; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr));
+.tiles { display: grid; gap: .4rem 1.1rem; grid-template-columns: repeat(auto-fit, minmax(7.4rem, 1fr));
   margin: 1.4rem 0 0; padding: 0; }
 .tiles div { border-top: 2px solid var(--line); padding-top: .45rem; }
 .tiles dt { color: var(--faint); font-size: .82rem; } .tiles dd { margin: 0; font-size: 1.2rem; font-weight: 620; }
@@ -45,6 +46,7 @@ figcaption { font-size: .86rem; margin-top: .4rem; max-width: 46rem; }
 .tag.good { background: var(--good-wash); color: var(--good); }
 .tag.bad { background: var(--bad-wash); color: var(--bad); }
 .tag.mixed { background: var(--mixed-wash); color: var(--mixed); }
+.sources { color: var(--faint); font-size: .82rem; padding-left: 1.6rem; margin: .4rem 0 1rem; max-width: 52rem; }
 code { font: .92em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 footer { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: 1rem; font-size: .84rem;
   color: var(--faint); }

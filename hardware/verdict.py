@@ -14,7 +14,7 @@ class Verdict:
     """Answer under one boundary.
 
     Attributes:
-        boundary: `operations`, `memory` or `measured`.
+        boundary: `operations`, `memory`, `machines` (neuromorphic chip against GPU, operations) or `measured`.
         answer: `less`, `more` (the spiking network against the dense one), `depends` (on the table) or `unknown`.
         low, high: smallest and largest ratio ANN / SNN over the tables, None when unknown.
         tables: how many tables price both networks.
@@ -38,6 +38,7 @@ def verdicts(energy: Sequence[Mapping[str, Any]], measured: Mapping[str, Any]) -
     for boundary, words in (("operations", "Counting operations only"), ("memory", "With memory and addresses")):
         ratios = [row["ratio"] for row in energy if row["boundary"] == boundary and row["ratio"] is not None]
         result.append(_from_ratios(boundary, words, ratios))
+    result.append(_machines(energy))
     if measured.get("available"):
         best, one = measured["best_batch"], measured["batch_1"]
         sentence = (
@@ -49,6 +50,22 @@ def verdicts(energy: Sequence[Mapping[str, Any]], measured: Mapping[str, Any]) -
         sentence = f"Nothing was measured: {measured.get('reason', 'unknown reason')}. All energies here are estimates."
     result.append(Verdict("measured", UNKNOWN, None, None, 0, sentence))
     return result
+
+
+def _machines(energy: Sequence[Mapping[str, Any]]) -> Verdict:
+    """Every estimate of the spiking network on Loihi 1 against every one of the dense network on a GPU."""
+    chips = [row["snn_uj"] for row in energy if row["group"] == "Loihi 1" and row["snn_uj"]]
+    gpus = [row["ann_uj"] for row in energy if row["group"] == "GPU floor" and row["ann_uj"]]
+    if not chips or not gpus:
+        return Verdict("machines", UNKNOWN, None, None, 0, "No table prices both a neuromorphic chip and a GPU.")
+    low, high = min(gpus) / max(chips), max(gpus) / min(chips)
+    answer = LESS if low > 1 else MORE if high < 1 else DEPENDS
+    sentence = (
+        f"Spiking on Loihi 1: {_range(min(chips), max(chips))} µJ ({len(chips)} tables). Dense on a GPU: "
+        f"{number(min(gpus))} µJ at a data sheet's peak, {number(max(gpus))} µJ with small matrices. "
+        "Static power is left out of both."
+    )
+    return Verdict("machines", answer, low, high, len(chips) + len(gpus), sentence)
 
 
 def _from_ratios(boundary: str, words: str, ratios: Sequence[float]) -> Verdict:

@@ -1,0 +1,213 @@
+"""Energies worked out by hand from counts and prices."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from hardware.count import LayerCount
+from hardware.energy import EnergyFigure, operations_energy
+from hardware.memory import access_pj, dense_layer, memory_energy, spiking_layer
+from hardware.prices import load_tables
+from hardware.summary import break_even_activity, energy_row, layer_row, totals_row
+from hardware.verdict import DEPENDS, LESS, MORE, UNKNOWN, number, verdicts
+
+TABLES = {table.name: table for table in load_tables()}
+
+# 100 inputs, 10 outputs, 2 samples of 5 steps; 40 spikes arrive.
+DENSE = LayerCount(
+    name="fc",
+    kind="affine",
+    inputs=100,
+    neurons=10,
+    fan_in=100,
+    fan_out=10,
+    events=40,
+    payload="spike",
+    payload_sum=40,
+    synops=400,
+    acs=400,
+    macs=0,
+    unit_synops=400,
+    unary_synops=400,
+    dense_macs=10_000,
+    biases=100,
+    neuron_updates=0,
+    spikes=None,
+    messages=0,
+    synapses=1000,
+    parameters=1010,
+    state=0,
+    samples=2,
+    sample_steps=10,
+)
+LIF = replace(
+    DENSE,
+    name="lif",
+    kind="lif",
+    inputs=10,
+    fan_in=0,
+    fan_out=0,
+    events=0,
+    payload="none",
+    payload_sum=0,
+    synops=0,
+    acs=0,
+    unit_synops=0,
+    unary_synops=0,
+    dense_macs=0,
+    biases=0,
+    neuron_updates=100,
+    spikes=20,
+    messages=40,
+    synapses=0,
+    parameters=0,
+    state=10,
+)
+INTEGER = replace(DENSE, name="res", payload="integer", payload_sum=60, acs=0, macs=400, unary_synops=600)
+
+
+def test_the_published_estimate() -> None:
+    figure = operations_energy([DENSE, LIF], TABLES["45nm-fp32"])
+    assert figure.snn_uj == pytest.approx(400 * 0.9 / 2 * 1e-6)
+    assert figure.ann_uj == pytest.approx(10_000 * 4.6 / 2 * 1e-6)
+    assert figure.ratio == pytest.approx(10_000 * 4.6 / (400 * 0.9))
+    assert (figure.kind, figure.boundary, figure.grade) == ("estimated", "operations", "derived")
+
+
+def test_loihi_prices_neurons_and_messages_and_no_dense_network() -> None:
+    figure = operations_energy([DENSE, LIF], TABLES["loihi1-davies2018"])
+    assert figure.snn_synapses_uj == pytest.approx(400 * 23.6 / 2 * 1e-6)
+    assert figure.snn_neurons_uj == pytest.approx(100 * 81 / 2 * 1e-6)
+    assert figure.snn_traffic_uj == pytest.approx(40 * 1.7 / 2 * 1e-6)
+    assert figure.ann_uj is None and figure.ratio is None
+    sanafe = operations_energy([LIF], TABLES["loihi1-sanafe"])
+    assert sanafe.snn_traffic_uj == pytest.approx((20 * 69.3 + 40 * 111) / 2 * 1e-6)
+
+
+def test_integer_payloads_are_priced_as_each_machine_takes_them() -> None:
+    energy = {name: operations_energy([INTEGER], TABLES[name]).snn_uj for name in TABLES}
+    assert energy["45nm-fp32"] == pytest.approx(400 * 4.6 / 2 * 1e-6)  # a MAC an event
+    assert energy["loihi1-davies2018"] == pytest.approx(600 * 23.6 / 2 * 1e-6)  # n unit spikes
+    assert energy["keras-spiking-spinnaker2"] == pytest.approx(400 * 450 / 2 * 1e-6)  # graded
+    real = replace(INTEGER, payload="real", payload_sum=None, unary_synops=None)
+    assert operations_energy([real], TABLES["loihi1-davies2018"]).snn_uj == pytest.approx(400 * 23.6 / 2 * 1e-6)
+
+
+def test_a_gpu_prices_the_dense_network_only() -> None:
+    figure = operations_energy([DENSE], TABLES["gpu-a100-fp16"])
+    assert figure.snn_uj is None
+    assert figure.ann_uj == pytest.approx(10_000 / 2 * 2.5641e-6)
+
+
+@pytest.mark.parametrize(
+    ("words", "picojoule"),
+    [(0, 0), (1024, 5), (2048, 10), (5120, 15), (8192, 20), (262_144, 100), (2 * 262_144 - 8192, 180)],
+)
+def test_access_energy_interpolates_between_memory_sizes(words: int, picojoule: float) -> None:
+    assert access_pj(words) == pytest.approx(picojoule)
+
+
+def test_memory_of_a_spiking_layer_by_hand() -> None:
+    energy = spiking_layer(DENSE)
+    inputs, weights, potentials = 100 * 10 / 2048, 1010 * 10 / 2048, 10 * 10 / 2048  # pJ an access
+    assert energy.operations == pytest.approx((400 + 100) * 0.1)
+    assert energy.accesses == pytest.approx(40 * inputs + (400 + 100) * weights + 2 * 400 * potentials)
+    assert energy.addressing == pytest.approx(400 * 0.1)
+    neurons = spiking_layer(LIF)
+    assert neurons.neurons == pytest.approx(100 * 3.2 + 20 * 0.1 + 200 * potentials)
+    assert neurons.accesses == pytest.approx(20 * potentials)
+    assert spiking_layer(replace(LIF, kind="if")).neurons == pytest.approx(20 * 0.1 + 200 * potentials)
+    convolution = spiking_layer(replace(DENSE, kind="conv2d"))
+    assert convolution.addressing == pytest.approx(400 * 0.1 + 2 * 40 * 3.2)
+
+
+def test_memory_of_a_dense_layer_by_hand() -> None:
+    inputs, weights, outputs = 100 * 10 / 2048, 1010 * 10 / 2048, 10 * 10 / 2048
+    energy = dense_layer(DENSE)
+    assert energy.operations == pytest.approx(10_000 * 3.2 + 100 * 0.1)
+    assert energy.accesses == pytest.approx(100 * 10 * inputs + 10_100 * weights + 10 * 10 * outputs)
+    assert energy.addressing == pytest.approx(1000)
+    convolution = dense_layer(replace(DENSE, kind="conv2d"))
+    assert convolution.accesses == pytest.approx(10_000 * inputs + 10_100 * weights + 100 * outputs)
+    assert dense_layer(LIF).total == 0
+
+
+def test_memory_boundary_adds_up() -> None:
+    figure = memory_energy([DENSE, LIF])
+    parts = (figure.snn_synapses_uj, figure.snn_neurons_uj, figure.snn_traffic_uj)
+    assert figure.snn_uj == pytest.approx(sum(part for part in parts if part is not None))
+    assert figure.snn_uj == pytest.approx((spiking_layer(DENSE).total + spiking_layer(LIF).total) / 2 * 1e-6)
+    assert figure.boundary == "memory"
+
+
+def test_break_even_is_where_both_take_the_same() -> None:
+    figure = replace(operations_energy([DENSE, LIF], TABLES["loihi1-davies2018"]), ann_uj=0.02)
+    factor = break_even_activity(figure)
+    assert factor is not None
+    synapses, neurons, traffic = figure.snn_synapses_uj, figure.snn_neurons_uj, figure.snn_traffic_uj
+    assert synapses is not None and neurons is not None and traffic is not None
+    assert factor * (synapses + traffic) + neurons == pytest.approx(0.02)
+    assert energy_row(figure, 0.2)["break_even_spike_rate"] == pytest.approx(0.2 * factor)
+    assert energy_row(replace(figure, ann_uj=0.001), 0.2)["break_even_spike_rate"] == 0
+    assert break_even_activity(operations_energy([DENSE], TABLES["gpu-a100-fp16"])) is None
+
+
+def test_rows_are_means_over_the_samples() -> None:
+    row = layer_row(LIF)
+    assert (row["neuron_updates"], row["spikes"], row["spike_rate"], row["neurons"]) == (50, 10, 0.2, 10)
+    assert layer_row(replace(DENSE, payload_sum=None))["payload_sum"] is None
+    totals = totals_row([DENSE, LIF])
+    assert (totals["synops"], totals["density"], totals["spike_rate"]) == (200, 0.04, 0.2)
+    assert (totals["synops_per_synapse"], totals["proxy_ops"], totals["steps_per_sample"]) == (0.2, 700, 5)
+
+
+def rows(*ratios: float | None) -> list[dict[str, object]]:
+    return [
+        {"boundary": "operations", "ratio": ratio, "group": "arithmetic", "snn_uj": 1.0, "ann_uj": ratio}
+        for ratio in ratios
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ratios", "answer", "words"),
+    [
+        ((2.0, 5.0), LESS, "2 to 5 times less"),
+        ((0.5, 0.25), MORE, "2 to 4 times more"),
+        ((0.5, 5.0, None), DEPENDS, "depends on the table"),
+        ((None,), UNKNOWN, "no table prices both"),
+        ((3.0,), LESS, "3 times less energy .1 table."),
+    ],
+)
+def test_verdicts(ratios: tuple[float | None, ...], answer: str, words: str) -> None:
+    verdict = verdicts(rows(*ratios), {"available": False, "reason": "no GPU"})[0]
+    assert verdict.answer == answer
+    assert verdict.sentence.startswith("Counting operations only")
+    assert re.search(words, verdict.sentence)
+
+
+def test_chip_against_gpu_spans_all_tables() -> None:
+    figures = [operations_energy([DENSE, LIF], table) for table in TABLES.values()]
+    verdict = verdicts([figure.as_dict() for figure in figures], {"available": False, "reason": "no GPU"})[2]
+    chips = [f.snn_uj for f in figures if f.group == "Loihi 1" and f.snn_uj]
+    gpus = [f.ann_uj for f in figures if f.group == "GPU floor" and f.ann_uj]
+    assert (verdict.boundary, verdict.tables) == ("machines", len(chips) + len(gpus))
+    assert (verdict.low, verdict.high) == (min(gpus) / max(chips), max(gpus) / min(chips))
+
+
+def test_no_samples_gives_no_energy() -> None:
+    figure: EnergyFigure = operations_energy([], TABLES["45nm-fp32"])
+    assert figure.snn_uj is None and figure.ann_uj is None
+
+
+def test_numbers_for_people() -> None:
+    assert [number(v) for v in (None, 0, 0.00012, 0.123456, 12.34, 1234.5)] == [
+        "–",
+        "0",
+        "1.20e-04",
+        "0.123",
+        "12.3",
+        "1\u202f234",
+    ]

@@ -1,0 +1,87 @@
+"""Price tables: every shipped one has a source and a grade, and one without is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hardware.prices import GRADES, ORDER, SHIPPED, PriceError, load_table, load_tables
+
+GOOD = {
+    "title": '"T"',
+    "group": '"mine"',
+    "node": '"1 nm"',
+    "conditions": '"none"',
+    "source": '"my bench"',
+    "grade": '"measured"',
+}
+
+
+def write(path: Path, keys: dict[str, str], prices: str = "ac = 1.0") -> Path:
+    text = "".join(f"{key} = {value}\n" for key, value in keys.items())
+    path.write_text(f"{text}[prices_pj]\n{prices}\n")
+    return path
+
+
+def test_every_shipped_table_has_source_grade_and_group() -> None:
+    tables = load_tables()
+    assert len(tables) == len(list(SHIPPED.glob("*.toml"))) >= 15
+    for table in tables:
+        assert table.source and table.conditions and table.node
+        assert table.grade in GRADES and table.group in ORDER
+        assert table.prices_spiking or table.prices_dense
+
+
+def test_published_figures_are_the_ones_shipped() -> None:
+    tables = {table.name: dict(table.prices_pj) for table in load_tables()}
+    assert tables["45nm-fp32"] == {"ac": 0.9, "mac": 4.6, "dense_mac": 4.6}
+    assert tables["45nm-int32"] == {"ac": 0.1, "mac": 3.2, "dense_mac": 3.2}
+    assert tables["loihi1-davies2018"] == {"synaptic_operation": 23.6, "neuron_update": 81.0, "message": 1.7}
+    assert tables["keras-spiking-loihi"]["synaptic_operation"] == pytest.approx(23.6 + 3.5)
+    assert tables["gpu-a100-fp16"]["dense_mac"] == pytest.approx(2 * 1.28, rel=0.01)  # 400 W / 312 TFLOP/s
+    assert tables["gpu-h100-fp32"]["dense_mac"] == pytest.approx(2 * 10.4, rel=0.01)
+
+
+def test_a_user_adds_a_table(tmp_path: Path) -> None:
+    added = load_tables([write(tmp_path / "mine.toml", GOOD)])[-1]
+    assert (added.name, added.prices_pj, added.integer_payload, added.checked) == ("mine", {"ac": 1.0}, "mac", "")
+
+
+@pytest.mark.parametrize("key", sorted(GOOD))
+def test_a_table_that_lacks_a_key_is_refused(tmp_path: Path, key: str) -> None:
+    rest = {name: value for name, value in GOOD.items() if name != key}
+    with pytest.raises(PriceError, match=f"no {key}"):
+        load_table(write(tmp_path / "a.toml", rest))
+    with pytest.raises(PriceError, match=f"no {key}"):
+        load_table(write(tmp_path / "a.toml", {**rest, key: '" "'}))
+
+
+@pytest.mark.parametrize(
+    ("keys", "prices", "reason"),
+    [
+        ({"sorce": '"x"'}, "ac = 1.0", "unknown key 'sorce'"),
+        ({"grade": '"guessed"'}, "ac = 1.0", "grade 'guessed'"),
+        ({"integer_payload": '"half"'}, "ac = 1.0", "integer_payload 'half'"),
+        ({}, "acc = 1.0", "unknown price 'acc'"),
+        ({}, "", "no prices"),
+        ({}, "ac = -1.0", "above 0"),
+        ({}, "ac = nan", "above 0"),
+        ({}, "ac = true", "above 0"),
+        ({}, 'ac = "1"', "above 0"),
+        ({}, "mac = 1.0", "needs one for ac"),
+    ],
+)
+def test_a_wrong_table_is_refused(tmp_path: Path, keys: dict[str, str], prices: str, reason: str) -> None:
+    with pytest.raises(PriceError, match=reason):
+        load_table(write(tmp_path / "a.toml", {**GOOD, **keys}, prices))
+
+
+def test_files_that_are_not_tables(tmp_path: Path) -> None:
+    with pytest.raises(PriceError, match="no such file"):
+        load_table(tmp_path / "none.toml")
+    (tmp_path / "a.toml").write_bytes(b"\xff\xfe = 3")
+    with pytest.raises(PriceError, match="not a price table"):
+        load_table(tmp_path / "a.toml")
+    with pytest.raises(PriceError, match="two price tables are called '45nm-fp32'"):
+        load_tables([write(tmp_path / "45nm-fp32.toml", GOOD)])

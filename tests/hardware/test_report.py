@@ -1,0 +1,254 @@
+"""The report from a NIR file and an .npz to the page in a browser."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import nir
+import numpy as np
+import pytest
+
+from hardware.page import render
+from hardware.report import main
+from tests.hardware.browser import dump_dom, find_browser, screenshot
+from tests.hardware.networks import lif, nir_graph, temporal
+
+KEYS = {
+    "model",
+    "input",
+    "accuracy",
+    "latency_steps",
+    "parity",
+    "layers",
+    "totals",
+    "energy",
+    "measured",
+    "environment",
+}
+PARITY_KEYS = {"sides", "samples", "steps", "spikes", "mismatched", "near_threshold", "first_divergence"}
+LAYER_KEYS = {"name", "kind", "neurons", "fan_in", "fan_out", "events", "payload_sum", "acs", "macs", "dense_macs"}
+LAYER_KEYS |= {"neuron_updates", "spikes", "spike_rate"}
+ENERGY_KEYS = {"table", "boundary", "snn_uj", "ann_uj", "ratio", "kind", "source"}
+SECTIONS = (
+    "Verdict",
+    "Energy by table",
+    "Where the operations go",
+    "Spikes of one utterance",
+    "Is it the same network everywhere?",
+    "On a GPU",
+    "What others published",
+    "How to read this",
+    "Environment",
+)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A small network with a convolution over time and a residual connection, and its input."""
+    folder = tmp_path_factory.mktemp("network")
+    rng = np.random.default_rng(0)
+    nodes, edges, taps = temporal("embed", rng.normal(size=(16, 8, 3)), rng.normal(size=16) / 10, 1)
+    nodes |= {
+        "first": lif(16, 0.9),
+        "hidden": nir.Linear(weight=rng.normal(size=(16, 16)) / 2),
+        "second": lif(16, 0.9),
+        "head": nir.Linear(weight=rng.normal(size=(4, 16))),
+    }
+    edges += [("input", "embed.ahead"), *[(tap, "first") for tap in taps], ("first", "hidden"), ("hidden", "second")]
+    edges += [("first", "head"), ("second", "head"), ("head", "output")]
+    nir.write(folder / "net.nir", nir_graph((8,), nodes, (4,), edges))
+    frames = rng.poisson(0.4, size=(6, 12, 8)).astype(np.uint8)
+    np.savez(folder / "in.npz", input=frames, label=rng.integers(0, 4, 6), length=rng.integers(6, 13, 6))
+    return folder / "net.nir", folder / "in.npz"
+
+
+@pytest.fixture(scope="module")
+def report(files: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("out") / "report"
+    model, data = files
+    arguments = [str(model), "--input", str(data), "--out", str(folder), "--lava-samples", "0"]
+    assert main(arguments) == 0
+    return folder
+
+
+def read(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "report.json").read_text())
+    return content
+
+
+def test_report_json_holds_what_is_documented(report: Path) -> None:
+    content = read(report)
+    assert set(content) >= KEYS
+    assert all(set(row) >= PARITY_KEYS for row in content["parity"]) and content["parity"]
+    assert all(set(row) >= LAYER_KEYS for row in content["layers"]) and len(content["layers"]) == 5
+    assert all(set(row) >= ENERGY_KEYS for row in content["energy"])
+    assert {row["boundary"] for row in content["energy"]} == {"operations", "memory"}
+    assert all(row["source"] and row["kind"] == "estimated" for row in content["energy"])
+    assert 0 <= content["accuracy"] <= 1
+    assert content["latency_steps"] == 4  # 1 + 1 for the convolution that looks ahead, 1 a further synapse
+    assert content["measured"]["available"] is False and content["measured"]["reason"]
+    assert content["parity_unavailable"][-1]["reason"] == "left out by --lava-samples 0"
+    documented = (Path(__file__).parents[2] / "docs/report.md").read_text()
+    for key in [*content, *content["layers"][0], *content["totals"], *content["energy"][0], *content["parity"][0]]:
+        assert f"`{key}`" in documented, f"docs/report.md does not document {key}"
+
+
+def test_counts_are_means_over_the_samples(report: Path, files: tuple[Path, Path]) -> None:
+    content = read(report)
+    layers = {row["name"]: row for row in content["layers"]}
+    with np.load(files[1]) as data:
+        inside = np.arange(12) < data["length"][:, None]
+        events = np.count_nonzero(data["input"] * inside[..., None])
+    assert layers["embed"]["events"] == pytest.approx(events / 6)
+    assert layers["embed"]["payload"] == "integer" and layers["embed"]["acs"] == 0
+    assert layers["hidden"]["acs"] == pytest.approx(16 * layers["first"]["spikes"])
+    assert content["totals"]["spikes"] == pytest.approx(layers["first"]["spikes"] + layers["second"]["spikes"])
+    assert content["totals"]["neurons"] == 32
+
+
+def test_nothing_half_written_is_left(report: Path) -> None:
+    assert sorted(path.name for path in report.iterdir()) == ["report.html", "report.json"]
+
+
+def test_the_page_needs_nothing_from_elsewhere(report: Path) -> None:
+    text = (report / "report.html").read_text()
+    assert not re.search(r"""(?:src|href|srcset)\s*=\s*["'](?!data:)""", text)
+    assert not re.search(r"url\(|@import|<script|<link|<iframe", text)
+
+
+def images(text: str) -> list[str]:
+    return re.findall(r'(?:src|srcset)="(data:image/png;base64,[^"]+)"', text)
+
+
+def test_no_picture_is_empty(report: Path) -> None:
+    found = images((report / "report.html").read_text())
+    assert len(found) == 6  # three plots, light and dark
+    for uri in found:
+        pixels = matplotlib.image.imread(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
+        assert pixels.shape[0] > 100 and pixels.shape[1] > 400
+        assert pixels[..., :3].std() > 0.02
+
+
+def test_hostile_names_are_text(report: Path) -> None:
+    from sim.trace import Trace
+
+    content = read(report)
+    content["layers"][0]["name"] = '<script>alert("x")</script>'
+    content["model"]["file"] = "<img src=x onerror=alert(1)>"
+    spikes = {"<b>": np.ones((1, 3, 2), np.uint8)}
+    trace = Trace(spikes, np.zeros((1, 3, 1)), np.zeros((1, 3, 1)), np.array([3]))
+    page = render(content, trace)
+    assert "<script>" not in page and "<img src=x" not in page
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"model": "none.nir"}, "none.nir: no such file"),
+        ({"--input": "none.npz"}, "none.npz: no such file"),
+        ({"--input": "nonsense"}, "nonsense"),
+        ({"--prices": "none.toml"}, "none.toml: no such file"),
+        ({"--checkpoint": "none.pt"}, "none.pt: no such file"),
+        ({"--samples": "0"}, "--samples 0"),
+    ],
+)
+def test_wrong_input_is_one_sentence_and_exit_code_2(
+    files: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    change: dict[str, str],
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = {"--input": str(files[1]), "--out": "out", "--lava-samples": "0"} | change
+    model = options.pop("model", str(files[0]))
+    assert main([model, *(part for pair in options.items() for part in pair)]) == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
+    assert len(errors) == 1 and errors[0].startswith("error: ") and words in errors[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_failed_parity_check_is_exit_code_1(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from dataclasses import replace
+
+    from sim import lava, reference
+    from sim.graph import Graph
+    from sim.trace import Trace
+
+    def wrong(graph: Graph, frames: np.ndarray, lengths: np.ndarray, **_: Any) -> Trace:
+        trace = reference.run(graph, frames, lengths)
+        spikes = {**trace.spikes, "second": 1 - trace.spikes["second"]}
+        return replace(trace, spikes=spikes, header={**trace.header, "backend": "lava"})
+
+    monkeypatch.setattr(lava, "run", wrong, raising=False)
+    arguments = [str(files[0]), "--input", str(files[1]), "--out", str(tmp_path / "r"), "--lava-samples", "2", "--json"]
+    assert main(arguments) == 1
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["parity"][-1]["first_divergence"].startswith("sample 0, node second, step 0")
+    assert "NOT equal" in (tmp_path / "r" / "report.html").read_text()
+
+
+def test_lava_that_cannot_run_is_said(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sim import lava
+
+    def missing(*_: Any, **__: Any) -> None:
+        raise lava.LavaError("Lava is not installed; see requirements-lava.txt")
+
+    monkeypatch.setattr(lava, "run", missing, raising=False)
+    assert main([str(files[0]), "--input", str(files[1]), "--out", str(tmp_path / "r")]) == 0
+    assert "Lava is not installed" in read(tmp_path / "r")["parity_unavailable"][-1]["reason"]
+    assert "Lava is not installed" in (tmp_path / "r" / "report.html").read_text()
+
+
+# ---- in a browser ----------------------------------------------------------------------------------------------------
+
+browser = pytest.mark.skipif(find_browser() is None, reason="no Chromium on PATH")
+# Writes what the browser made of the page into the page, so that --dump-dom shows it.
+PROBE = """<script>addEventListener("load", () => { const out = document.createElement("pre"); out.id = "probe";
+const boxes = [...document.querySelectorAll(".scroll, .plot")].map(e => e.getBoundingClientRect().right);
+out.textContent = JSON.stringify({ images: [...document.images].map(i => [i.naturalWidth, i.naturalHeight, i.width]),
+  page: document.documentElement.scrollWidth, window: innerWidth, boxes: Math.max(...boxes),
+  paper: getComputedStyle(document.body).backgroundColor });
+document.body.append(out); });</script></body>"""
+
+
+@browser
+@pytest.mark.slow
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [500, 820, 1280])
+def test_the_page_in_chromium(report: Path, tmp_path: Path, width: int, dark: bool) -> None:
+    copy = tmp_path / "probe.html"
+    copy.write_text((report / "report.html").read_text().replace("</body>", PROBE))
+    document = dump_dom(copy, width, dark)
+    match = re.search(r'<pre id="probe">(.*?)</pre>', document, re.S)
+    assert match
+    seen = json.loads(html.unescape(match[1]))
+    assert len(seen["images"]) == 3 and all(size > 0 for image in seen["images"] for size in image)
+    # Wide tables and plots scroll inside their own box: the page itself never does.
+    assert seen["page"] <= seen["window"] and seen["boxes"] <= seen["window"]
+    assert seen["paper"] == ("rgb(23, 27, 33)" if dark else "rgb(255, 255, 255)")
+    text = html.unescape(re.sub(r"<[^>]+>", " ", document))
+    for section in SECTIONS:
+        assert section in text
+    for word in ("embed", "hidden", "45 nm arithmetic, 32-bit floating point", "unavailable", "Horowitz", "Loihi 2"):
+        assert word in text
+
+
+@browser
+@pytest.mark.slow
+def test_a_screenshot_is_not_blank(report: Path, tmp_path: Path) -> None:
+    screenshot(report / "report.html", tmp_path / "page.png", 1280)
+    pixels = matplotlib.image.imread(tmp_path / "page.png")[..., :3]
+    assert pixels.std() > 0.05
