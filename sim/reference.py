@@ -75,7 +75,7 @@ def run(
     lengths = checked_lengths(graph, frames, lengths)
     prepared = prepare(graph, precision)
     parts = []
-    for start in tqdm(range(0, len(frames), BATCH), desc="reference", unit="batch", disable=not progress):
+    for start in tqdm(range(0, len(frames), BATCH), desc="reference", unit="batch", disable=None if progress else True):
         batch = slice(start, start + BATCH)
         parts.append(simulate(prepared, frames[batch], lengths[batch]))
     spikes = {node.name: np.concatenate([part[0][node.name] for part in parts]) for node in graph.spiking}
