@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-import os
+import io
+import math
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -17,10 +18,20 @@ from typing import Any
 
 import torch
 
+from model.files import write_bytes
 from model.spikescr import SpikeSCR, SpikeSCRConfig
 
 FORMAT = 1
 REQUIRED = ("format", "network", "config", "state", "metrics", "data", "classes", "step_seconds", "versions")
+TYPES = {
+    "config": dict,
+    "state": dict,
+    "metrics": dict,
+    "data": str,
+    "classes": list,
+    "step_seconds": float,
+    "versions": dict,
+}
 
 
 class CheckpointError(ValueError):
@@ -71,37 +82,53 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
         "metrics": dict(checkpoint.metrics),
         "data": checkpoint.data,
         "classes": list(checkpoint.classes),
-        "step_seconds": checkpoint.step_seconds,
+        "step_seconds": float(checkpoint.step_seconds),
         "versions": dict(checkpoint.versions),
     }
     save_by_rename(path, content)
 
 
 def save_by_rename(path: str | Path, content: Mapping[str, Any]) -> None:
-    """`torch.save` that leaves either the old file or the whole new one."""
-    temporary = Path(f"{path}.{os.getpid()}.part")
-    try:
-        torch.save(content, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """`torch.save` that leaves either the old file or the whole new one.
+
+    Raises:
+        OSError: it cannot be written; torch's own writer would hide a full disk behind a RuntimeError.
+    """
+    buffer = io.BytesIO()
+    torch.save(dict(content), buffer)
+    write_bytes(path, buffer.getvalue())
 
 
 def load_content(path: str | Path) -> dict[str, Any]:
     """Opens a file of dictionaries and tensors without running anything in it.
 
     Raises:
-        CheckpointError: missing, damaged, or a pickle that holds more than data.
+        CheckpointError: missing, damaged (checksums are compared), or a pickle that holds more than data.
     """
     try:
+        _check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path}: not a checkpoint: {str(error).splitlines()[0]}") from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(f"{path}: not a checkpoint: it holds objects that are no plain data") from error
+    except (RuntimeError, EOFError, LookupError, TypeError, AttributeError, ValueError, zipfile.BadZipFile) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise CheckpointError(f"{path}: not a checkpoint, or damaged: {reason}") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: not a checkpoint: holds a {type(content).__name__}, not a dictionary")
     return content
+
+
+def _check_archive(path: str | Path) -> None:
+    """torch.load compares no checksums, and would unpack an entry that is larger than the file."""
+    with zipfile.ZipFile(path) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise zipfile.BadZipFile("it is compressed; torch.save does not compress")
+        if damaged := archive.testzip():
+            raise zipfile.BadZipFile(f"checksum of {damaged} is wrong; copy or train it again")
 
 
 def load(path: str | Path) -> Checkpoint:
@@ -118,29 +145,45 @@ def load(path: str | Path) -> Checkpoint:
     if content["format"] != FORMAT or content["network"] != "SpikeSCR":
         found = f"{content['network']!r} in format {content['format']!r}"
         raise CheckpointError(f"{path}: holds {found}; this version reads SpikeSCR in format {FORMAT}")
+    for key, kind in TYPES.items():
+        if not isinstance(content[key], kind):
+            raise CheckpointError(f"{path}: {key} is a {type(content[key]).__name__}; expected a {kind.__name__}")
     try:
         config = SpikeSCRConfig(**content["config"])
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: its configuration is not valid: {error}") from error
-    state = content["state"]
+    _check_state(path, config, content["state"])
+    classes, step_seconds = tuple(content["classes"]), content["step_seconds"]
+    if len(classes) != config.classes or not all(isinstance(name, str) for name in classes):
+        raise CheckpointError(f"{path}: names {len(classes)} classes; its network has {config.classes}")
+    if not 0 < step_seconds < math.inf:
+        raise CheckpointError(f"{path}: step_seconds is {step_seconds}; expected a duration above 0 s")
+    return Checkpoint(
+        config=config,
+        state=content["state"],
+        metrics=content["metrics"],
+        data=content["data"],
+        classes=classes,
+        step_seconds=step_seconds,
+        versions=content["versions"],
+    )
+
+
+def _check_state(path: str | Path, config: SpikeSCRConfig, state: Mapping[str, Any]) -> None:
+    if config.blocks > len(state):
+        raise CheckpointError(f"{path}: {len(state)} parameters cannot fill {config.blocks} blocks")
     with torch.device("meta"):  # shapes only: nothing is allocated for a file that does not fit
         expected = SpikeSCR(config).state_dict()
-    for name in sorted({*state, *expected}):
+    for name in sorted({*state, *expected}, key=str):
         if name not in expected or name not in state:
             where = "has no place in" if name not in expected else "is missing from the file, but belongs to"
             raise CheckpointError(f"{path}: parameter {name} {where} a network of this configuration")
-        if state[name].shape != expected[name].shape:
-            shapes = f"{tuple(state[name].shape)}, expected {tuple(expected[name].shape)}"
-            raise CheckpointError(f"{path}: parameter {name} has shape {shapes}")
-        if state[name].is_floating_point() and not bool(torch.isfinite(state[name]).all()):
-            bad = int((~torch.isfinite(state[name])).sum())
+        value, wanted = state[name], expected[name]
+        if not isinstance(value, torch.Tensor):
+            raise CheckpointError(f"{path}: parameter {name} is a {type(value).__name__}; expected a tensor")
+        if value.shape != wanted.shape or value.is_floating_point() != wanted.is_floating_point():
+            shapes = f"{value.dtype} {tuple(value.shape)}, expected {wanted.dtype} {tuple(wanted.shape)}"
+            raise CheckpointError(f"{path}: parameter {name} is {shapes}")
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            bad = int((~torch.isfinite(value)).sum())
             raise CheckpointError(f"{path}: parameter {name} holds {bad} NaN or infinite values; train again")
-    return Checkpoint(
-        config=config,
-        state=state,
-        metrics=content["metrics"],
-        data=content["data"],
-        classes=tuple(content["classes"]),
-        step_seconds=float(content["step_seconds"]),
-        versions=content["versions"],
-    )

@@ -59,6 +59,10 @@ class SpikeSCRConfig:
     causal: bool = False
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):  # a TOML or a checkpoint may hold anything
+            value, wanted = getattr(self, field.name), type(field.default)
+            if type(value) is not wanted and not (wanted is float and type(value) is int):
+                raise ValueError(f"{field.name} = {value!r}; a {wanted.__name__} is expected")
         for name in ("features", "width", "heads", "hidden", "blocks", "classes", "kernel"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}; it must be at least 1")
@@ -66,8 +70,10 @@ class SpikeSCRConfig:
             raise ValueError(f"width {self.width} does not divide into {self.heads} heads of an even size")
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel = {self.kernel}; it must be odd")
-        if self.tau <= 1 or self.threshold <= 0 or not 0 <= self.dropout < 1:
-            raise ValueError("tau must exceed 1 step, threshold 0, and dropout lie in [0, 1)")
+        if not (1 < self.tau < math.inf and 0 < self.threshold < math.inf and 0 < self.alpha < math.inf):
+            raise ValueError("tau must exceed 1 step, threshold and alpha 0, and all three be finite")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout = {self.dropout}; it must lie in [0, 1)")
 
     @classmethod
     def preset(cls, name: str, **changes: object) -> SpikeSCRConfig:
