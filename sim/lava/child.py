@@ -22,10 +22,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sim.lava import LavaError, segments
+from sim.lava import LavaError, group, segments
 
 POLL_SECONDS = 0.1
-EXIT_SECONDS = 5.0  # what Lava gets to shut down by itself once all results are written
+HANG_UP_SECONDS = 1.0  # what the child gets to end its group when it is told to
 INTERPRETER = "NEUROTARGET_LAVA_PYTHON"  # another Python, with a Lava of its own
 
 
@@ -65,8 +65,8 @@ def _listen(
 ) -> dict[str, Any]:
     control_read, control_write = os.pipe()
     report_read, report_write = os.pipe()
-    stack.callback(os.close, control_write)
     stack.callback(os.close, report_read)
+    stack.callback(os.close, control_write)
     log = folder / "log.txt"
     with log.open("wb") as stream:
         child = subprocess.Popen(
@@ -78,7 +78,7 @@ def _listen(
             stderr=stream,
             env=_environment(folder),
         )
-    stack.callback(clean_up, child, token)
+    stack.callback(clean_up, child, control_write, token)
     os.close(control_read)
     os.close(report_write)
     selector = stack.enter_context(selectors.DefaultSelector())
@@ -86,7 +86,7 @@ def _listen(
     deadline = time.monotonic() + deadline_seconds
     pending = b""
     while True:
-        exited = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+        exited = _has_exited(child)
         received = b""
         if selector.select(0 if exited else POLL_SECONDS):
             received = os.read(report_read, 65536)
@@ -94,8 +94,6 @@ def _listen(
             for event in map(json.loads, lines):
                 on_event(event)
                 if event["event"] == "finished":
-                    with contextlib.suppress(subprocess.TimeoutExpired):
-                        child.wait(EXIT_SECONDS)
                     return event
                 if event["event"] in ("failed", "died"):
                     raise _failure(event)
@@ -164,29 +162,29 @@ def _sigterm_raises() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def clean_up(child: subprocess.Popen[bytes], token: str) -> None:
-    """Kills the child's whole group, waits for its end, removes its shared memory. A second signal waits meanwhile."""
+def clean_up(child: subprocess.Popen[bytes], control: int, token: str) -> None:
+    """Ends the child's whole group, waits for its end, removes its shared memory. A second signal waits meanwhile.
+
+    The child is first asked to do it itself, on its pipe: it knows when it is not half-way through making a
+    semaphore, which exists under a name that nobody knows for an instant. Where it does not answer, it is killed.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
-        # The child is not reaped yet where it has not been waited for, so its group cannot have been reused.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-        until = time.monotonic() + EXIT_SECONDS
-        while alive_in_group(child.pid) and time.monotonic() < until:
+        with contextlib.suppress(BrokenPipeError):
+            os.write(control, b".")
+        until = time.monotonic() + HANG_UP_SECONDS
+        while not _has_exited(child) and time.monotonic() < until:
             time.sleep(0.01)
+        # Its number stays its own until it is waited for, and that of its group until the group is empty.
+        group.end(child.pid)
+        child.wait()
         segments.remove(token)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def alive_in_group(group: int) -> list[int]:
-    """Processes of a process group that still run (zombies do not)."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError, IndexError):
-            # pid (name) state ppid pgrp ...; the name may hold anything
-            state, _, group_of_it = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
-            if int(group_of_it) == group and state not in "ZX":
-                found.append(int(entry.name))
-    return found
+def _has_exited(child: subprocess.Popen[bytes]) -> bool:
+    """Whether the child has ended; it is not waited for, so that its number stays its own."""
+    if child.returncode is not None:
+        return True
+    return os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None

@@ -48,7 +48,8 @@ def run(
 
     Returns:
         The trace, as the reference simulator gives it. Its header adds `latency_steps` (of the output), `latency` (of
-        every node), `gap_steps`, `processes`, `physical_steps` and `seconds` (without start-up).
+        every node), `gap_steps`, `processes`, `python` (of the child), `physical_steps` and `seconds` (not counting
+        start-up).
 
     Raises:
         GraphError: the graph cannot be run, or the input does not fit.
@@ -85,7 +86,7 @@ def run(
         }
     header = {"backend": "lava", "precision": "float64", "source": graph.source, "dt": graph.dt}
     header |= {"readout": graph.readout, "latency_steps": timing.total, "latency": dict(timing.latency)}
-    header |= {"gap_steps": timing.gap, "processes": reports["built"]["processes"]}
+    header |= {"gap_steps": timing.gap, **{key: reports["built"][key] for key in ("processes", "python")}}
     header |= {"physical_steps": plan.total_steps, "seconds": reports["finished"]["seconds"]}
     output = recorded.pop(graph.output.name)
     return Trace(recorded, output, frames, lengths, labels, header)

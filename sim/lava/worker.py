@@ -2,19 +2,21 @@
 
     python -m sim.lava.worker FOLDER CONTROL REPORT TOKEN
 
-FOLDER holds the plan and receives the records. CONTROL is a descriptor that closes when the parent is gone, REPORT one
-for JSON lines, TOKEN the name under which shared memory is made. Runs on Python >= 3.10 and imports only numpy, scipy
-and Lava: a stock Lava on another interpreter can stand in.
+FOLDER holds the plan and receives the records. CONTROL is a descriptor that the parent writes to when it wants the end,
+and that closes when the parent is gone; REPORT is one for JSON lines, TOKEN the name under which shared memory is made.
+Runs on Python >= 3.10 and imports only numpy, scipy and Lava: a stock Lava on another interpreter can stand in.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import logging
 import multiprocessing
 import multiprocessing.connection
 import os
+import platform
 import shutil
 import signal
 import sys
@@ -24,7 +26,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from sim.lava import segments
+from sim.lava import group, segments
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 NOT_INSTALLED = (
@@ -43,10 +45,11 @@ def main(folder: Path, control: int, report: int, token: str) -> None:
     except ModuleNotFoundError as error:
         missing = (error.name or "").split(".")[0] == "lava"
         say(report, event="failed", process="", text=NOT_INSTALLED if missing else traceback.format_exc())
-        os._exit(1)
     except BaseException:
         say(report, event="failed", process="", text=traceback.format_exc())
-        os._exit(1)  # Lava's own exit handlers would wait for Processes that no longer answer
+    # The parent ends this group through `watch`, which also cleans up. Lava's own exit handlers would wait, after a
+    # failure, for Processes that no longer answer.
+    threading.Event().wait()
 
 
 def run(folder: Path, report: int, actors: list[Any]) -> None:
@@ -67,7 +70,7 @@ def run(folder: Path, report: int, actors: list[Any]) -> None:
         process._log_config.level = logging.INFO
     first.create_runtime(run_cfg=Loihi2SimCfg(select_tag="floating_pt", exception_proc_model_map=models))
     actors += first.runtime._messaging_infrastructure.actors
-    say(report, event="built", processes=len(models), mended=mended)
+    say(report, event="built", processes=len(models), mended=mended, python=platform.python_version())
     started = time.perf_counter()
     first.run(condition=RunSteps(num_steps=steps))
     seconds = time.perf_counter() - started
@@ -77,7 +80,9 @@ def run(folder: Path, report: int, actors: list[Any]) -> None:
 
 
 def say(report: int, **event: Any) -> None:
-    os.write(report, json.dumps(event).encode() + b"\n")
+    """Reports to the parent. When it is gone, `watch` is about to end this."""
+    with contextlib.suppress(BrokenPipeError):
+        os.write(report, json.dumps(event).encode() + b"\n")
 
 
 def report_exceptions(report: int, names: dict[int, str]) -> None:
@@ -113,21 +118,35 @@ def die_with_parent() -> None:
 
 
 def watch(folder: Path, control: int, report: int, token: str, actors: list[Any]) -> None:
-    """Ends the whole group when the parent is gone, and says so when a Process dies without a word."""
+    """Ends the whole group when the parent says so or is gone, and reports a Process that dies without a word."""
     while True:
         running = {actor.sentinel: actor for actor in list(actors)}
         ready = multiprocessing.connection.wait([control, *running], timeout=0.2)
         if control in ready:
-            segments.remove(token)
-            shutil.rmtree(folder, ignore_errors=True)
+            if not os.read(control, 1):
+                clean_up_for_the_parent(folder, token)
+            # A semaphore is made without giving up the interpreter's lock, which this thread holds now.
             os.killpg(0, signal.SIGKILL)
         dead = [running[key] for key in ready if key in running]
         if dead and actors:
+            actors.clear()
             until = time.monotonic() + 1
             while dead[0].exitcode is None and time.monotonic() < until:
                 time.sleep(0.01)  # its pipe closes a moment before it can be waited for
             say(report, event="died", process=dead[0].name, code=dead[0].exitcode or 0)
-            return
+
+
+def clean_up_for_the_parent(folder: Path, token: str) -> None:
+    """Does what the parent would have done, from a process outside the group that can see the group end."""
+    doomed = os.getpgrp()
+    if os.fork():
+        threading.Event().wait()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, 0)
+    os.setsid()
+    group.end(doomed)
+    segments.remove(token)
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(0)
 
 
 if __name__ == "__main__":

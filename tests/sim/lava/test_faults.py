@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import sim.lava
-from sim.lava import LavaError, child, parent, segments
+from sim.lava import LavaError, child, group, parent, segments
 from sim.lava.plan import Plan, Spec
 from tests.sim.lava.networks import chain, spikes
 
@@ -45,13 +45,13 @@ def nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     groups: list[int] = []
     clean_up = child.clean_up
 
-    def observed(process: subprocess.Popen[bytes], token: str) -> None:
+    def observed(process: subprocess.Popen[bytes], *arguments: Any) -> None:
         groups.append(process.pid)
-        clean_up(process, token)
+        clean_up(process, *arguments)
 
     monkeypatch.setattr(child, "clean_up", observed)
     yield
-    assert not [pid for group in groups for pid in child.alive_in_group(group)]
+    assert not [pid for number in groups for pid in group.alive(number)]
     assert not left_by(os.getpid())
 
 
@@ -123,14 +123,17 @@ def _command(pid: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "text"),
+    ("number", "send", "code", "text"),
     [
-        (signal.SIGINT, -signal.SIGINT, "KeyboardInterrupt"),
-        (signal.SIGTERM, 143, "stopped by SIGTERM"),
-        (signal.SIGKILL, -signal.SIGKILL, ""),
+        (signal.SIGINT, os.kill, -signal.SIGINT, "KeyboardInterrupt"),
+        (signal.SIGINT, os.killpg, -signal.SIGINT, "KeyboardInterrupt"),
+        (signal.SIGTERM, os.kill, 143, "stopped by SIGTERM"),
+        (signal.SIGKILL, os.kill, -signal.SIGKILL, ""),
     ],
 )
-def test_a_signal_to_the_parent_ends_everything(number: int, code: int, text: str, tmp_path: Path) -> None:
+def test_a_signal_to_the_parent_ends_everything(
+    number: int, send: Callable[[int, int], None], code: int, text: str, tmp_path: Path
+) -> None:
     program = subprocess.Popen(
         [sys.executable, "-c", ENDLESS],
         cwd=Path(__file__).parents[3],
@@ -144,11 +147,11 @@ def test_a_signal_to_the_parent_ends_everything(number: int, code: int, text: st
         wait_for(lambda: len(children(worker)) > 8 and left_by(program.pid))
         time.sleep(0.5)
         sent = time.monotonic()
-        program.send_signal(number)
+        send(program.pid, number)
         _, errors = program.communicate(timeout=SOON_SECONDS)
         assert program.returncode == code
         assert text in errors
-        wait_for(lambda: not child.alive_in_group(worker), SOON_SECONDS)
+        wait_for(lambda: not group.alive(worker), SOON_SECONDS)
         wait_for(lambda: not left_by(program.pid), SOON_SECONDS)
         wait_for(lambda: not list(tmp_path.iterdir()), SOON_SECONDS)
         assert time.monotonic() - sent < SOON_SECONDS

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
@@ -65,3 +67,18 @@ def test_samples_and_labels_are_cut() -> None:
 def test_an_utterance_of_no_steps_is_silent() -> None:
     trace = assert_equal(chain(), spikes(2, 6, 4), np.array([0, 6]))
     assert not trace.output[0].any()
+
+
+OTHER = "NEUROTARGET_TEST_LAVA_PYTHON"
+
+
+@pytest.mark.skipif(OTHER not in os.environ, reason=f"{OTHER} names no second interpreter with a Lava of its own")
+def test_another_interpreter_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, frames, lengths = spike_scr(seed=2), spikes(2, 16, 5, largest=3), np.array([16, 11])
+    here = sim.lava.run(graph, frames, lengths)
+    monkeypatch.setenv("NEUROTARGET_LAVA_PYTHON", os.environ[OTHER])
+    there = sim.lava.run(graph, frames, lengths)
+    assert here.header["python"] != there.header["python"]
+    for name in here.spikes:
+        np.testing.assert_array_equal(there.spikes[name], here.spikes[name])
+    np.testing.assert_allclose(there.output, here.output, rtol=0, atol=1e-9)
