@@ -103,7 +103,7 @@ def count(graph: Graph, trace: Trace, zero_weights: bool = True, progress: bool 
     """
     check_fits(graph, trace)
     nodes = [node for node in graph.nodes.values() if node.kind in COUNTED]
-    bar = tqdm(nodes, desc="count", unit="layer", disable=not progress)
+    bar = tqdm(nodes, desc="count", unit="layer", disable=None if progress else True)
     return [_count_node(graph, trace, node, zero_weights) for node in bar]
 
 

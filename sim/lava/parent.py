@@ -68,7 +68,7 @@ def run(
     reports: dict[str, Any] = {}
     with (
         tempfile.TemporaryDirectory(prefix="neurotarget-lava-") as folder,
-        tqdm(total=len(frames), desc="lava", unit="sample", disable=not progress) as bar,
+        tqdm(total=len(frames), desc="lava", unit="sample", disable=None if progress else True) as bar,
     ):
         plan.save(Path(folder))
 
