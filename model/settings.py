@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from model.spikescr import SpikeSCRConfig
+
+AT_LEAST_ONE = ("epochs", "batch")
+SHARES = ("time_mask", "probability")
+POSITIVE = ("learning_rate", "clip", "temperature")
 
 
 class SettingsError(ValueError):
@@ -79,6 +84,11 @@ def read(path: str | Path, overrides: Iterable[str] = ()) -> Settings:
     Raises:
         SettingsError: missing file, TOML that does not parse, unknown table or key, wrong type or value.
     """
+    return build(path, load_tables(path, overrides))
+
+
+def load_tables(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """The tables of a TOML file with the overrides in place, not checked yet."""
     try:
         tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -87,50 +97,79 @@ def read(path: str | Path, overrides: Iterable[str] = ()) -> Settings:
         raise SettingsError(f"{path}: not TOML: {error}") from error
     for text in overrides:
         _override(tables, text)
-    if unknown := set(tables) - {"data", "model", "training", "augmentation"}:
-        raise SettingsError(f"{path}: unknown table {', '.join(sorted(unknown))}")
+    return tables
+
+
+def build(path: str | Path, tables: Mapping[str, Any]) -> Settings:
+    """Checks tables and makes settings of them; `path` is for the messages."""
+    known = ("data", "model", "training", "augmentation")
+    if unknown := set(tables) - set(known):
+        raise SettingsError(f"{path}: unknown table {', '.join(sorted(unknown))}; known are {', '.join(known)}")
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise SettingsError(f"{path}: {name} = {table!r}; a table [{name}] is expected")
     data = dict(tables.get("data", {}))
     spec = data.pop("spec", None)
     if not isinstance(spec, str) or data:
         raise SettingsError(f"{path}: [data] takes one key, spec = 'SPEC'")
     network = dict(tables.get("model", {}))
     preset = network.pop("preset", "shd")
+    if taken := {"features", "classes"} & set(network):
+        raise SettingsError(f"{path}: [model] {', '.join(sorted(taken))}: the data set decides; leave it out")
     try:
         config = SpikeSCRConfig.preset(preset, **network)
     except (ValueError, TypeError) as error:
         raise SettingsError(f"{path}: [model] {error}") from error
     return Settings(
-        data=os.path.expandvars(spec),
+        data=_expanded(path, spec),
         model=config,
-        training=_table(path, "training", Training, tables),
-        augmentation=_table(path, "augmentation", Augmentation, tables),
+        training=typed_table(path, "training", Training, tables.get("training", {})),
+        augmentation=typed_table(path, "augmentation", Augmentation, tables.get("augmentation", {})),
     )
+
+
+def _expanded(path: str | Path, spec: str) -> str:
+    for name in re.findall(r"\$\{?(\w+)", spec):
+        if name not in os.environ:
+            raise SettingsError(f"{path}: {spec}: environment variable {name} is not set; set it, or --set data.spec=")
+    return os.path.expandvars(spec)
 
 
 def _override(tables: dict[str, Any], text: str) -> None:
     key, separator, value = text.partition("=")
-    table, dot, name = key.partition(".")
-    if not separator or not dot or not isinstance(tables.setdefault(table, {}), dict):
+    *path, name = key.split(".")
+    table: Any = tables
+    for part in path:
+        if isinstance(table, dict):
+            table = table.setdefault(part, {})
+        elif isinstance(table, list) and part.isdecimal() and 0 < int(part) <= len(table):
+            table = table[int(part) - 1]  # stages are counted from one
+        else:
+            table = None
+    if not (separator and path and name and isinstance(table, dict)):
         raise SettingsError(f"--set {text}: expected table.key=value, for example training.epochs=5")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         parsed = value
-    tables[table][name] = parsed
+    table[name] = parsed
 
 
-def _table(path: str | Path, name: str, cls: Any, tables: Mapping[str, Any]) -> Any:
-    given = tables.get(name, {})
+def typed_table(path: str | Path, name: str, cls: Any, given: Mapping[str, Any]) -> Any:
+    """An instance of the dataclass `cls` from a table of the file, every key and value checked."""
     defaults = {field.name: field.default for field in dataclasses.fields(cls)}
     for key, value in given.items():
+        where = f"{path}: [{name}] {key} = {value!r}"
         if key not in defaults:
             raise SettingsError(f"{path}: [{name}] has no key {key}; known are {', '.join(defaults)}")
         wanted = type(defaults[key])
-        fits = isinstance(value, (int, float) if wanted is float else wanted) and not isinstance(value, bool)
-        if not fits or value < 0:
-            raise SettingsError(f"{path}: [{name}] {key} = {value!r}; a {wanted.__name__} of 0 or more is expected")
-    table = cls(**given)
-    for key in ("epochs", "batch"):
-        if getattr(table, key, 1) < 1:
-            raise SettingsError(f"{path}: [{name}] {key} must be at least 1")
-    return table
+        fits = type(value) is wanted or (wanted is float and type(value) is int)
+        if not fits or not 0 <= value < 2**63:
+            raise SettingsError(f"{where}; a {wanted.__name__} of 0 or more is expected")
+        if key in AT_LEAST_ONE and value < 1:
+            raise SettingsError(f"{where}; it must be at least 1")
+        if key in SHARES and value > 1:
+            raise SettingsError(f"{where}; a share of 0 to 1 is expected")
+        if key in POSITIVE and value == 0:
+            raise SettingsError(f"{where}; it must be above 0")
+    return cls(**given)
