@@ -51,7 +51,7 @@ def test_real_payload() -> None:
 def test_samples_in_one_run_equal_a_fresh_start() -> None:
     graph, frames, lengths = spike_scr(seed=2), spikes(3, 12, 5, largest=3), np.array([12, 7, 10])
     together = sim.lava.run(graph, frames, lengths)
-    for i in range(3):
+    for i in (1, 2):  # the first starts fresh anyway
         alone = sim.lava.run(graph, frames[i : i + 1], lengths[i : i + 1])
         for name in alone.spikes:
             np.testing.assert_array_equal(alone.spikes[name][0], together.spikes[name][i])
