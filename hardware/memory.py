@@ -26,6 +26,7 @@ WORD_BYTES = 4
 SIZES_BYTES = (0, 8 * 1024, 32 * 1024, 1024 * 1024)
 ACCESS_PJ = (0.0, 10.0, 20.0, 100.0)
 CONVOLUTIONS = frozenset({"conv1d", "conv2d", "temporal_conv", "depthwise_conv", "sum_pool", "avg_pool"})
+FIFO_WORDS = 1000  # the paper's spiking layers take and give spikes through queues of 1000 messages
 WITHOUT_LEAK = frozenset({"if", "integrator", "threshold"})
 SOURCE = "E. Lemaire et al., ICONIP 2022, arXiv 2210.13107; prices: M. Horowitz, ISSCC 2014"
 
@@ -54,7 +55,7 @@ class MemoryEnergy:
 
 
 def spiking_layer(layer: LayerCount) -> MemoryEnergy:
-    """A layer of the spiking network.
+    """A layer of the spiking network; events and spikes pass through queues.
 
     Synapses: acs additions and macs MACs, a bias is an addition. Accesses: inputs events; weights synops; potentials
     read and write 2 * synops; biases. Neurons: a MAC a leaky neuron and step, an addition a spike (reset), potentials
@@ -65,27 +66,29 @@ def spiking_layer(layer: LayerCount) -> MemoryEnergy:
         leak = 0 if layer.kind in WITHOUT_LEAK else layer.neuron_updates
         potentials = 2 * layer.neuron_updates * access_pj(layer.state)
         neurons = leak * MAC_PJ + (layer.spikes or 0) * ADD_PJ + potentials
-        accesses = (layer.spikes or 0) * access_pj(layer.neurons)
+        accesses = (layer.spikes or 0) * access_pj(FIFO_WORDS)
     elif layer.kind == "delay":
         accesses = 2 * layer.events * access_pj(layer.state)
     elif layer.kind in SYNAPTIC | CONVOLUTIONS:
         stored = access_pj(layer.parameters)
         # A bias enters through the neuron's own update: no further access to the potential.
-        accesses = layer.events * access_pj(layer.inputs + layer.state) + (layer.synops + layer.biases) * stored
-        accesses += 2 * layer.synops * access_pj(layer.neurons)
+        accesses = layer.events * access_pj(FIFO_WORDS) + (layer.synops + layer.biases) * stored
+        # A convolution over time adds to potentials of steps to come, so that it keeps one for each of its taps.
+        accesses += 2 * layer.synops * access_pj(layer.neurons + layer.state)
         addressing = layer.synops * ADD_PJ + (2 * layer.events * MAC_PJ if layer.kind in CONVOLUTIONS else 0.0)
     else:  # attention and rotary work on their state; a gate only lets a value pass
-        accesses = layer.events * access_pj(layer.inputs) + 2 * layer.synops * access_pj(layer.state)
+        accesses = layer.events * access_pj(FIFO_WORDS) + 2 * layer.synops * access_pj(layer.state)
         addressing = layer.synops * ADD_PJ
     operations = (layer.acs + layer.biases) * ADD_PJ + layer.macs * MAC_PJ
     return MemoryEnergy(operations, neurons, accesses, addressing)
 
 
 def dense_layer(layer: LayerCount) -> MemoryEnergy:
-    """The same layer in a network that is not spiking: the paper's equations 3, 4, 6 and 17.1.
+    """The same layer in a network that is not spiking: the paper's equations 3, 4 and 6.
 
     A fully connected layer reads each input once, a convolution once a MAC; weights once a MAC; outputs are written
-    once a step; one addition a MAC for addresses. Activation functions are not charged.
+    once a step. Addresses run in order: an addition an input and output of each step. Activation functions are not
+    charged.
     """
     if not layer.dense_macs:
         return MemoryEnergy()
@@ -98,7 +101,7 @@ def dense_layer(layer: LayerCount) -> MemoryEnergy:
         accesses += layer.dense_macs * access_pj(utterance)
     accesses += layer.neurons * layer.sample_steps * access_pj(layer.neurons)
     operations = layer.dense_macs * MAC_PJ + layer.biases * ADD_PJ
-    return MemoryEnergy(operations, 0.0, accesses, layer.dense_macs * ADD_PJ)
+    return MemoryEnergy(operations, 0.0, accesses, (layer.inputs + layer.neurons) * layer.sample_steps * ADD_PJ)
 
 
 def memory_energy(counts: Sequence[LayerCount]) -> EnergyFigure:

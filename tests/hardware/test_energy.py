@@ -112,13 +112,13 @@ def test_access_energy_interpolates_between_memory_sizes(words: int, picojoule: 
 
 def test_memory_of_a_spiking_layer_by_hand() -> None:
     energy = spiking_layer(DENSE)
-    inputs, weights, potentials = 100 * 10 / 2048, 1010 * 10 / 2048, 10 * 10 / 2048  # pJ an access
+    queue, weights, potentials = 1000 * 10 / 2048, 1010 * 10 / 2048, 10 * 10 / 2048  # pJ an access
     assert energy.operations == pytest.approx((400 + 100) * 0.1)
-    assert energy.accesses == pytest.approx(40 * inputs + (400 + 100) * weights + 2 * 400 * potentials)
+    assert energy.accesses == pytest.approx(40 * queue + (400 + 100) * weights + 2 * 400 * potentials)
     assert energy.addressing == pytest.approx(400 * 0.1)
     neurons = spiking_layer(LIF)
     assert neurons.neurons == pytest.approx(100 * 3.2 + 20 * 0.1 + 200 * potentials)
-    assert neurons.accesses == pytest.approx(20 * potentials)
+    assert neurons.accesses == pytest.approx(20 * queue)
     assert spiking_layer(replace(LIF, kind="if")).neurons == pytest.approx(20 * 0.1 + 200 * potentials)
     convolution = spiking_layer(replace(DENSE, kind="conv2d"))
     assert convolution.addressing == pytest.approx(400 * 0.1 + 2 * 40 * 3.2)
@@ -129,7 +129,7 @@ def test_memory_of_a_dense_layer_by_hand() -> None:
     energy = dense_layer(DENSE)
     assert energy.operations == pytest.approx(10_000 * 3.2 + 100 * 0.1)
     assert energy.accesses == pytest.approx(100 * 10 * inputs + 10_100 * weights + 10 * 10 * outputs)
-    assert energy.addressing == pytest.approx(1000)
+    assert energy.addressing == pytest.approx((100 + 10) * 10 * 0.1)
     convolution = dense_layer(replace(DENSE, kind="conv2d"))
     assert convolution.accesses == pytest.approx(10_000 * inputs + 10_100 * weights + 100 * outputs)
     assert dense_layer(LIF).total == 0
