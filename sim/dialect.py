@@ -36,6 +36,12 @@ READOUT_SOFTMAX_SUM = "softmax_sum"  # class = argmax over classes of the sum ov
 READOUT_SUM = "sum"  # class = argmax over classes of the sum over steps of the output
 DEFAULT_DT_SECONDS = 1e-4  # what snnTorch fixes and other importers assume when a file does not say
 
+# Graph metadata of a quantised file (docs/fixed_point.md): which arithmetic its numbers are meant for, and, by the name
+# of a node, the integers that NIR's primitives have no field for.
+KEY_ARITHMETIC, KEY_FIXED = "arithmetic", "fixed"
+ARITHMETIC_FLOAT = "float"
+ARITHMETIC_LAVA_FIXED = "lava-fixed"
+
 # Operation -> (roles of its inputs, parameters). An operation without roles takes the sum of its inputs.
 OPERATIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "look_ahead": ((), ("steps",)),

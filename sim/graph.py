@@ -8,7 +8,7 @@ whatever it cannot run. Simulators, counters and placers see only `Graph`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,13 @@ class Graph:
     rule: str
     readout: str
     source: str
+    arithmetic: str = dialect.ARITHMETIC_FLOAT
+    fixed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def quantised(self) -> bool:
+        """Whether the numbers are integers for Lava's fixed-point arithmetic; `fixed` then completes them by node."""
+        return self.arithmetic == dialect.ARITHMETIC_LAVA_FIXED
 
     def of_kind(self, *kinds: str) -> list[Node]:
         return [node for node in self.nodes.values() if node.kind in kinds]
@@ -88,6 +95,8 @@ def load(source: str | Path | nir.NIRGraph, dt: float | None = None) -> Graph:
         rule=str(metadata.get(dialect.KEY_RULE, dialect.RULE_EXCEEDS)),
         readout=str(metadata.get(dialect.KEY_READOUT, dialect.READOUT_SUM)),
         source=origin,
+        arithmetic=_arithmetic(metadata, origin),
+        fixed=metadata.get(dialect.KEY_FIXED, {}),
     )
 
 
@@ -99,6 +108,14 @@ def _read(path: Path) -> nir.NIRGraph:
     except Exception as error:  # nir raises anything from KeyError to a bare AssertionError on foreign files
         reason = str(error).split("\n")[0] or type(error).__name__
         raise GraphError(f"{path}: not a NIR file that can be run: {reason}") from error
+
+
+def _arithmetic(metadata: Mapping[str, Any], origin: str) -> str:
+    arithmetic = str(metadata.get(dialect.KEY_ARITHMETIC, dialect.ARITHMETIC_FLOAT))
+    known = (dialect.ARITHMETIC_FLOAT, dialect.ARITHMETIC_LAVA_FIXED)
+    if arithmetic not in known:
+        raise GraphError(f"{origin}: arithmetic {arithmetic!r}, this version runs {' and '.join(known)}")
+    return arithmetic
 
 
 def _time_step(metadata: Mapping[str, Any], asked: float | None, origin: str) -> tuple[float, bool]:

@@ -10,15 +10,16 @@ the bias of a layer reaches a look-ahead or an attention from there.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from sim import integer
 from sim.graph import Graph
-from sim.node import SPIKING, GraphError, Node
+from sim.node import SPIKING, STATEFUL, GraphError, Node
 from sim.operations import OPERATIONS, WHOLE_UTTERANCE, Call, Parameters, State, cast_parameters
 from sim.trace import Trace, in_window
 
@@ -27,28 +28,39 @@ BATCH = 64
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A graph with its parameters cast to one precision, thresholds moved to that precision's neighbour of theta."""
+    """A graph with its parameters cast to one precision, thresholds moved to that precision's neighbour of theta.
+
+    A quantised graph has one precision, Lava's integers, and the operations of integer.py.
+    """
 
     graph: Graph
     dtype: np.dtype
     parameters: Mapping[str, Parameters]
+    operations: Mapping[str, Callable[[Call, Any], np.ndarray]]
 
 
 def prepare(graph: Graph, precision: str = "float64") -> Prepared:
     """Casts the parameters of a graph.
 
     Args:
-        precision: `float64` for parity, `float32` for speed.
+        precision: `float64` for parity, `float32` for speed; a quantised graph runs in integers whatever it says.
 
     Raises:
-        GraphError: a loop holds an operation that needs more than the present step.
+        GraphError: a loop holds an operation that needs more than the present step, or the integers of a quantised
+            graph are incomplete or too wide.
     """
-    dtype = np.dtype(precision)
     for component in graph.components:
         for name in component if len(component) > 1 else ():
             if graph.nodes[name].kind in WHOLE_UTTERANCE:
                 raise GraphError(f"node {name}: {graph.nodes[name].kind} inside a loop cannot run step by step")
-    return Prepared(graph, dtype, {name: cast_parameters(node, graph, dtype) for name, node in graph.nodes.items()})
+    if graph.quantised:
+        whole = {
+            name: integer.integer_parameters(node, graph.fixed.get(name, {})) for name, node in graph.nodes.items()
+        }
+        return Prepared(graph, integer.INTEGER, whole, integer.INTEGER_OPERATIONS)
+    dtype = np.dtype(precision)
+    cast = {name: cast_parameters(node, graph, dtype) for name, node in graph.nodes.items()}
+    return Prepared(graph, dtype, cast, OPERATIONS)
 
 
 def run(
@@ -80,6 +92,9 @@ def run(
         parts.append(simulate(prepared, frames[batch], lengths[batch]))
     spikes = {node.name: np.concatenate([part[0][node.name] for part in parts]) for node in graph.spiking}
     header = {"backend": "reference", "precision": precision, "source": graph.source, "dt": graph.dt}
+    if graph.quantised:
+        peaks = {node.name: prepared.parameters[node.name]["peaks"] for node in graph.of_kind(*STATEFUL)}
+        header |= {"precision": graph.arithmetic, **integer.overflow(peaks)}
     return Trace(
         spikes=spikes,
         output=np.concatenate([part[1] for part in parts]).astype(np.float64),
@@ -144,10 +159,30 @@ def simulate(
 
 
 def potentials(graph: Graph, frames: np.ndarray, lengths: np.ndarray, nodes: Collection[str]) -> dict[str, np.ndarray]:
-    """Membrane potentials before the reset, float64 [samples, steps, *neurons], of the given neurons."""
+    """Membrane potentials before the reset, float64 [samples, steps, *neurons], of the given neurons.
+
+    Of a quantised graph int64, at the scale of v.
+    """
+    if graph.quantised:
+        return {name: v for name, (_, v) in states(graph, frames, lengths, nodes).items()}
     observed = {name: np.empty(0) for name in nodes}
     simulate(prepare(graph), frames, checked_lengths(graph, frames, lengths), observed)
     return observed
+
+
+def states(
+    graph: Graph, frames: np.ndarray, lengths: np.ndarray | None, nodes: Collection[str]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """u and v before the reset of the given neurons of a quantised graph, int64 [samples, steps, *neurons] each.
+
+    Lava's Var holds v after the reset: 0 where the neuron spiked. Both are zero outside the window of the sample.
+    """
+    lengths = checked_lengths(graph, frames, lengths)
+    observed = {name: np.empty(0) for name in nodes}
+    simulate(prepare(graph), frames, lengths, observed)
+    mask = in_window(lengths, frames.shape[1])
+    inside = {name: both * mask.reshape(*mask.shape, *[1] * (both.ndim - 2)) for name, both in observed.items()}
+    return {name: (both[..., 0], both[..., 1]) for name, both in inside.items()}
 
 
 def synaptic_input(graph: Graph, trace: Trace, name: str, precision: str = "float64") -> Any:
@@ -164,7 +199,7 @@ def synaptic_input(graph: Graph, trace: Trace, name: str, precision: str = "floa
         if node.kind in SPIKING:
             return trace.spikes[source]
         if node.kind == "input":
-            return trace.input
+            return _apply(prepared, node, trace.input, {}, mask, None)
         return _apply(prepared, node, gathered(node), {}, mask, None)
 
     def gathered(node: Node) -> Any:
@@ -208,7 +243,7 @@ def _apply(
 ) -> np.ndarray:
     """Runs one node over the steps in `inputs`; spikes outside the window are removed."""
     call = Call(node, prepared.parameters[node.name], prepared.dtype, state, mask, potentials)
-    out = OPERATIONS[node.kind](call, inputs)
+    out = prepared.operations[node.kind](call, inputs)
     if mask is not None and node.kind in SPIKING | {"output"}:
         out *= mask.reshape(*mask.shape, *[1] * (out.ndim - 2)).astype(out.dtype)
     return out

@@ -1,0 +1,87 @@
+"""Lava's fixed-point neuron over whole utterances, compiled, bit for bit.
+
+Source of every line: lava-nc 0.10.0, lava/proc/lif/models.py, `AbstractPyLifModelFixed.subthr_dynamics` and
+`PyLifModelBitAcc`. Currents are int64 [samples, steps, neurons] at the scale of the synapses; u and v are 64 times
+finer. A decay is given as `keep` = 4096 - d, where d = du + 1 for u and d = dv for v.
+"""
+
+from __future__ import annotations
+
+import numba
+
+STATE_LIMIT = 2**23  # u lies in -(2^23 - 1) .. 2^23, v in -(2^23 - 1) .. 2^23 - 1
+DECAY_BITS = 12
+ALIGN_BITS = 6  # input and threshold are shifted left by this much
+
+
+@numba.njit
+def decayed(state, keep):
+    """`sign(x) * (|x * keep| >> 12)`: towards zero."""
+    product = state * keep
+    return product >> DECAY_BITS if product >= 0 else -((-product) >> DECAY_BITS)
+
+
+@numba.njit
+def wrapped(u):
+    """One turn around the 24-bit circle, as Lava takes it."""
+    if u > STATE_LIMIT:
+        return u - 2 * STATE_LIMIT
+    if u <= -STATE_LIMIT:
+        return u + 2 * STATE_LIMIT
+    return u
+
+
+@numba.njit(parallel=True, cache=True)
+def neuron(current, keep_u, keep_v, bias, threshold, fires, u, v, spikes, potential, states, peaks):
+    """`u = decay(u) + (a << 6)`, wrapped; `v = clip(decay(v) + u + bias)`; fire at `v > threshold`; then `v = 0`.
+
+    Args:
+        bias: int64 [neurons], at the scale of v.
+        threshold: `vth << 6`.
+        fires: false for a neuron that only integrates.
+        u, v: int64 [samples, neurons], carried from call to call.
+        spikes: uint8 [samples, steps, neurons]; of no samples when the neuron does not fire.
+        potential: int64 [samples, steps, neurons], v of a neuron that does not fire; of no samples otherwise.
+        states: int64 [samples, steps, neurons, 2], u and v before the reset; of no samples when not recorded.
+        peaks: int64 [samples, 2], largest |u| before it wraps and |v| before it is clipped; kept over calls.
+    """
+    samples, steps, neurons = current.shape
+    record = states.shape[0] > 0
+    for sample in numba.prange(samples):
+        peak_u, peak_v = peaks[sample, 0], peaks[sample, 1]
+        for step in range(steps):
+            for n in range(neurons):
+                new_u = decayed(u[sample, n], keep_u) + (current[sample, step, n] << ALIGN_BITS)
+                peak_u = max(peak_u, abs(new_u))
+                new_u = wrapped(new_u)
+                new_v = decayed(v[sample, n], keep_v) + new_u + bias[n]
+                peak_v = max(peak_v, abs(new_v))
+                new_v = min(max(new_v, -STATE_LIMIT + 1), STATE_LIMIT - 1)
+                if record:
+                    states[sample, step, n, 0] = new_u
+                    states[sample, step, n, 1] = new_v
+                u[sample, n] = new_u
+                if fires:
+                    fired = new_v > threshold
+                    spikes[sample, step, n] = fired
+                    v[sample, n] = 0 if fired else new_v
+                else:
+                    potential[sample, step, n] = new_v
+                    v[sample, n] = new_v
+        peaks[sample, 0], peaks[sample, 1] = peak_u, peak_v
+
+
+@numba.njit(parallel=True, cache=True)
+def oscillate(cos, sin, bits, c, s):
+    """Per-pair oscillators: state (1, 0) at step 0, turned by one angle a step; products floor by `>> bits`.
+
+    Args:
+        cos, sin: int64 [pairs], of the angle a step, with `bits` bits of fraction.
+        c, s: int64 [steps, pairs] to fill.
+    """
+    steps, pairs = c.shape
+    for pair in numba.prange(pairs):
+        x, y = 1 << bits, 0
+        for step in range(steps):
+            c[step, pair], s[step, pair] = x, y
+            x, y = (x * cos[pair] - y * sin[pair]) >> bits, (x * sin[pair] + y * cos[pair]) >> bits
