@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from hardware.events import Tally, exact, magnitudes, payload_kind, widest, windowed
+from hardware.events import Tally, each, exact, magnitudes, payload_kind, widest, windowed
 from hardware.fanout import TEMPORAL, connections, taps_inside
 from sim import reference
 from sim.graph import Graph
@@ -290,9 +290,11 @@ def _count_static(graph: Graph, node: Node, trace: Trace, total: _Sum, zero_weig
         # A gate's current is not an event: only the spikes that open it are.
         values = received["gate"] if node.kind == "gate" else received
         payload = payload_kind(values)
-        sums = [np.sum(part, axis=(0, 1), dtype=np.float64) for part in total.arrive(values, payload)]
-        operations, unit, unary = (exact((per_input * fan_out).sum()) for per_input in sums)
-        total.add("input", Tally(payload, operations, unit, unary))
+
+        def operations(part: np.ndarray) -> int:
+            return exact((np.sum(part, axis=(0, 1), dtype=np.float64) * fan_out).sum())
+
+        total.add("input", Tally(payload, *each(operations, total.arrive(values, payload))))
     if dense:
         total.dense_macs += int(fan_out.sum()) * trace.sample_steps
 
@@ -301,15 +303,16 @@ def _count_temporal(graph: Graph, node: Node, trace: Trace, total: _Sum, fan_out
     """Convolutions over time: at each tap, the events whose output falls inside the window."""
     taps = len(fan_out)
     for values, lengths in _inputs(graph, node, trace):
-        samples, steps, channels = values.shape
+        samples, steps = values.shape[:2]
         inside = taps_inside(lengths, steps, taps, node.parameters["look_ahead"])
         rows = inside.reshape(taps, samples * steps).astype(np.float64)
         payload = payload_kind(values)
-        counts = []
-        for part in total.arrive(values, payload):
-            per_tap = rows @ part.reshape(samples * steps, channels).astype(np.float64)
-            counts.append(exact((per_tap * fan_out).sum()))
-        total.add("input", Tally(payload, *counts))
+
+        def operations(part: np.ndarray, rows: np.ndarray = rows) -> int:
+            per_tap = rows @ part.reshape(rows.shape[1], -1).astype(np.float64)
+            return exact((per_tap * fan_out).sum())
+
+        total.add("input", Tally(payload, *each(operations, total.arrive(values, payload))))
         total.dense_macs += exact((rows.sum(axis=1)[:, None] * fan_out).sum())
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from hardware import plots, prose
 from hardware.style import STYLE
+from hardware.summary import break_even_curves
 from hardware.verdict import DEPENDS, LESS, MORE, number
 from sim.trace import Trace
 
@@ -30,6 +31,7 @@ def render(report: Mapping[str, Any], trace: Trace) -> str:
     sections = (
         _head(report),
         _energy(report),
+        _break_even(report),
         _layers(report),
         _raster(trace),
         _parity(report),
@@ -173,6 +175,15 @@ def _energy(report: Mapping[str, Any]) -> str:
         _table(head, rows),
         f'<ol class="sources">{listed}</ol><p class="faint">{prose.LOIHI2}</p>',
     )
+
+
+def _break_even(report: Mapping[str, Any]) -> str:
+    curves, rate = break_even_curves(report["energy"]), report["totals"]["spike_rate"]
+    if not curves or not rate:
+        return ""
+    picture = plots.break_even(curves, rate)
+    text = f"<p>{prose.BREAK_EVEN}</p>"
+    return _section("break-even", "Where the answer flips", text, _figure(picture, prose.BREAK_EVEN_PLOT))
 
 
 def _layers(report: Mapping[str, Any]) -> str:

@@ -173,3 +173,36 @@ def energy(figures: Sequence[Mapping[str, Any]]) -> Picture:
 
     alt = "Energy of one inference under each price table, spiking network and dense network"
     return _picture(draw, alt, 8.6, 1.1 + 0.29 * max(len(shown), 1))
+
+
+def break_even(curves: Sequence[Mapping[str, Any]], spike_rate: float) -> Picture:
+    """Energy of the spiking network as a share of the dense one's, over the mean spike rate, both logarithmic.
+
+    A curve holds `label`, `fixed` and `scaling`: shares of the dense network's energy at the present spike rate that do
+    not and that do grow with the number of events.
+    """
+    styles = ("-", "--", "-.", ":")
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        rates = spike_rate * np.logspace(-1.5, 2.5, 200)
+        rates = rates[rates <= 1]
+        axes.axhspan(1, 1e6, color=theme.grid, alpha=0.45, linewidth=0)
+        axes.axhline(1, color=theme.faint, linewidth=1)
+        axes.axvline(spike_rate, color=theme.faint, linewidth=1, linestyle=(0, (2, 3)))
+        top, bottom = 2.0, 0.5
+        for number, curve in enumerate(curves):
+            share = curve["fixed"] + curve["scaling"] * rates / spike_rate
+            colour = theme.multiply if curve["machines"] else theme.spiking
+            axes.plot(rates, share, color=colour, linestyle=styles[number % 4], linewidth=1.7, label=curve["label"])
+            now = curve["fixed"] + curve["scaling"]
+            axes.plot([spike_rate], [now], marker="o", color=colour, markersize=4.5)
+            top, bottom = max(top, float(share.max())), min(bottom, float(share.min()))
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_ylim(bottom / 1.5, top * 1.5)
+        axes.grid(axis="y", color=theme.grid, linewidth=0.7)
+        axes.set_xlabel("mean spike rate, spikes a neuron and step (dotted: this run)")
+        axes.set_ylabel("spiking / dense energy", color=theme.faint, fontsize=8.5)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, frameon=False, fontsize=8, labelcolor=theme.ink)
+
+    return _picture(draw, "Energy of the spiking network relative to the dense one over the spike rate", 8.6, 4.6)

@@ -11,6 +11,12 @@ than the dense network."""
 
 ENERGY_PLOT = "Circles: spiking. Diamonds: the same network, dense. Farther left is less."
 
+BREAK_EVEN = """If every layer had more or fewer events in the same proportion, and nothing else changed. Below 1 the
+spiking network takes less. A curve that flattens to the left is held up by neuron updates, which cost the same however
+few spikes there are."""
+
+BREAK_EVEN_PLOT = "Shaded: the spiking network takes more. A dot is this run."
+
 LOIHI2 = """Loihi 2: no energy per operation was found in any publication, so there is no table for it. See the
 published whole-chip figures below."""
 

@@ -11,7 +11,7 @@ from hardware.count import LayerCount
 from hardware.energy import EnergyFigure, operations_energy
 from hardware.memory import access_pj, dense_layer, memory_energy, spiking_layer
 from hardware.prices import load_tables
-from hardware.summary import break_even_activity, energy_row, layer_row, totals_row
+from hardware.summary import break_even_activity, break_even_curves, energy_row, layer_row, totals_row
 from hardware.verdict import DEPENDS, LESS, MORE, UNKNOWN, number, verdicts
 
 TABLES = {table.name: table for table in load_tables()}
@@ -153,6 +153,16 @@ def test_break_even_is_where_both_take_the_same() -> None:
     assert energy_row(figure, 0.2)["break_even_spike_rate"] == pytest.approx(0.2 * factor)
     assert energy_row(replace(figure, ann_uj=0.001), 0.2)["break_even_spike_rate"] == 0
     assert break_even_activity(operations_energy([DENSE], TABLES["gpu-a100-fp16"])) is None
+
+
+def test_break_even_curves_meet_this_run() -> None:
+    figures = [operations_energy([DENSE, LIF], table) for table in TABLES.values()] + [memory_energy([DENSE, LIF])]
+    curves = break_even_curves([energy_row(figure, 0.2) for figure in figures])
+    both = [figure for figure in figures if figure.ratio]
+    assert len(curves) == len(both) + 2
+    for curve, figure in zip(curves, both, strict=False):
+        assert figure.ratio is not None
+        assert curve["fixed"] + curve["scaling"] == pytest.approx(1 / figure.ratio)
 
 
 def test_rows_are_means_over_the_samples() -> None:

@@ -39,6 +39,7 @@ ENERGY_KEYS = {"table", "boundary", "snn_uj", "ann_uj", "ratio", "kind", "source
 SECTIONS = (
     "Verdict",
     "Energy by table",
+    "Where the answer flips",
     "Where the operations go",
     "Spikes of one utterance",
     "Is it the same network everywhere?",
@@ -129,7 +130,7 @@ def images(text: str) -> list[str]:
 
 def test_no_picture_is_empty(report: Path) -> None:
     found = images((report / "report.html").read_text())
-    assert len(found) == 6  # three plots, light and dark
+    assert len(found) == 8  # four plots, light and dark
     for uri in found:
         pixels = matplotlib.image.imread(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
         assert pixels.shape[0] > 100 and pixels.shape[1] > 400
@@ -235,7 +236,7 @@ def test_the_page_in_chromium(report: Path, tmp_path: Path, width: int, dark: bo
     match = re.search(r'<pre id="probe">(.*?)</pre>', document, re.S)
     assert match
     seen = json.loads(html.unescape(match[1]))
-    assert len(seen["images"]) == 3 and all(size > 0 for image in seen["images"] for size in image)
+    assert len(seen["images"]) == 4 and all(size > 0 for image in seen["images"] for size in image)
     # Wide tables and plots scroll inside their own box: the page itself never does.
     assert seen["page"] <= seen["window"] and seen["boxes"] <= seen["window"]
     assert seen["paper"] == ("rgb(23, 27, 33)" if dark else "rgb(255, 255, 255)")
