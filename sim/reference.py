@@ -50,7 +50,7 @@ def prepare(graph: Graph, precision: str = "float64") -> Prepared:
             graph are incomplete or too wide.
     """
     for component in graph.components:
-        for name in component if len(component) > 1 else ():
+        for name in component if _loops(graph, component) else ():
             if graph.nodes[name].kind in WHOLE_UTTERANCE:
                 raise GraphError(f"node {name}: {graph.nodes[name].kind} inside a loop cannot run step by step")
     if graph.quantised:
@@ -145,7 +145,7 @@ def simulate(
     values: dict[str, np.ndarray] = {}
     readers = {name: len(graph.targets(name)) for name in graph.nodes}
     for component in graph.components:
-        if len(component) > 1:
+        if _loops(graph, component):
             _run_loop(prepared, component, values, mask, potentials)
         else:
             node = graph.nodes[component[0]]
@@ -247,6 +247,11 @@ def _apply(
     if mask is not None and node.kind in SPIKING | {"output"}:
         out *= mask.reshape(*mask.shape, *[1] * (out.ndim - 2)).astype(out.dtype)
     return out
+
+
+def _loops(graph: Graph, component: tuple[str, ...]) -> bool:
+    """Several nodes, or one that feeds itself."""
+    return len(component) > 1 or (component[0], component[0]) in graph.recurrent_edges
 
 
 def _run_loop(

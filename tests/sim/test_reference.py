@@ -220,6 +220,18 @@ def test_a_recurrent_connection_carries_the_spike_of_the_step_before():
     assert trace.spikes["lif"].ravel().tolist() == [1, 0, 0, 1, 0]
 
 
+def test_a_neuron_that_feeds_itself():
+    nodes = {
+        "input": nir.Input(input_type={"input": np.array([1])}),
+        "lif": lif(theta=0.6),
+        "output": nir.Output(output_type={"output": np.array([1])}),
+    }
+    edges = [("input", "lif"), ("lif", "lif"), ("lif", "output")]
+    trace = run(nir.NIRGraph(nodes=nodes, edges=edges, metadata={"dt": DT}), np.array([1, 1, 0.4, 0, 0])[None, :, None])
+    # v: 0.5, 0.75 -> spike, 0.5 (0.4 + 1) = 0.7 -> spike, 0.5 (0 + 1) = 0.5, 0.25
+    assert trace.spikes["lif"].ravel().tolist() == [0, 1, 1, 0, 0]
+
+
 def test_a_loop_without_a_neuron_is_refused():
     nodes = {
         "input": nir.Input(input_type={"input": np.array([1])}),
