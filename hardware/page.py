@@ -203,18 +203,7 @@ def _layers(report: Mapping[str, Any]) -> str:
         ("Spikes", ""),
         ("Spike rate", ""),
     ]
-    counted = ("events", "payload_sum", "acs", "macs", "dense_macs", "neuron_updates", "spikes")
-    rows = [
-        [
-            f"<code>{escape(row['name'])}</code>",
-            escape(row["kind"]),
-            *_figures((row["neurons"], row["fan_in"], row["fan_out"])),
-            escape(row["payload"]),
-            *_figures(row[key] for key in counted),
-            _percent(row["spike_rate"]),
-        ]
-        for row in report["layers"]
-    ]
+    rows = [[f"<code>{escape(row['name'])}</code>", escape(row["kind"]), *_counts(row)] for row in report["layers"]]
     t = report["totals"]
     total = ["All layers", "", number(t["neurons"]), "", "", "", number(t["events"]), ""]
     total += _figures((t["acs"], t["macs"], t["dense_macs"], t["neuron_updates"], t["spikes"]))
@@ -227,6 +216,18 @@ def _layers(report: Mapping[str, Any]) -> str:
         _figure(picture, prose.LAYERS_PLOT),
         _table(head, rows, total),
     )
+
+
+def _counts(row: Mapping[str, Any]) -> list[str]:
+    """Cells of one layer; blank where a layer has no such thing, so that the figures stand out."""
+    work = ("payload_sum", "acs", "macs", "dense_macs")
+    silent = not row["synops"] and not row["dense_macs"] and not row["events"]
+    synapses = [*_figures((row["fan_in"], row["fan_out"])), escape(row["payload"]), number(row["events"])]
+    synapses += _figures(row[key] for key in work)
+    cells = [number(row["neurons"]), *([""] * len(synapses) if silent else synapses)]
+    cells.append(number(row["neuron_updates"]) if row["neuron_updates"] else "")
+    spikes = "" if row["spikes"] is None else number(row["spikes"])
+    return [*cells, spikes, "" if row["spike_rate"] is None else _percent(row["spike_rate"])]
 
 
 def _raster(trace: Trace) -> str:
