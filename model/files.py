@@ -19,6 +19,8 @@ def write_bytes(path: str | Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())  # a rename may reach the disk before the data it names
         temporary.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error  # the user knows nothing of .part
     finally:
         temporary.unlink(missing_ok=True)
 

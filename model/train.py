@@ -15,7 +15,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from model import checkpoint, settings
 from model.data import DataError, Dataset, Split, augment, open_dataset
-from model.files import write_text
+from model.files import remove_unfinished, write_bytes, write_text
 from model.spikescr import SpikeSCR, readout
 
 COLUMNS = (
@@ -40,11 +40,40 @@ COLUMNS = (
 )
 
 
+KEPT = "what was written before is whole; mend this, then go on with --resume"
+
+
 class TrainingError(RuntimeError):
     """Training that cannot go on: the message says at which epoch and what to change."""
 
 
-def train(config: settings.Settings, out: Path, resume: bool, tensorboard: bool = False) -> dict[str, Any]:
+def cross_entropy(scores: torch.Tensor, labels: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
+    """Mean over the batch of -log softmax(scores) at the label; scores [samples, classes], labels [samples]."""
+    return F.cross_entropy(scores, labels)
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What training starts from and works towards.
+
+    Attributes:
+        loss: of scores [samples, classes], labels int64 [samples] and the samples' rows in the train split.
+        state: of the network before the first step; random weights when left out.
+        description: what a run to resume must have in common besides its settings; texts and numbers.
+    """
+
+    loss: Callable[[torch.Tensor, torch.Tensor, np.ndarray], torch.Tensor] = cross_entropy
+    state: Mapping[str, torch.Tensor] | None = None
+    description: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def train(
+    config: settings.Settings,
+    out: Path,
+    resume: bool,
+    tensorboard: bool = False,
+    task: Task | None = None,
+) -> dict[str, Any]:
     """Trains one network and returns its metrics.
 
     Args:
@@ -52,24 +81,30 @@ def train(config: settings.Settings, out: Path, resume: bool, tensorboard: bool 
         out: folder of the run, made when missing.
         resume: go on from `out/last.pt` where there is one, whose settings must be the same.
         tensorboard: also write event files to `out/tensorboard`.
+        task: start and loss; random weights and the labels when left out.
 
     Raises:
         DataError, CheckpointError: input that cannot be used.
         TrainingError: the loss is not finite, or the run to resume has other settings.
+        OSError: the run's folder cannot be written; what was in it is whole.
     """
+    task = task or Task()
     dataset = open_dataset(config.data)
-    network = dataclasses.replace(config.model, features=dataset.features, classes=len(dataset.classes))
-    config = dataclasses.replace(config, model=network)
+    config = fitted(config, dataset)
     out.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(out)
     torch.manual_seed(config.training.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = SpikeSCR(config.model).to(device)
+    if task.state is not None:
+        model.load_state_dict(dict(task.state))
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.training.learning_rate, weight_decay=config.training.weight_decay
     )
+    identity = {**config.as_dict(), **task.description}
     history: list[dict[str, float]] = []
     if resume and (out / "last.pt").exists():
-        history = _restore(out / "last.pt", config, model, optimizer)
+        history = _restore(out / "last.pt", identity, model, optimizer)
     events = _event_writer(out) if tensorboard else None
     bar = tqdm(
         range(len(history) + 1, config.training.epochs + 1),
@@ -80,12 +115,12 @@ def train(config: settings.Settings, out: Path, resume: bool, tensorboard: bool 
         disable=None,
     )
     for epoch in bar:
-        row = _epoch(model, optimizer, dataset, config, epoch)
+        row = _epoch(model, optimizer, dataset, config, task, epoch)
         best = max((past["validation_accuracy"] for past in history), default=-1.0)
         history.append(row)
         if row["validation_accuracy"] > best:
             checkpoint.save(out / "ckpt.pt", _checkpoint(model, dataset, config, row))
-        _save_last(out / "last.pt", config, model, optimizer, history)
+        _save_last(out / "last.pt", identity, model, optimizer, history)
         _write_csv(out / "metrics.csv", history)
         if events is not None:
             for name, value in row.items():
@@ -97,15 +132,34 @@ def train(config: settings.Settings, out: Path, resume: bool, tensorboard: bool 
     metrics["test_samples"] = len(dataset.split("test").labels)
     metrics["seconds"] = sum(row["seconds"] for row in history)
     checkpoint.save(out / "ckpt.pt", dataclasses.replace(best_network, metrics=metrics))
-    write_text(
-        out / "metrics.json", json.dumps({"data": config.data, "settings": config.as_dict(), **metrics}, indent=2)
-    )
+    write_text(out / "metrics.json", json.dumps({"data": config.data, "settings": identity, **metrics}, indent=2))
     _plot(out / "curves.png", history, config.data)
     return metrics
 
 
+def fitted(config: settings.Settings, dataset: Dataset) -> settings.Settings:
+    """The settings with the data set's features and classes in the network's shape.
+
+    Raises:
+        SettingsError: an augmentation that is larger than the data set's frames.
+    """
+    how, steps = config.augmentation, dataset.split("train").frames.shape[1]
+    if how.feature_mask > dataset.features or how.shift >= steps:
+        raise settings.SettingsError(
+            f"augmentation: feature_mask {how.feature_mask} and shift {how.shift} do not fit {config.data}, whose "
+            f"frames have {dataset.features} features and {steps} steps"
+        )
+    network = dataclasses.replace(config.model, features=dataset.features, classes=len(dataset.classes))
+    return dataclasses.replace(config, model=network)
+
+
 def _epoch(
-    model: SpikeSCR, optimizer: torch.optim.Optimizer, dataset: Dataset, config: settings.Settings, epoch: int
+    model: SpikeSCR,
+    optimizer: torch.optim.Optimizer,
+    dataset: Dataset,
+    config: settings.Settings,
+    task: Task,
+    epoch: int,
 ) -> dict[str, float]:
     started = time.perf_counter()
     split, schedule = dataset.split("train"), config.training
@@ -121,22 +175,30 @@ def _epoch(
         frames, window = augmented(split, rows, config.augmentation, rng)
         x, labels, lengths = _tensors(model, frames, split.labels[rows], window)
         scores = readout(model(x, lengths), lengths)
-        loss = F.cross_entropy(scores, labels)
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"epoch {epoch}, batch {index + 1}: the loss is {loss.item()}; the last good checkpoint is kept; "
-                f"lower training.learning_rate (now {schedule.learning_rate:g}) or training.clip ({schedule.clip:g})"
-            )
+        loss = task.loss(scores, labels, rows)
+        _check_finite(loss, "the loss", epoch, index + 1, schedule)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), schedule.clip)
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), schedule.clip)
+        _check_finite(norm, "the norm of the gradient", epoch, index + 1, schedule)
         optimizer.step()
         total_loss += loss.item() * len(rows)
         correct += int((scores.argmax(-1) == labels).sum())
         seen += len(rows)
+    # Spikes hide NaN: a potential that is none never reaches the threshold, and the loss stays finite.
+    largest = torch.stack([value.abs().max().double() for value in model.state_dict().values()]).max()
+    _check_finite(largest, "the largest parameter", epoch, batches, schedule)
     validation_loss, validation_accuracy = evaluate(model, dataset.split("validation"), schedule.batch)
     values = (epoch, rate, total_loss / seen, correct / seen, validation_loss, validation_accuracy)
     return dict(zip(COLUMNS, (*values, time.perf_counter() - started), strict=True))
+
+
+def _check_finite(value: torch.Tensor, what: str, epoch: int, batch: int, schedule: settings.Training) -> None:
+    if not torch.isfinite(value):
+        raise TrainingError(
+            f"epoch {epoch}, batch {batch}: {what} is {value.item()}; the last good checkpoint is kept; "
+            f"lower training.learning_rate (now {schedule.learning_rate:g}) or training.clip ({schedule.clip:g})"
+        )
 
 
 def augmented(
@@ -208,27 +270,44 @@ def _checkpoint(
 
 def _save_last(
     path: Path,
-    config: settings.Settings,
+    identity: Mapping[str, Any],
     model: SpikeSCR,
     optimizer: torch.optim.Optimizer,
     history: list[dict[str, float]],
 ) -> None:
-    content = {"settings": config.as_dict(), "state": model.state_dict(), "optimizer": optimizer.state_dict()}
+    content = {"settings": dict(identity), "state": model.state_dict(), "optimizer": optimizer.state_dict()}
     checkpoint.save_by_rename(path, {**content, "history": history})
 
 
 def _restore(
-    path: Path, config: settings.Settings, model: SpikeSCR, optimizer: torch.optim.Optimizer
+    path: Path, identity: Mapping[str, Any], model: SpikeSCR, optimizer: torch.optim.Optimizer
 ) -> list[dict[str, float]]:
     content = checkpoint.load_content(path)
-    if content.get("settings") != config.as_dict():
+    if missing := [key for key in ("settings", "state", "optimizer", "history") if key not in content]:
+        raise checkpoint.CheckpointError(f"{path}: not the state of a run: it lacks {', '.join(missing)}")
+    if changed := _differences(content["settings"], identity):
         raise TrainingError(
-            f"{path}: was trained with other settings; repeat them, choose another --out, or leave --resume out"
+            f"{path}: was trained with other settings ({', '.join(changed)}); repeat them, choose another --out, or "
+            "leave --resume out"
         )
+    if not path.with_name("ckpt.pt").exists():
+        raise TrainingError(f"{path}: ckpt.pt beside it, the best epoch so far, is missing; leave --resume out")
     model.load_state_dict(content["state"])
     optimizer.load_state_dict(content["optimizer"])
     history: list[dict[str, float]] = content["history"]
     return history
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """`training.epochs was 3, is 5` for each value that differs."""
+    found = []
+    for key in {**before, **now}:
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += _differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            found.append(f"{prefix}{key} was {old}, is {new}")
+    return found
 
 
 def _write_csv(path: Path, history: list[dict[str, float]]) -> None:
@@ -260,7 +339,9 @@ def _plot(path: Path, history: list[dict[str, float]], data: str) -> None:
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].legend(frameon=False)
     figure.suptitle(data, fontsize=9)
-    figure.savefig(path, dpi=120)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=120)
+    write_bytes(path, picture.getvalue())
 
 
 def parser() -> argparse.ArgumentParser:
@@ -285,6 +366,9 @@ def main(argv: list[str] | None = None) -> int:
         metrics = train(config, arguments.out, arguments.resume, arguments.tensorboard)
     except (settings.SettingsError, DataError, checkpoint.CheckpointError, TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename or arguments.out}: {error.strerror or error}; {KEPT}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"interrupted; go on with --resume (state in {arguments.out / 'last.pt'})", file=sys.stderr)
