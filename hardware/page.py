@@ -150,7 +150,7 @@ def _energy(report: Mapping[str, Any]) -> str:
                 *_figures((row["snn_uj"], row["ann_uj"])),
                 ratio,
                 *_figures((row["snn_synapses_uj"], row["snn_neurons_uj"], row["snn_traffic_uj"])),
-                _percent(row["break_even_spike_rate"]),
+                "none" if (row["break_even_spike_rate"] or 0) > 1 else _percent(row["break_even_spike_rate"]),
                 escape(f"{row['kind']}, {row['grade']}"),
             ]
         )

@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 DPI = 144
@@ -127,11 +128,17 @@ def raster(spikes: Mapping[str, np.ndarray], length: int) -> Picture:
     def draw(axes: Axes, theme: Theme) -> None:
         start, ticks = 0, []
         for number, array in enumerate(flat.values()):
-            steps, neurons = np.nonzero(array)
-            # The area of a dot follows the density of rows, so that a small network is not a few invisible points.
-            area = float(np.clip(2500 * height / max(total, 1), 0.5, 14))
+            # An image and not dots: where rows are finer than pixels, shade shows how many of them spike.
             colour = theme.spiking if number % 2 == 0 else theme.multiply
-            axes.scatter(steps, start + neurons, s=area, color=colour, linewidths=0, marker="s")
+            axes.imshow(
+                array.T != 0,
+                cmap=ListedColormap([theme.paper, colour]),
+                vmin=0,
+                vmax=1,
+                aspect="auto",
+                extent=(-0.5, length - 0.5, start + array.shape[1], start),
+                interpolation_stage="rgba",
+            )
             ticks.append(start + array.shape[1] / 2)
             start += array.shape[1]
             axes.axhline(start, color=theme.grid, linewidth=0.6)

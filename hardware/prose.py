@@ -7,7 +7,7 @@ ENERGY = """Mean energy of one inference. Every value is counted operations time
 measurement. A bar between two marks joins networks priced by one table. What the spiking network takes is split
 into synapses, neuron updates and traffic (spikes, messages, memory and addresses). The break-even rate is the mean
 spike rate at which both would take the same, all else equal; 0&nbsp;% means that the neuron updates alone cost more
-than the dense network."""
+than the dense network, “none” that even a spike of every neuron at every step does not reach it."""
 
 ENERGY_PLOT = "Circles: spiking. Diamonds: the same network, dense. Farther left is less."
 
