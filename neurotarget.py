@@ -7,8 +7,10 @@ import sys
 
 VERBS = {
     "train": ("model.train", "train a network"),
+    "distill": ("model.distill", "distil a network to fewer steps (PTCD)"),
     "evaluate": ("model.evaluate", "measure a checkpoint on a data set"),
     "to-nir": ("conversion.to_nir", "write a checkpoint as a NIR file, checked against PyTorch"),
+    "quantize": ("conversion.quantize", "write a NIR file in integers for Lava's fixed-point arithmetic"),
     "run": ("sim.run", "run a NIR file on the reference simulator or on Lava"),
     "compare": ("sim.compare", "compare two back ends spike for spike"),
     "report": ("hardware.report", "count, price and compare: report.html and report.json"),

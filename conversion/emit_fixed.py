@@ -1,0 +1,116 @@
+"""Writes a network in integers as a NIR file that stock `nir.read` opens (docs/fixed_point.md, key by key).
+
+Weights stand in NIR's own fields as integers. What NIR has no field for stands in the graph's metadata. tau, r and
+v_leak of the neurons are derived from the integers, so that a tool that runs the file in floating point computes the
+same network but for the rounding of Lava's decays.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nir
+import numpy as np
+
+from conversion.draft import Layer
+from conversion.emit import EMITTERS, Edges, Nodes
+from sim import dialect
+from sim.graph import Graph
+from sim.integer_kernels import ALIGN_BITS, DECAY_BITS
+from sim.node import STATEFUL, GraphError, Node
+
+# Kind of node -> kind of layer in emit.py, which writes floats and integers alike.
+SAME = {
+    "input": "input",
+    "output": "output",
+    "affine": "linear",
+    "scale": "scale",
+    "conv1d": "conv",
+    "conv2d": "conv",
+    "temporal_conv": "temporal_conv",
+    "depthwise_conv": "temporal_conv",
+}
+
+
+def emit_fixed(graph: Graph, fixed: dict[str, dict[str, Any]]) -> nir.NIRGraph:
+    """The NIR graph of a network whose nodes hold integer parameters.
+
+    Args:
+        graph: as `Calibration` left it.
+        fixed: integers that NIR has no field for, by node.
+    """
+    nodes: Nodes = {}
+    edges: Edges = []
+    writers: dict[str, list[str]] = {}  # node -> the NIR nodes that give its output
+    entries: dict[str, str] = {}
+    for node in graph.nodes.values():
+        inside: Edges = []
+        written = _write(node, fixed.get(node.name, {}), graph.dt, nodes, inside)
+        writers[node.name] = written
+        edges += [edge for edge in inside if edge[0] != HERE]
+        entries |= {edge[1]: node.name for edge in inside if edge[0] == HERE}
+    for entry, name in entries.items():
+        edges += [(writer, entry) for source in dict.fromkeys(graph.nodes[name].sources) for writer in writers[source]]
+    return nir.NIRGraph(
+        nodes=nodes,
+        edges=edges,
+        metadata={
+            dialect.KEY_DIALECT: dialect.DIALECT,
+            dialect.KEY_DT: graph.dt,
+            dialect.KEY_SCHEME: dialect.SCHEME_EULER,
+            dialect.KEY_RULE: dialect.RULE_EXCEEDS,
+            dialect.KEY_READOUT: graph.readout,
+            dialect.KEY_ARITHMETIC: dialect.ARITHMETIC_LAVA_FIXED,
+            dialect.KEY_FIXED: fixed,
+        },
+    )
+
+
+HERE = "(sources of the node)"  # stands in edges until every node is written: loops reach back
+
+
+def _write(node: Node, fixed: dict[str, Any], dt: float, nodes: Nodes, edges: Edges) -> list[str]:
+    if node.kind in SAME:
+        parameters = {"bias": None, **node.parameters}
+        if node.kind in ("conv1d", "conv2d"):
+            parameters["input_space"] = node.input_shape[1:]
+        layer = Layer(node.name, SAME[node.kind], node.sources, node.output_shape, parameters)
+        inputs = [] if node.kind == "input" else [HERE]
+        return EMITTERS[layer.kind](layer, inputs, nodes, edges, dt)
+    if node.kind in STATEFUL:
+        nodes[node.name] = _neuron(node, fixed, dt)
+    elif node.kind == "sum_pool":
+        nodes[node.name] = nir.SumPool2d(**{key: np.array(value) for key, value in node.parameters.items()})
+    elif node.kind == "flatten":
+        shape = {"input": np.array(node.input_shape)}
+        nodes[node.name] = nir.Flatten(input_type=shape, **node.parameters)
+    elif node.kind == "delay":
+        steps = np.broadcast_to(node.parameters["steps"], node.output_shape)
+        nodes[node.name] = nir.Delay(delay=steps * dt)
+    else:
+        roles = {role: sources[0] for role, sources in node.roles.items()}
+        if any(len(sources) > 1 for sources in node.roles.values()):
+            raise GraphError(f"node {node.name}: a file names one source a role, found {dict(node.roles)}")
+        nodes[node.name] = dialect.extension(node.kind, node.neurons, {**node.parameters, **roles})
+    edges.append((HERE, node.name))
+    return [node.name]
+
+
+def _neuron(node: Node, fixed: dict[str, Any], dt: float) -> Any:
+    """NIR's form of `u = u (1 - b) + 64 I; v = v (1 - a) + u + bias`, with a = dv / 4096 and b = (du + 1) / 4096."""
+    unity, finer = float(1 << DECAY_BITS), float(1 << ALIGN_BITS)
+    a, b = fixed["dv"] / unity, (fixed["du"] + 1) / unity
+
+    def full(value: float) -> np.ndarray:
+        return np.full(node.output_shape, value)
+
+    bias = (fixed["bias_mant"] << fixed["bias_exp"]).reshape(node.output_shape)
+    thresholds = {key: node.parameters[key] for key in ("v_threshold", "v_reset") if key in node.parameters}
+    if node.kind in ("if", "integrator"):  # has no v_leak: a tool without our metadata runs it without bias
+        return nir.IF(r=full(finer / dt), **thresholds) if thresholds else nir.I(r=full(finer / dt))
+    leak = {"r": full(finer / a), "v_leak": bias / a}
+    if node.kind in ("lif", "li"):
+        kind = nir.LIF if thresholds else nir.LI
+        return kind(tau=full(dt / a), **leak, **thresholds)
+    current = {"tau_syn": full(dt / b), "tau_mem": full(dt / a), "w_in": full(1 / b)}
+    return nir.CubaLIF(**current, **leak, **thresholds) if thresholds else nir.CubaLI(**current, **leak)

@@ -1,0 +1,260 @@
+"""A NIR file in Lava's fixed-point integers: `python -m conversion.quantize model.nir --calibrate INPUT`.
+
+The weights, thresholds and biases of each layer are chosen so that its integer spikes differ least from the float
+network's on the calibration samples. The result is run again from its own file, exactly, before it appears.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import nir
+import numpy as np
+from tqdm import tqdm
+
+from conversion.calibrate import Calibration, Choice
+from conversion.dynamics import make_uniform
+from conversion.emit_fixed import emit_fixed
+from conversion.units import give_every_neuron_a_synapse, groups
+from sim import reference, run
+from sim.graph import Graph, load
+from sim.integer_kernels import STATE_LIMIT
+from sim.node import GraphError
+from sim.trace import Trace, classify
+
+# What happens to the float network before its groups of synapses are rounded, in order.
+STEPS = [make_uniform, give_every_neuron_a_synapse]
+
+SAMPLES = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What quantisation did.
+
+    Attributes:
+        layers: one mapping a group of synapses; docs/fixed_point.md names the keys.
+        spikes: of the float network on the calibration samples.
+        mismatched: (node, step, neuron) places whose spikes differ from start to end.
+        first_divergence: the first layer in the order of the network that differs anywhere; its first place.
+        accuracy: of the float and of the integer network on the calibration samples, where they are labelled.
+    """
+
+    samples: int
+    steps: int
+    layers: list[dict[str, Any]]
+    spikes: int
+    mismatched: int
+    first_divergence: dict[str, Any] | None
+    accuracy: tuple[float, float] | None
+    overflow: dict[str, list[str]]
+
+
+def quantize(
+    graph: Graph, frames: np.ndarray, lengths: np.ndarray | None = None, progress: bool = False
+) -> tuple[nir.NIRGraph, list[Choice], Trace]:
+    """The integer network of a float one.
+
+    Args:
+        graph: checked float network.
+        frames: calibration samples [samples, steps, *features].
+        lengths: int64 [samples]; all steps when left out.
+
+    Returns:
+        The NIR graph, what was chosen for each group, and the float network's trace.
+
+    Raises:
+        GraphError: quantised already, or a node that Lava's fixed-point arithmetic cannot express.
+        WrapAround: a layer's states do not fit 24 bits.
+    """
+    if graph.quantised:
+        raise GraphError(f"{graph.source}: already quantised; pass the float file that it was made from")
+    trace = reference.run(graph, frames, lengths)
+    for step in STEPS:
+        graph = step(graph)
+    calibration = Calibration(graph, trace)
+    for group in tqdm(groups(graph), desc="layers", unit="layer", disable=None if progress else True):
+        calibration.choose(group)
+    integers = calibration.integers
+    integers.fixed[graph.output.name] = {"scale": calibration.unit(graph.output.sources[0])}
+    whole = dataclasses.replace(graph, nodes={name: calibration.integer(name) for name in graph.nodes})
+    return emit_fixed(whole, integers.fixed), integers.choices, trace
+
+
+def report(choices: list[Choice], before: Trace, after: Trace, graph: Graph) -> Report:
+    """Compares the float run with the integer run of the same samples."""
+    names = [node.name for node in graph.spiking]
+    differs = {name: before.spikes[name] != after.spikes[name] for name in names}
+    accuracy = None
+    if before.labels is not None:
+        right = [np.mean(classify(t.output, t.lengths, graph.readout) == t.labels) for t in (before, after)]
+        accuracy = float(right[0]), float(right[1])
+    return Report(
+        samples=before.samples,
+        steps=before.sample_steps,
+        layers=[_row(choice, differs, before) for choice in choices],
+        spikes=sum(int(before.spikes[name].sum(dtype=np.int64)) for name in names),
+        mismatched=sum(int(d.sum()) for d in differs.values()),
+        first_divergence=_first(differs, before, after),
+        accuracy=accuracy,
+        overflow={key: list(after.header[key]) for key in ("wrapped_u", "clipped_v")},
+    )
+
+
+def _row(choice: Choice, differs: dict[str, np.ndarray], before: Trace) -> dict[str, Any]:
+    neurons = [name for name in choice.group.neurons if name in differs]
+    places = sum(before.sample_steps * int(np.prod(differs[name].shape[2:])) for name in neurons)
+    mismatched = sum(int(differs[name].sum()) for name in neurons)
+    return {
+        "layer": choice.group.name,
+        "synapses": list(choice.group.synapses),
+        "scale": choice.scale,
+        "weight_exp": choice.weight_exp,
+        "clip_ratio": choice.clip_ratio,
+        "weights": choice.weights,
+        "clipped": choice.clipped,
+        "zeroed": choice.zeroed,
+        "headroom_u_bits": _headroom(choice.peak_u),
+        "headroom_v_bits": _headroom(choice.peak_v),
+        "spikes": sum(int(before.spikes[name].sum(dtype=np.int64)) for name in neurons),
+        "mismatched_alone": choice.mismatched,
+        "mismatched": mismatched,
+        "disagreement": mismatched / places if places else None,
+    }
+
+
+def _headroom(peak: int) -> float | None:
+    """Bits between the largest magnitude seen and 2^23."""
+    return round(math.log2(STATE_LIMIT / peak), 2) if peak else None
+
+
+def _first(differs: dict[str, np.ndarray], before: Trace, after: Trace) -> dict[str, Any] | None:
+    for name, places in differs.items():
+        if places.any():
+            steps = np.flatnonzero(places.any(axis=(0, *range(2, places.ndim))))
+            sample = int(np.flatnonzero(places[:, steps[0]].reshape(len(places), -1).any(axis=1))[0])
+            neuron = int(np.flatnonzero(places[sample, steps[0]].reshape(-1))[0])
+            values = [int(t.spikes[name][sample, steps[0]].reshape(-1)[neuron]) for t in (before, after)]
+            return {"layer": name, "step": int(steps[0]), "neuron": neuron, "sample": sample, "values": values}
+    return None
+
+
+def quantize_file(
+    source: Path, target: Path, data: run.Input, dt: float | None = None, progress: bool = False
+) -> Report:
+    """Writes `target` from the float file `source`; it appears when its own run from the file has been checked.
+
+    Raises:
+        GraphError: see `quantize`; or a state of the finished network wraps around, by layer.
+    """
+    graph = load(source, dt)
+    network, choices, before = quantize(graph, data.frames, data.lengths, progress)
+    before = dataclasses.replace(before, labels=data.labels)
+    temporary = target.with_name(f"{target.name}.{os.getpid()}.unchecked")
+    try:
+        nir.write(temporary, network)
+        whole = load(temporary)
+        after = reference.run(whole, data.frames, data.lengths, data.labels)
+        result = report(choices, before, after, graph)
+        if not result.overflow["wrapped_u"]:
+            temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return result
+
+
+# ---- command line ----------------------------------------------------------------------------------------------------
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m conversion.quantize",
+        description="Write a NIR file in integers for Lava's fixed-point arithmetic, calibrated on real input.",
+        epilog="example: python -m conversion.quantize runs/demo/ckpt.nir --calibrate synth -o runs/demo/ckpt.q.nir",
+    )
+    parser.add_argument("model", type=Path, help="NIR file")
+    parser.add_argument(
+        "--calibrate",
+        required=True,
+        metavar="INPUT",
+        help="data SPEC, or an .npz with `input` [samples, steps, features]",
+    )
+    parser.add_argument("-o", "--output", type=Path, help="file to write (default: model.q.nir beside the model)")
+    parser.add_argument("--split", default="train", help="split of a data SPEC to calibrate on (default train)")
+    parser.add_argument("--samples", type=int, default=SAMPLES, help=f"samples to calibrate on (default {SAMPLES})")
+    parser.add_argument("--dt", type=float, help="seconds a step, for a file that does not say (default 1e-4)")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parser().parse_args(argv)
+    target = arguments.output or arguments.model.with_suffix(".q.nir")
+    try:
+        if target.resolve() == arguments.model.resolve():
+            raise GraphError(f"{target}: the quantised file would replace the float one; name another with -o")
+        data = run.open_input(arguments.calibrate, arguments.split, arguments.samples)
+        result = quantize_file(arguments.model, target, data, arguments.dt, progress=True)
+    except (GraphError, OSError, *run.INPUT_ERRORS) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    written = not result.overflow["wrapped_u"]
+    if arguments.json:
+        print(json.dumps({"file": str(target) if written else None, **dataclasses.asdict(result)}))
+    else:
+        print(as_text(result))
+        if written:
+            print(f"{target}: written")
+    if not written:
+        print(f"error: u wraps around in {', '.join(result.overflow['wrapped_u'])}: nothing written", file=sys.stderr)
+    return 0 if written else 1
+
+
+COLUMNS = ("layer", "scale", "exp", "kept", "clipped", "zeroed", "u bits", "v bits", "alone", "disagree")
+
+
+def as_text(result: Report) -> str:
+    """A table, a line a layer, and the whole network below it."""
+    rows = [COLUMNS]
+    for layer in result.layers:
+        rows.append(
+            (
+                layer["layer"],
+                f"{layer['scale']:.3g}",
+                str(layer["weight_exp"]),
+                f"{layer['clip_ratio']:.2f}",
+                str(layer["clipped"]),
+                str(layer["zeroed"]),
+                "-" if layer["headroom_u_bits"] is None else f"{layer['headroom_u_bits']:.1f}",
+                "-" if layer["headroom_v_bits"] is None else f"{layer['headroom_v_bits']:.1f}",
+                str(layer["mismatched_alone"]),
+                "-" if layer["disagreement"] is None else f"{layer['disagreement']:.3%}",
+            )
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
+    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
+    lines.append(
+        f"{result.samples} samples, {result.steps} steps: {result.spikes} spikes in float, "
+        f"{result.mismatched} places differ in integers"
+    )
+    if (first := result.first_divergence) is not None:
+        lines.append(
+            f"first divergence: layer {first['layer']}, step {first['step']}, neuron {first['neuron']} (sample "
+            f"{first['sample']}): {first['values'][0]} in float, {first['values'][1]} in integers"
+        )
+    if result.overflow["clipped_v"]:
+        lines.append(f"note: v was clipped at 24 bits in {', '.join(result.overflow['clipped_v'])}")
+    if result.accuracy is not None:
+        lines.append(f"accuracy {result.accuracy[0]:.4f} in float, {result.accuracy[1]:.4f} in integers")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""From real numbers to Lava's integers: weights, decays, thresholds, biases.
+
+Widths and arithmetic are Lava's (lava-nc 0.10.0: lava/utils/weightutils.py, lava/proc/lif/models.py); each function
+says what it loses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sim.integer import ROTARY_BITS, WIDTHS
+from sim.integer_kernels import ALIGN_BITS, DECAY_BITS
+
+LARGEST_MIXED, LARGEST_ONE_SIGN = 254, 255
+LARGEST_BIAS = WIDTHS["bias_mant"][1] << WIDTHS["bias_exp"][1]
+LARGEST_THRESHOLD = WIDTHS["vth"][1]
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """Integer weights, and how many of them were clipped, or became zero without being zero."""
+
+    weight: np.ndarray
+    clipped: int
+    zeroed: int
+
+
+def largest_weight(weight: np.ndarray) -> int:
+    """Largest magnitude that 8 bits hold for weights of these signs.
+
+    Mixed signs keep even weights; -256 is left out, because a part of the matrix that holds no positive weight (a tap,
+    a block) would be of one sign in Lava, where -255 is the end.
+    """
+    return LARGEST_MIXED if weight.min(initial=0) < 0 < weight.max(initial=0) else LARGEST_ONE_SIGN
+
+
+def round_weights(weight: np.ndarray) -> Rounded:
+    """Nearest weights that Lava's Dense keeps as they are.
+
+    Args:
+        weight: real, in units of the synapse's smallest step.
+    """
+    largest = largest_weight(weight)
+    step = 2 if largest == LARGEST_MIXED else 1
+    nearest = step * np.rint(weight / step)
+    whole = np.clip(nearest, -largest, largest).astype(np.int64)
+    return Rounded(whole, int(np.sum(np.abs(nearest) > largest)), int(np.sum((whole == 0) & (weight != 0))))
+
+
+def decay(share_lost: float, register_offset: int) -> int:
+    """12-bit decay register for a share of the state that is lost each step.
+
+    Args:
+        share_lost: dt / tau, in 0 .. 1.
+        register_offset: Lava adds 1 to du (`ds_offset`) and 0 to dv (`dm_offset`).
+    """
+    return int(np.clip(np.rint(share_lost * (1 << DECAY_BITS)) - register_offset, 0, (1 << DECAY_BITS) - 1))
+
+
+def bias(value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mantissa and exponent, int64 of the same shape, of biases at the scale of v; the smallest exponent that holds.
+
+    Args:
+        value: real, at most `LARGEST_BIAS` in magnitude.
+    """
+    largest = WIDTHS["bias_mant"][1]
+    exponent = np.zeros(value.shape, np.int64)
+    for _ in range(WIDTHS["bias_exp"][1]):
+        exponent += np.abs(np.rint(value / (1 << exponent))) > largest
+    return np.clip(np.rint(value / (1 << exponent)), -largest, largest).astype(np.int64), exponent
+
+
+def threshold(steps: float, reaches: bool) -> int:
+    """17-bit `vth` for a threshold of so many integer steps of the input, which may be a fraction.
+
+    Args:
+        reaches: the neuron fires at its threshold too (`>=`); Lava's fires above.
+    """
+    return int(np.ceil(steps - 1e-6)) - 1 if reaches else int(np.floor(steps + 1e-6))
+
+
+def oscillator(angle: np.ndarray) -> dict[str, np.ndarray]:
+    """cos and sin, int64 [pairs], of the angles a step, with `ROTARY_BITS` bits of fraction."""
+    one = 1 << ROTARY_BITS
+    return {key: np.rint(one * f(angle)).astype(np.int64) for key, f in (("cos", np.cos), ("sin", np.sin))}
+
+
+def align(steps: float) -> float:
+    """A current in units of v, which is 64 times finer than the input."""
+    return steps * (1 << ALIGN_BITS)
