@@ -94,7 +94,7 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     remove_unfinished(out)
     torch.manual_seed(config.training.seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     model = SpikeSCR(config.model).to(device)
     if task.state is not None:
         model.load_state_dict(dict(task.state))
@@ -221,17 +221,30 @@ def learning_rate(schedule: settings.Training, epochs_done: float) -> float:
     return schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 
 
-@torch.no_grad()
 def evaluate(model: SpikeSCR, split: Split, batch: int = 64) -> tuple[float, float]:
     """Mean cross-entropy and accuracy on a split; the network is left in evaluation mode."""
+    scores = scores_of(model, split, batch)
+    labels = torch.from_numpy(split.labels.copy()).to(scores.device)
+    return F.cross_entropy(scores, labels).item(), int((scores.argmax(-1) == labels).sum()) / len(labels)
+
+
+@torch.no_grad()
+def scores_of(model: SpikeSCR, split: Split, batch: int = 64) -> torch.Tensor:
+    """Sum over steps of softmax(logits) for every sample of a split: [samples, classes], on the network's device.
+
+    The samples are as they are in the split, without augmentation; the network is left in evaluation mode.
+    """
     model.eval()
-    loss = correct = 0.0
+    scores = []
     for rows in _slices(len(split.labels), batch):
-        x, labels, lengths = _tensors(model, split.frames[rows], split.labels[rows], split.lengths[rows])
-        scores = readout(model(x, lengths), lengths)
-        loss += F.cross_entropy(scores, labels, reduction="sum").item()
-        correct += int((scores.argmax(-1) == labels).sum())
-    return loss / len(split.labels), correct / len(split.labels)
+        x, _, lengths = _tensors(model, split.frames[rows], split.labels[rows], split.lengths[rows])
+        scores.append(readout(model(x, lengths), lengths))
+    return torch.cat(scores)
+
+
+def best_device() -> torch.device:
+    """The GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _slices(samples: int, batch: int) -> Iterator[slice]:

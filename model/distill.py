@@ -1,0 +1,342 @@
+"""Progressive time-scaled curriculum distillation (PTCD): `python -m model.distill CONFIG.toml --out RUN`.
+
+Wang et al. 2025 (arXiv 2412.12858). One network goes through a chain of stages with fewer and fewer steps a second.
+Each stage's student starts from the whole state of the one before, which is its teacher, and learns
+
+    label_weight * CE(s, label) + teacher_weight * T^2 * KL(softmax(t / T) || softmax(s / T)),
+    s = sum over the student's steps of softmax(its logits), augmented input,
+    t = sum over the teacher's steps of softmax(its logits), the same utterance at the teacher's finer time scale,
+
+with weights 1 and 0.5 and temperature T = 1 in the paper. The teacher is in evaluation mode and its input is not
+augmented, so its scores are constants of a stage: they are computed once and kept in memory, [samples, classes]. That
+is exact, and saves the teacher's pass in every step of training.
+
+The run's folder gets a folder a stage with what model/train.py leaves there, `metrics.json` and `accuracy.png`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import hashlib
+import io
+import itertools
+import json
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from model import checkpoint, stages
+from model.checkpoint import Checkpoint
+from model.data import DataError, Dataset, open_dataset
+from model.files import write_bytes, write_text
+from model.settings import Settings, SettingsError
+from model.stages import Distillation, Stage
+from model.train import KEPT, Task, TrainingError, best_device, evaluate, fitted, scores_of, train
+
+TRAINING_ONLY = ("dropout", "alpha")  # fields of a network that change nothing in what it computes once trained
+
+
+class DistillationError(TrainingError):
+    """A teacher that does not fit its student: the message names both and what differs."""
+
+
+# ---- the loss --------------------------------------------------------------------------------------------------------
+
+
+def divergence(
+    student: torch.Tensor, teacher: torch.Tensor, temperature: float = 1.0, entropy_weighted: bool = False
+) -> torch.Tensor:
+    """T^2 times the mean over samples of KL(softmax(teacher / T) || softmax(student / T)).
+
+    Args:
+        student: scores [samples, classes].
+        teacher: scores [samples, classes], no gradient.
+        temperature: T; its square keeps the gradient's size (Hinton, Vinyals, Dean 2015, section 2.1).
+        entropy_weighted: weigh each sample with H(softmax(student / T)) / log(classes), from 0 to 1 and without
+            gradient, so that samples of which the student is sure count less.
+    """
+    log_student = F.log_softmax(student / temperature, dim=-1)
+    log_teacher = F.log_softmax(teacher / temperature, dim=-1)
+    of_sample = (log_teacher.exp() * (log_teacher - log_student)).sum(-1)
+    if entropy_weighted:
+        entropy = -(log_student.exp() * log_student).sum(-1).detach()
+        of_sample = of_sample * entropy / math.log(student.shape[-1])
+    return temperature**2 * of_sample.mean()
+
+
+def distillation_loss(
+    how: Distillation, teacher_scores: Callable[[], torch.Tensor]
+) -> Callable[[torch.Tensor, torch.Tensor, np.ndarray], torch.Tensor]:
+    """The student's loss as `Task` wants it; `teacher_scores` [train samples, classes] is called when first needed."""
+
+    def loss(scores: torch.Tensor, labels: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
+        known = teacher_scores()
+        of_batch = known[torch.from_numpy(rows).to(known.device)].to(scores)
+        from_teacher = divergence(scores, of_batch, how.temperature, how.entropy_weighted)
+        return how.label_weight * F.cross_entropy(scores, labels) + how.teacher_weight * from_teacher
+
+    return loss
+
+
+# ---- the teacher -----------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Teacher:
+    """A trained network, the file it is from, and the utterances at its time scale."""
+
+    path: Path
+    checkpoint: Checkpoint
+    dataset: Dataset
+
+    @property
+    def steps(self) -> int:
+        """Steps a second."""
+        return round(1 / self.checkpoint.step_seconds)
+
+
+def check_teacher(teacher: Teacher, student: Settings, dataset: Dataset) -> None:
+    """A teacher has its student's shape, classes and utterances, at a finer time scale.
+
+    Raises:
+        DistillationError: it has not.
+    """
+    where, network = f"{teacher.path}: as a teacher for {student.data}", teacher.checkpoint
+    if network.classes != dataset.classes:
+        raise DistillationError(f"{where}: its classes are {_list(network.classes)}, not {_list(dataset.classes)}")
+    ours, theirs = (dataclasses.asdict(config) for config in (fitted(student, dataset).model, network.config))
+    for name, value in ours.items():
+        if name not in TRAINING_ONLY and theirs[name] != value:
+            raise DistillationError(f"{where}: {name} is {theirs[name]}, the student's is {value}")
+    if network.step_seconds >= dataset.step_seconds:
+        milliseconds = f"{network.step_seconds * 1000:g} ms, the student's {dataset.step_seconds * 1000:g} ms"
+        raise DistillationError(f"{where}: its steps last {milliseconds}; a teacher's are shorter")
+    check_pairs(teacher.dataset, dataset)
+
+
+def check_pairs(teacher: Dataset, student: Dataset) -> None:
+    """The same utterances with the same labels in the same order in every split.
+
+    Raises:
+        DistillationError: with the first difference.
+    """
+    for name, ours in student.splits.items():
+        theirs = teacher.split(name)
+        where = f"{name} split of {teacher.spec} and {student.spec}"
+        if len(theirs.keys) != len(ours.keys):
+            raise DistillationError(f"{where}: {len(theirs.keys)} and {len(ours.keys)} utterances cannot be paired")
+        for row, (one, other) in enumerate(zip(theirs.keys, ours.keys, strict=True)):
+            if one != other:
+                raise DistillationError(f"{where}: utterance {row} is {one} in the one and {other} in the other")
+        for row in np.flatnonzero(theirs.labels != ours.labels)[:1]:
+            raise DistillationError(
+                f"{where}: {ours.keys[row]} has the labels {theirs.labels[row]}, {ours.labels[row]}"
+            )
+
+
+def lesson(stage: Stage, teacher: Teacher) -> Task:
+    """What the student of a stage starts from and works towards."""
+
+    @functools.cache
+    def teacher_scores() -> torch.Tensor:
+        network = teacher.checkpoint.model().to(best_device())
+        return scores_of(network, teacher.dataset.split("train"), stage.settings.training.batch)
+
+    described = {**dataclasses.asdict(stage.distillation), "teacher": fingerprint(teacher.checkpoint.state)}
+    return Task(
+        loss=distillation_loss(stage.distillation, teacher_scores),
+        state=teacher.checkpoint.state,
+        description={"distillation": {**described, "teacher_steps": teacher.steps}},
+    )
+
+
+def fingerprint(state: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 of a state: names, types, shapes and bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        value = state[name].cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _list(classes: Sequence[str]) -> str:
+    shown = ", ".join(classes[:4])
+    return f"{len(classes)} ({shown}{', ...' if len(classes) > 4 else ''})"
+
+
+# ---- the chain -------------------------------------------------------------------------------------------------------
+
+
+def distill(
+    chain: Sequence[Stage], out: Path, teacher_path: Path | None = None, resume: bool = False
+) -> dict[str, Any]:
+    """Trains every stage of a chain and returns the summary that `metrics.json` holds.
+
+    Args:
+        chain: stages, from many steps a second to few.
+        out: folder of the run, made when missing; a folder a stage inside.
+        teacher_path: checkpoint that teaches the first stage. Where it has that stage's own time scale, it stands in
+            its place and the chain goes on with the next. Without it the first stage learns from the labels alone.
+        resume: go on with what is in `out`, stage by stage.
+
+    Raises:
+        DataError, CheckpointError, SettingsError: input that cannot be used.
+        DistillationError: a teacher that does not fit, found before any stage trains where it can be.
+        TrainingError: see `model.train.train`.
+    """
+    datasets = [open_dataset(stage.settings.data) for stage in chain]
+    for finer, coarser in itertools.pairwise(datasets):
+        check_pairs(finer, coarser)
+    rows: list[dict[str, Any]] = []
+    teacher = None
+    remaining = list(zip(chain, datasets, strict=True))
+    if teacher_path is not None:
+        teacher = _load_teacher(teacher_path, chain[0])
+        if teacher.steps == chain[0].steps:
+            remaining = remaining[1:]
+        if not remaining:
+            raise DistillationError(f"{teacher_path}: has {teacher.steps} steps a second already; no stage is left")
+        check_teacher(teacher, remaining[0][0].settings, remaining[0][1])
+        rows.append(_measured(teacher))
+    out.mkdir(parents=True, exist_ok=True)
+    if not resume:  # a later --resume must not find the states of an older chain
+        for stage, _ in remaining:
+            (out / stage.folder / "last.pt").unlink(missing_ok=True)
+    for stage, dataset in remaining:
+        if teacher is not None:
+            check_teacher(teacher, stage.settings, dataset)
+        metrics = train(
+            stage.settings, out / stage.folder, resume, task=None if teacher is None else lesson(stage, teacher)
+        )
+        rows.append(_row(stage, dataset, metrics))
+        path = out / stage.folder / "ckpt.pt"
+        teacher = Teacher(path, checkpoint.load(path), dataset)
+    summary = _summary(rows, teacher_path)
+    write_text(out / "metrics.json", json.dumps(summary, indent=2))
+    _plot(out / "accuracy.png", rows)
+    return summary
+
+
+def _load_teacher(path: Path, first: Stage) -> Teacher:
+    loaded = checkpoint.load(path)
+    base, _, _ = first.settings.data.rpartition("steps=")
+    return Teacher(path, loaded, open_dataset(f"{base}steps={round(1 / loaded.step_seconds)}"))
+
+
+def _measured(teacher: Teacher) -> dict[str, Any]:
+    """The row of a teacher that was trained elsewhere."""
+    network = teacher.checkpoint.model().to(best_device())
+    accuracies = {
+        f"{name}_accuracy": evaluate(network, teacher.dataset.split(name))[1] for name in ("validation", "test")
+    }
+    test = teacher.dataset.split("test")
+    return {
+        "stage": 0,
+        "steps_per_second": teacher.steps,
+        "steps": test.frames.shape[1],
+        "checkpoint": str(teacher.path),
+        **accuracies,
+        "test_samples": len(test.labels),
+    }
+
+
+def _row(stage: Stage, dataset: Dataset, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    taken = ("validation_accuracy", "test_accuracy", "test_samples", "seconds")
+    return {
+        "stage": stage.number,
+        "steps_per_second": stage.steps,
+        "steps": dataset.split("test").frames.shape[1],
+        "checkpoint": f"{stage.folder}/ckpt.pt",
+        "epochs": stage.settings.training.epochs,
+        **{name: metrics[name] for name in taken},
+    }
+
+
+def _summary(rows: list[dict[str, Any]], teacher_path: Path | None) -> dict[str, Any]:
+    first, last = rows[0], rows[-1]
+    return {
+        "checkpoint": last["checkpoint"],
+        "teacher": None if teacher_path is None else str(teacher_path),
+        "steps_per_second": last["steps_per_second"],
+        "validation_accuracy": last["validation_accuracy"],
+        "test_accuracy": last["test_accuracy"],
+        "test_samples": last["test_samples"],
+        "test_accuracy_lost": first["test_accuracy"] - last["test_accuracy"],
+        "steps_saved": 1 - last["steps_per_second"] / first["steps_per_second"],
+        "seconds": sum(row.get("seconds", 0.0) for row in rows),
+        "stages": rows,
+    }
+
+
+def _plot(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.5, 3.6), layout="constrained")
+    axis = figure.subplots()
+    steps = [row["steps_per_second"] for row in rows]
+    for split in ("validation", "test"):
+        axis.plot(steps, [row[f"{split}_accuracy"] for row in rows], marker="o", label=split)
+    axis.set_xscale("log")
+    axis.set_xticks(steps, [str(value) for value in steps])
+    axis.set_xticks([], minor=True)
+    axis.invert_xaxis()  # the chain runs from left to right
+    axis.set_xlabel("steps a second")
+    axis.set_ylabel("accuracy")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=120)
+    write_bytes(path, picture.getvalue())
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m model.distill",
+        description="Distil a SpikeSCR network through a chain of coarser and coarser time scales (PTCD).",
+        epilog="example: python -m model.distill configs/ptcd_synth.toml --out runs/ptcd --set stage.2.epochs=5",
+    )
+    parser.add_argument("config", type=Path, help="TOML file: data, model, training, augmentation, distillation, stage")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--teacher", type=Path, metavar="CKPT", help="trained checkpoint that teaches the first stage")
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="table.key=value")
+    parser.add_argument("--resume", action="store_true", help="go on where an interrupted run in --out stopped")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parser().parse_args(argv)
+    try:
+        chain = stages.read(arguments.config, arguments.overrides)
+        summary = distill(chain, arguments.out, arguments.teacher, arguments.resume)
+    except (SettingsError, DataError, checkpoint.CheckpointError, TrainingError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename or arguments.out}: {error.strerror or error}; {KEPT}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"interrupted; go on with --resume (state in {arguments.out})", file=sys.stderr)
+        return 130
+    if arguments.json:
+        print(json.dumps(summary))
+        return 0
+    for row in summary["stages"]:
+        print(
+            f"{row['steps_per_second']:5} steps a second: validation accuracy {row['validation_accuracy']:.4f}, test "
+            f"accuracy {row['test_accuracy']:.4f} on {row['test_samples']} samples ({row['checkpoint']})"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
