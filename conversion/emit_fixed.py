@@ -7,6 +7,7 @@ same network but for the rounding of Lava's decays.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import nir
@@ -32,7 +33,10 @@ SAME = {
 }
 
 
-def emit_fixed(graph: Graph, fixed: dict[str, dict[str, Any]]) -> nir.NIRGraph:
+Fixed = Mapping[str, Mapping[str, Any]]
+
+
+def emit_fixed(graph: Graph, fixed: Fixed) -> nir.NIRGraph:
     """The NIR graph of a network whose nodes hold integer parameters.
 
     Args:
@@ -45,7 +49,7 @@ def emit_fixed(graph: Graph, fixed: dict[str, dict[str, Any]]) -> nir.NIRGraph:
     entries: dict[str, str] = {}
     for node in graph.nodes.values():
         inside: Edges = []
-        written = _write(node, fixed.get(node.name, {}), graph.dt, nodes, inside)
+        written = _write(graph, node, fixed, nodes, inside)
         writers[node.name] = written
         edges += [edge for edge in inside if edge[0] != HERE]
         entries |= {edge[1]: node.name for edge in inside if edge[0] == HERE}
@@ -61,7 +65,7 @@ def emit_fixed(graph: Graph, fixed: dict[str, dict[str, Any]]) -> nir.NIRGraph:
             dialect.KEY_RULE: dialect.RULE_EXCEEDS,
             dialect.KEY_READOUT: graph.readout,
             dialect.KEY_ARITHMETIC: dialect.ARITHMETIC_LAVA_FIXED,
-            dialect.KEY_FIXED: fixed,
+            dialect.KEY_FIXED: {name: dict(keys) for name, keys in fixed.items()},
         },
     )
 
@@ -69,16 +73,16 @@ def emit_fixed(graph: Graph, fixed: dict[str, dict[str, Any]]) -> nir.NIRGraph:
 HERE = "(sources of the node)"  # stands in edges until every node is written: loops reach back
 
 
-def _write(node: Node, fixed: dict[str, Any], dt: float, nodes: Nodes, edges: Edges) -> list[str]:
+def _write(graph: Graph, node: Node, fixed: Fixed, nodes: Nodes, edges: Edges) -> list[str]:
     if node.kind in SAME:
         parameters = {"bias": None, **node.parameters}
         if node.kind in ("conv1d", "conv2d"):
             parameters["input_space"] = node.input_shape[1:]
         layer = Layer(node.name, SAME[node.kind], node.sources, node.output_shape, parameters)
         inputs = [] if node.kind == "input" else [HERE]
-        return EMITTERS[layer.kind](layer, inputs, nodes, edges, dt)
+        return EMITTERS[layer.kind](layer, inputs, nodes, edges, graph.dt)
     if node.kind in STATEFUL:
-        nodes[node.name] = _neuron(node, fixed, dt)
+        nodes[node.name] = _neuron(node, fixed[node.name], _weight_exp(graph, node, fixed), graph.dt)
     elif node.kind == "sum_pool":
         nodes[node.name] = nir.SumPool2d(**{key: np.array(value) for key, value in node.parameters.items()})
     elif node.kind == "flatten":
@@ -86,7 +90,7 @@ def _write(node: Node, fixed: dict[str, Any], dt: float, nodes: Nodes, edges: Ed
         nodes[node.name] = nir.Flatten(input_type=shape, **node.parameters)
     elif node.kind == "delay":
         steps = np.broadcast_to(node.parameters["steps"], node.output_shape)
-        nodes[node.name] = nir.Delay(delay=steps * dt)
+        nodes[node.name] = nir.Delay(delay=steps * graph.dt)
     else:
         roles = {role: sources[0] for role, sources in node.roles.items()}
         if any(len(sources) > 1 for sources in node.roles.values()):
@@ -96,15 +100,23 @@ def _write(node: Node, fixed: dict[str, Any], dt: float, nodes: Nodes, edges: Ed
     return [node.name]
 
 
-def _neuron(node: Node, fixed: dict[str, Any], dt: float) -> Any:
-    """NIR's form of `u = u (1 - b) + 64 I; v = v (1 - a) + u + bias`, with a = dv / 4096 and b = (du + 1) / 4096."""
-    unity, finer = float(1 << DECAY_BITS), float(1 << ALIGN_BITS)
+def _weight_exp(graph: Graph, node: Node, fixed: Fixed) -> int:
+    """Exponent of the synapses that drive a neuron: one, because they share a unit."""
+    name = node.name
+    while "weight_exp" not in fixed.get(name, {}) and graph.nodes[name].sources and graph.nodes[name].kind != "rotary":
+        name = graph.nodes[name].sources[0]
+    return int(fixed.get(name, {}).get("weight_exp", 0))
+
+
+def _neuron(node: Node, fixed: Mapping[str, Any], weight_exp: int, dt: float) -> Any:
+    """NIR's form of `u = u (1 - b) + 64 2^e I; v = v (1 - a) + u + bias`, a = dv / 4096 and b = (du + 1) / 4096."""
+    unity, finer = float(1 << DECAY_BITS), 2.0 ** (ALIGN_BITS + weight_exp)
     a, b = fixed["dv"] / unity, (fixed["du"] + 1) / unity
 
     def full(value: float) -> np.ndarray:
         return np.full(node.output_shape, value)
 
-    bias = (fixed["bias_mant"] << fixed["bias_exp"]).reshape(node.output_shape)
+    bias = (fixed["bias_mant"] << fixed["bias_exp"]).reshape(node.output_shape).astype(np.float64)
     thresholds = {key: node.parameters[key] for key in ("v_threshold", "v_reset") if key in node.parameters}
     if node.kind in ("if", "integrator"):  # has no v_leak: a tool without our metadata runs it without bias
         return nir.IF(r=full(finer / dt), **thresholds) if thresholds else nir.I(r=full(finer / dt))

@@ -83,7 +83,9 @@ def _neuron_parameters(node: Node, fixed: Mapping[str, Any]) -> Parameters:
             raise GraphError(
                 f"node {node.name}: {key} must lie in {low} .. {high}, found {array.min()} .. {array.max()}"
             )
-    bias = np.broadcast_to(found["bias_mant"] << found["bias_exp"], node.output_shape)
+    bias = lava_bias(found["bias_mant"], found["bias_exp"]).reshape(-1)
+    if bias.size not in (1, node.neurons):
+        raise GraphError(f"node {node.name}: {bias.size} biases for {node.neurons} neurons")
     threshold = int(found["vth"]) << ALIGN_BITS if "vth" in found else 0
     if "vth" in found and not np.all(node.parameters["v_threshold"] == threshold):
         raise GraphError(f"node {node.name}: v_threshold in the file is not vth << {ALIGN_BITS} = {threshold}")
@@ -91,7 +93,7 @@ def _neuron_parameters(node: Node, fixed: Mapping[str, Any]) -> Parameters:
         "keep_u": (1 << DECAY_BITS) - (int(found["du"]) + 1),
         "keep_v": (1 << DECAY_BITS) - int(found["dv"]),
         "threshold": threshold,
-        "bias": np.ascontiguousarray(bias.reshape(-1)),
+        "bias": np.ascontiguousarray(np.broadcast_to(bias, node.neurons)),
         "peaks": np.zeros(2, INTEGER),
     }
 
