@@ -27,7 +27,7 @@ INPUT_BITS = 8
 CLIP_RATIOS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.42, 0.35, 0.3, 0.25)  # largest weight kept, of the largest there is
 CLIP_PERCENTILES = (100.0, 99.99, 99.9, 99.5, 99.0)
 SPARE = 4  # calibration peaks of u and v stay below 2^23 by this factor: other speech may be louder
-FINEST = {"rotary": 12, "attention": 6}  # bits below the spike; one bit less for each that the states cannot hold
+FINEST = {"rotary": 16, "attention": 10}  # bits below the spike; one bit less for each that the states cannot hold
 FINEST_SYNAPSE, COARSEST = 4, -16
 
 
@@ -193,7 +193,7 @@ class Calibration:
             if not candidate.fits:
                 continue
             choice = self._run(group, candidate)
-            if max(choice.peak_u, choice.peak_v) * SPARE >= STATE_LIMIT:
+            if self._reach(group, exponent, max(choice.peak_u, choice.peak_v)) >= STATE_LIMIT:
                 continue
             if not self._weighted(group):
                 return choice, candidate
@@ -204,6 +204,19 @@ class Calibration:
             f"layer {group.name}: u or v wraps around 24 bits whatever the weight exponent; its input is too large for "
             "its threshold"
         )
+
+    def _reach(self, group: Group, exponent: int, peak: int) -> float:
+        """How large u or v may become: the peak on the calibration samples with some to spare, or a proven bound.
+
+        A rotary of spikes gives at most sqrt(2), and v at most that over the share of v that is lost each step. Slow
+        pairs turn by so little that every bit of fraction counts at the threshold, so no bit is spared there.
+        """
+        node = self.graph.nodes[group.synapses[0]]
+        spikes = len(node.sources) == 1 and self.graph.nodes[node.sources[0]].kind in SPIKING
+        lost = [dynamics(self.graph.nodes[name], self.graph).lost_v for name in group.neurons]
+        if node.kind != "rotary" or not spikes or min(lost, default=0) == 0:
+            return float(peak * SPARE)
+        return float(np.sqrt(2) * 2 ** (exponent + ALIGN_BITS) / min(lost))
 
     def _run(self, group: Group, candidate: Candidate) -> Choice:
         values: dict[str, np.ndarray] = {}
