@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sim.integer import ROTARY_BITS, WIDTHS
-from sim.integer_kernels import ALIGN_BITS, DECAY_BITS
+from sim.integer_kernels import DECAY_BITS
 
 LARGEST_MIXED, LARGEST_ONE_SIGN = 254, 255
 LARGEST_BIAS = WIDTHS["bias_mant"][1] << WIDTHS["bias_exp"][1]
@@ -82,11 +82,13 @@ def threshold(steps: float, reaches: bool) -> int:
 
 
 def oscillator(angle: np.ndarray) -> dict[str, np.ndarray]:
-    """cos and sin, int64 [pairs], of the angles a step, with `ROTARY_BITS` bits of fraction."""
+    """cos and sin, int64 [pairs], of the angles a step, with `ROTARY_BITS` bits of fraction.
+
+    cos is floored: rounded, the slowest pairs would stay at 1 for several steps, and reach a threshold that they
+    miss by a hair.
+    """
     one = 1 << ROTARY_BITS
-    return {key: np.rint(one * f(angle)).astype(np.int64) for key, f in (("cos", np.cos), ("sin", np.sin))}
-
-
-def align(steps: float) -> float:
-    """A current in units of v, which is 64 times finer than the input."""
-    return steps * (1 << ALIGN_BITS)
+    return {
+        "cos": np.floor(one * np.cos(angle)).astype(np.int64),
+        "sin": np.rint(one * np.sin(angle)).astype(np.int64),
+    }
