@@ -62,7 +62,8 @@ class Checkpoint:
 
     def model(self) -> SpikeSCR:
         """The network with its weights, in evaluation mode."""
-        network = SpikeSCR(self.config)
+        with torch.random.fork_rng(devices=[]):  # whoever trains meanwhile goes on with the random numbers of before
+            network = SpikeSCR(self.config)
         network.load_state_dict(dict(self.state))
         return network.eval()
 

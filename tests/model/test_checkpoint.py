@@ -51,6 +51,14 @@ def test_the_loaded_network_computes_the_same_and_does_not_train(tmp_path, train
     assert torch.equal(network(frames), trained.model()(frames))
 
 
+def test_building_a_network_draws_no_random_number(trained):
+    torch.manual_seed(7)
+    expected = torch.rand(1)
+    torch.manual_seed(7)
+    trained.model()
+    assert torch.equal(torch.rand(1), expected)
+
+
 def test_a_checkpoint_holds_nothing_that_runs(tmp_path, trained):
     checkpoint.save(tmp_path / "ckpt.pt", trained)
     assert set(content_of(tmp_path / "ckpt.pt")) == set(checkpoint.REQUIRED)  # weights_only=True opens it

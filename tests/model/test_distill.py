@@ -1,0 +1,385 @@
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from model import checkpoint, distill, stages, train
+from model.checkpoint import CheckpointError
+from model.data import Dataset, Split, open_dataset
+from model.settings import SettingsError
+from model.spikescr import readout
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+FILES = ["ckpt.pt", "curves.png", "last.pt", "metrics.csv", "metrics.json"]
+
+
+# ---- the loss --------------------------------------------------------------------------------------------------------
+
+
+def test_divergence_by_hand():
+    """softmax of (log 3, 0) is (3/4, 1/4), of (0, 0) is (1/2, 1/2)."""
+    teacher = torch.tensor([[math.log(3), 0.0]], dtype=torch.float64)
+    student = torch.zeros(1, 2, dtype=torch.float64)
+    expected = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
+    assert distill.divergence(student, teacher).item() == pytest.approx(expected, rel=1e-12)
+    # the student's entropy is the largest possible: its weight is one
+    assert distill.divergence(student, teacher, entropy_weighted=True).item() == pytest.approx(expected, rel=1e-12)
+    reverse = 0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25)
+    entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25)) / math.log(2)
+    assert distill.divergence(teacher, student).item() == pytest.approx(reverse, rel=1e-12)
+    weighted = distill.divergence(teacher, student, entropy_weighted=True)
+    assert weighted.item() == pytest.approx(reverse * entropy, rel=1e-12)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5, 4.0])
+def test_divergence_and_its_gradient_are_torchs(temperature):
+    generator = torch.Generator().manual_seed(1)
+    student, teacher = (5 * torch.rand(7, 20, generator=generator, dtype=torch.float64) for _ in range(2))
+    gradients, values = [], []
+    for ours in (True, False):
+        scores = student.clone().requires_grad_()
+        if ours:
+            value = distill.divergence(scores, teacher, temperature)
+        else:
+            log_student, shares = F.log_softmax(scores / temperature, -1), F.softmax(teacher / temperature, -1)
+            value = temperature**2 * F.kl_div(log_student, shares, reduction="batchmean")
+        value.backward()
+        gradients.append(scores.grad)
+        values.append(value.detach())
+    torch.testing.assert_close(values[0], values[1], rtol=1e-12, atol=0)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-10, atol=1e-15)
+
+
+def test_divergence_is_zero_for_equal_scores_and_finite_for_sure_ones():
+    scores = torch.tensor([[100.0, 0.0, 0.0], [1.0, 2.0, 3.0]])
+    assert distill.divergence(scores, scores).item() == 0
+    opposite = scores.flip(-1).requires_grad_()
+    for weighted in (False, True):
+        value = distill.divergence(opposite, scores, entropy_weighted=weighted)
+        (gradient,) = torch.autograd.grad(value, opposite)
+        assert torch.isfinite(value) and torch.isfinite(gradient).all()
+
+
+def test_the_entropy_weight_has_no_gradient():
+    student = torch.tensor([[0.3, 1.0, -0.5]], dtype=torch.float64, requires_grad=True)
+    teacher = torch.tensor([[1.0, 0.0, 0.0]], dtype=torch.float64)
+    plain, weighted = (
+        torch.autograd.grad(distill.divergence(student, teacher, entropy_weighted=how), student)[0]
+        for how in (False, True)
+    )
+    entropy = torch.distributions.Categorical(logits=student.detach()).entropy().item() / math.log(3)
+    torch.testing.assert_close(weighted, plain * entropy, rtol=1e-12, atol=0)
+
+
+def test_the_loss_is_the_papers_with_its_weights_and_the_teachers_rows():
+    generator = torch.Generator().manual_seed(2)
+    teacher, scores = torch.rand(9, 4, generator=generator), torch.rand(3, 4, generator=generator)
+    labels, rows = torch.tensor([1, 3, 0]), np.array([7, 0, 4])
+    paper = F.cross_entropy(scores, labels) + 0.5 * F.kl_div(
+        scores.log_softmax(-1), teacher[[7, 0, 4]].softmax(-1), reduction="batchmean"
+    )
+    loss = distill.distillation_loss(stages.Distillation(), lambda: teacher)
+    torch.testing.assert_close(loss(scores, labels, rows), paper)
+
+
+# ---- the stages ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory, words):
+    path = tmp_path_factory.mktemp("config") / "chain.toml"
+    path.write_text(
+        f'[data]\nspec = "{words}"\n[model]\npreset = "tiny"\n'
+        "[training]\nepochs = 3\nbatch = 8\nlearning_rate = 0.02\nwarmup_epochs = 1\n"
+        "[augmentation]\ntime_mask = 0.2\nfeature_mask = 10\n"
+        "[[stage]]\nsteps = 50\n[[stage]]\nsteps = 20\nepochs = 2\nlearning_rate = 0.005\ntemperature = 2\n"
+    )
+    return path
+
+
+def test_a_stage_takes_what_it_does_not_say_from_the_tables(config, words):
+    first, second = stages.read(config)
+    assert (first.number, first.steps, first.folder) == (1, 50, "stage1_steps50")
+    assert first.settings.data == f"{words}?steps=50" and second.settings.data == f"{words}?steps=20"
+    assert (first.settings.training.epochs, second.settings.training.epochs) == (3, 2)
+    assert (first.settings.training.learning_rate, second.settings.training.learning_rate) == (0.02, 0.005)
+    assert first.settings.augmentation == second.settings.augmentation
+    assert first.distillation == stages.Distillation(1.0, 0.5, 1.0, False)
+    assert second.distillation == stages.Distillation(temperature=2)
+
+
+def test_overrides_reach_all_stages_or_one(config):
+    texts = ["training.batch=4", "stage.2.epochs=9", "distillation.entropy_weighted=true", "stage.1.time_mask=0"]
+    first, second = stages.read(config, texts)
+    assert (first.settings.training.batch, second.settings.training.batch) == (4, 4)
+    assert (first.settings.training.epochs, second.settings.training.epochs) == (3, 9)
+    assert first.distillation.entropy_weighted and second.distillation.entropy_weighted
+    assert (first.settings.augmentation.time_mask, second.settings.augmentation.time_mask) == (0, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("stage.2.steps=50", "stage 2 has 50 steps a second, the one before 50; a curriculum goes from many"),
+        ("stage.2.steps=80", "stage 2 has 80 steps a second, the one before 50"),
+        ("stage.2.steps=2.5", r"stage 2: steps = 2.5; a whole number"),
+        ("stage.2.step=3", r"stage 2 has no key step; known are steps, epochs"),
+        ("stage.2.epochs=0", r"epochs = 0; it must be at least 1"),
+        ("stage.3.epochs=1", r"--set stage.3.epochs=1: expected table.key=value"),
+        ("distillation.temperature=0", r"\[distillation\] temperature = 0; it must be above 0"),
+        ("distillation.entropy_weighted=1", r"entropy_weighted = 1; a bool"),
+        ("distillation.weight=1", r"\[distillation\] has no key weight"),
+        ("data.spec=synth?steps=100", "leave steps out; each stage has its own"),
+    ],
+)
+def test_a_wrong_stage_is_named(config, override, message):
+    with pytest.raises(SettingsError, match=message):
+        stages.read(config, [override])
+
+
+def test_a_file_without_stages_is_refused(tmp_path):
+    (tmp_path / "none.toml").write_text('[data]\nspec = "synth"\n')
+    with pytest.raises(SettingsError, match=r"no stages; write \[\[stage\]\]"):
+        stages.read(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "rate", "decay"),
+    [
+        ("shd", [100, 40], 0.01, 0.01),
+        ("ssc", [500, 200, 100, 40], 0.005, 0.01),
+        ("gsc", [400, 200, 100, 40], 0.002, 0.005),
+    ],
+)
+def test_the_papers_configurations_hold_its_hyperparameters(monkeypatch, name, steps, rate, decay):
+    monkeypatch.setenv(f"NEUROTARGET_{name.upper()}", "/data")
+    chain = stages.read(CONFIGS / f"ptcd_{name}.toml")
+    assert [stage.steps for stage in chain] == steps
+    for stage in chain:
+        training = stage.settings.training
+        assert (training.batch, training.learning_rate, training.weight_decay) == (256, rate, decay)
+        assert training.epochs - training.warmup_epochs == 40
+        assert stage.distillation == stages.Distillation(1.0, 0.5, 1.0, False)
+
+
+def test_every_shipped_chain_is_valid(monkeypatch):
+    for name in ("SHD", "SSC", "GSC"):
+        monkeypatch.setenv(f"NEUROTARGET_{name}", "/data")
+    for path in CONFIGS.glob("ptcd_*.toml"):
+        chain = stages.read(path)
+        assert chain[-1].steps == 40, path
+        if chain[0].settings.data.startswith("gsc:"):
+            assert all(8000 % stage.steps == 0 for stage in chain), path
+
+
+# ---- teachers --------------------------------------------------------------------------------------------------------
+
+
+def dataset(spec="made", keys=("a", "b", "c"), labels=(0, 1, 0)):
+    def split(keys, labels):
+        return Split(np.zeros((len(keys), 4, 3)), np.array(labels), np.full(len(keys), 4), tuple(keys))
+
+    splits = {"train": split(keys, labels), "validation": split("v", [0]), "test": split("t", [1])}
+    return Dataset(spec, ("no", "yes"), 3, 0.1, splits)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"keys": ("a", "c", "b")}, "train split of fine and made: utterance 1 is c in the one and b in the other"),
+        ({"keys": ("a", "b"), "labels": (0, 1)}, "2 and 3 utterances cannot be paired"),
+        ({"labels": (0, 1, 1)}, "c has the labels 1, 0"),
+    ],
+)
+def test_utterances_that_cannot_be_paired_are_an_error(changes, message):
+    distill.check_pairs(dataset(), dataset())
+    with pytest.raises(distill.DistillationError, match=message):
+        distill.check_pairs(dataset("fine", **changes), dataset())
+
+
+def run(config, out, *options):
+    return distill.main([str(config), "--out", str(out), *options])
+
+
+@pytest.fixture(scope="module")
+def chain(config, tmp_path_factory):
+    """The folder of an uninterrupted chain of two stages."""
+    out = tmp_path_factory.mktemp("chain")
+    assert run(config, out) == 0
+    return out
+
+
+def test_a_chain_leaves_a_folder_a_stage_and_a_summary(chain, words):
+    names = ["accuracy.png", "metrics.json", "stage1_steps50", "stage2_steps20"]
+    assert sorted(file.name for file in chain.iterdir()) == names
+    for folder, spec in (("stage1_steps50", f"{words}?steps=50"), ("stage2_steps20", f"{words}?steps=20")):
+        assert sorted(file.name for file in (chain / folder).iterdir()) == FILES
+        saved = checkpoint.load(chain / folder / "ckpt.pt")
+        assert (saved.data, saved.step_seconds) == (spec, open_dataset(spec).step_seconds)
+    summary = json.loads((chain / "metrics.json").read_text())
+    assert [row["steps_per_second"] for row in summary["stages"]] == [50, 20]
+    last = json.loads((chain / "stage2_steps20" / "metrics.json").read_text())
+    assert summary["test_accuracy"] == summary["stages"][1]["test_accuracy"] == last["test_accuracy"]
+    assert summary["checkpoint"] == "stage2_steps20/ckpt.pt" and summary["steps_saved"] == pytest.approx(0.6)
+    assert last["settings"]["distillation"]["temperature"] == 2
+    assert last["settings"]["distillation"]["teacher_steps"] == 50
+    assert (chain / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_student_starts_from_the_teachers_state_and_the_teacher_stays(config, chain, tmp_path, monkeypatch):
+    path = chain / "stage1_steps50" / "ckpt.pt"
+    before, state = path.read_bytes(), checkpoint.load(path).state
+    started = []
+    whole = train._epoch
+
+    def epoch(model, *arguments):
+        if arguments[-1] == 1:
+            started.append({name: value.clone() for name, value in model.state_dict().items()})
+        return whole(model, *arguments)
+
+    monkeypatch.setattr(train, "_epoch", epoch)
+    assert run(config, tmp_path / "run", "--teacher", str(path)) == 0
+    assert len(started) == 1  # the teacher has the first stage's time scale and stands in its place
+    assert all(torch.equal(started[0][name], state[name]) for name in state) and started[0].keys() == state.keys()
+    assert path.read_bytes() == before
+    trained = checkpoint.load(tmp_path / "run" / "stage2_steps20" / "ckpt.pt").state
+    assert not torch.equal(trained["head.weight"], state["head.weight"])
+    expected = checkpoint.load(chain / "stage2_steps20" / "ckpt.pt").state
+    assert all(torch.equal(trained[name], expected[name]) for name in expected)
+
+
+def test_the_kept_scores_are_what_the_teacher_says_of_each_sample(config, chain, words):
+    """In evaluation mode, on the finer frames, without augmentation, one sample at a time."""
+    first, second = stages.read(config)
+    path = chain / "stage1_steps50" / "ckpt.pt"
+    loaded = checkpoint.load(path)
+    teacher = distill.Teacher(path, loaded, open_dataset(first.settings.data))
+    task = distill.lesson(second, teacher)
+    split = teacher.dataset.split("train")
+    rows, labels = np.array([5, 0, 31]), torch.tensor([0, 1, 2])
+    with torch.no_grad():
+        alone = torch.cat(
+            [
+                readout(loaded.model()(torch.from_numpy(np.float32(split.frames[[row], : split.lengths[row]]))))
+                for row in rows
+            ]
+        )
+    scores = torch.rand(3, 4)
+    expected = F.cross_entropy(scores, labels) + 0.5 * distill.divergence(scores, alone, temperature=2)
+    torch.testing.assert_close(task.loss(scores, labels, rows), expected)
+    assert all(torch.equal(task.state[name], loaded.state[name]) for name in loaded.state)
+
+
+@pytest.mark.parametrize("stage", [pytest.param(1, marks=pytest.mark.slow), 2])
+def test_an_interrupted_chain_goes_on_as_if_it_had_not_been(config, chain, tmp_path, capsys, stage):
+    out = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        whole, begun = train._epoch, []
+
+        def epoch(*arguments):
+            begun.append(arguments[-1])
+            if begun.count(1) == stage and arguments[-1] == 2:
+                raise KeyboardInterrupt
+            return whole(*arguments)
+
+        patch.setattr(train, "_epoch", epoch)
+        assert run(config, out) == 130
+    assert "go on with --resume" in capsys.readouterr().err
+    assert run(config, out, "--resume") == 0
+    same_chain(out, chain)
+
+
+def same_chain(out, other):
+    for folder in ("stage1_steps50", "stage2_steps20"):
+        for name in ("ckpt.pt", "last.pt"):
+            states = [checkpoint.load_content(root / folder / name)["state"] for root in (out, other)]
+            assert all(torch.equal(states[0][key], states[1][key]) for key in states[1]), f"{folder}/{name}"
+    summaries = [json.loads((root / "metrics.json").read_text()) for root in (out, other)]
+    for summary in summaries:
+        for row in [summary, *summary["stages"]]:
+            row.pop("seconds")
+    assert summaries[0] == summaries[1]
+
+
+def test_resuming_a_complete_chain_trains_nothing(config, chain, monkeypatch):
+    monkeypatch.setattr(train, "_epoch", lambda *_: pytest.fail("nothing is left to train"))
+    monkeypatch.setattr(distill, "scores_of", lambda *_: pytest.fail("the teacher is not needed"))
+    before = (chain / "metrics.json").read_bytes()
+    assert run(config, chain, "--resume") == 0
+    assert (chain / "metrics.json").read_bytes() == before
+
+
+def test_another_teacher_is_another_run(config, chain, tmp_path, capsys):
+    path = chain / "stage1_steps50" / "ckpt.pt"
+    assert run(config, tmp_path / "run", "--teacher", str(path), "--set", "stage.2.epochs=1") == 0
+    saved = checkpoint.load(path)
+    other = {**saved.state, "head.weight": saved.state["head.weight"] * 2}
+    checkpoint.save(tmp_path / "other.pt", dataclasses.replace(saved, state=other))
+    capsys.readouterr()
+    options = ["--teacher", str(tmp_path / "other.pt"), "--set", "stage.2.epochs=1", "--resume"]
+    assert run(config, tmp_path / "run", *options) == 2
+    assert "distillation.teacher was" in capsys.readouterr().err
+
+
+def test_a_finer_teacher_teaches_the_first_stage(config, chain, tmp_path):
+    path = chain / "stage1_steps50" / "ckpt.pt"
+    options = ["--teacher", str(path), "--set", "stage.1.steps=40", "--set", "training.epochs=1", "--json"]
+    assert run(config, tmp_path / "run", *options) == 0
+    summary = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert [row["steps_per_second"] for row in summary["stages"]] == [50, 40, 20]
+    saved = json.loads((chain / "metrics.json").read_text())["stages"][0]
+    for name in ("validation_accuracy", "test_accuracy"):
+        assert summary["stages"][0][name] == saved[name]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"classes": ("one", "two", "three", "five")}, "its classes are 4 (one, two, three, five), not 4 (one, two"),
+        ({"step_seconds": 0.1}, "has 10 steps a second, fewer than the first stage's 50"),
+        ({"overrides": ["model.width=32"]}, "width is 16, the student's is 32"),
+        ({"overrides": ["model.tau=3"]}, "tau is 2.0, the student's is 3"),
+        ({"overrides": ["model.causal=true"]}, "causal is False, the student's is True"),
+    ],
+)
+def test_a_teacher_that_does_not_fit_is_an_error(config, chain, tmp_path, capsys, change, message):
+    overrides = change.pop("overrides", [])
+    saved = dataclasses.replace(checkpoint.load(chain / "stage1_steps50" / "ckpt.pt"), **change)
+    checkpoint.save(tmp_path / "teacher.pt", saved)
+    options = [option for text in overrides for option in ("--set", text)]
+    assert run(config, tmp_path / "run", "--teacher", str(tmp_path / "teacher.pt"), *options) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.startswith(f"error: {tmp_path / 'teacher.pt'}") and error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_dropout_may_differ_from_the_teachers(config, chain, words):
+    teacher = distill.Teacher(
+        Path("t"), checkpoint.load(chain / "stage1_steps50/ckpt.pt"), open_dataset(f"{words}?steps=50")
+    )
+    second = stages.read(config, ["model.dropout=0.3"])[1]
+    distill.check_teacher(teacher, second.settings, open_dataset(second.settings.data))
+
+
+def test_a_missing_or_damaged_teacher_is_an_error(config, tmp_path, capsys):
+    assert run(config, tmp_path / "run", "--teacher", str(tmp_path / "nowhere.pt")) == 2
+    assert "nowhere.pt: no such file" in capsys.readouterr().err
+    (tmp_path / "damaged.pt").write_bytes(b"damaged")
+    assert run(config, tmp_path / "run", "--teacher", str(tmp_path / "damaged.pt")) == 2
+    assert "damaged.pt: not a checkpoint, or damaged" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(CheckpointError):
+        distill.distill(stages.read(config), tmp_path / "run", tmp_path / "nowhere.pt")
+
+
+def test_a_teacher_at_the_last_time_scale_leaves_nothing_to_do(config, chain, tmp_path, capsys):
+    path = chain / "stage1_steps50" / "ckpt.pt"
+    one_stage = tmp_path / "one.toml"
+    one_stage.write_text(config.read_text().rpartition("[[stage]]")[0])
+    assert run(one_stage, tmp_path / "run", "--teacher", str(path)) == 2
+    assert "has 50 steps a second already; no stage is left" in capsys.readouterr().err
