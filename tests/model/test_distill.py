@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model import checkpoint, distill, stages, train
+from model import ablation, checkpoint, distill, stages, train
 from model.checkpoint import CheckpointError
 from model.data import Dataset, Split, open_dataset
 from model.settings import SettingsError
@@ -383,3 +383,47 @@ def test_a_teacher_at_the_last_time_scale_leaves_nothing_to_do(config, chain, tm
     one_stage.write_text(config.read_text().rpartition("[[stage]]")[0])
     assert run(one_stage, tmp_path / "run", "--teacher", str(path)) == 2
     assert "has 50 steps a second already; no stage is left" in capsys.readouterr().err
+
+
+# ---- the ablation ----------------------------------------------------------------------------------------------------
+
+
+def test_the_arms_have_the_same_budget(config):
+    text = config.read_text() + "[[stage]]\nsteps = 10\nepochs = 4\nlearning_rate = 0.001\n"
+    config = config.with_name("three.toml")
+    config.write_text(text)
+    chain = stages.read(config)
+    first, last = ablation.at_once(chain)
+    assert (first, last.steps, last.settings.training.epochs) == (chain[0], 10, 2 + 4)
+    alone = ablation.scratch(chain, 9)
+    assert (alone.settings.data, alone.settings.training.epochs) == (chain[-1].settings.data, 9)
+    assert alone.settings.training.learning_rate == chain[0].settings.training.learning_rate
+    assert [stage.distillation.teacher_weight for stage in ablation.fine_tuned(chain)] == [0, 0, 0]
+
+
+@pytest.mark.slow
+def test_an_ablation_compares_the_arms_of_two_seeds(config, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(train, "_plot", lambda *_: None)  # of each of 24 runs
+    options = ["--set", "training.epochs=1", "--set", "stage.2.epochs=1"]
+    text = config.read_text() + "[[stage]]\nsteps = 10\nepochs = 1\n"
+    (tmp_path / "three.toml").write_text(text)
+    command = [str(tmp_path / "three.toml"), "--out", str(tmp_path / "run"), "--seeds", "2", *options]
+    assert ablation.main(command) == 0
+    printed = capsys.readouterr().out
+    summary = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert [row["arm"] for row in summary["arms"]] == list(ablation.ARMS)
+    assert [row["steps_per_second"] for row in summary["arms"]] == [50, 10, 10, 10, 10, 10]
+    for row in summary["arms"]:
+        assert row["test_accuracy"] == pytest.approx(np.mean(row["test_accuracy_by_seed"]))
+        assert row["test_accuracy_standard_deviation"] == pytest.approx(np.std(row["test_accuracy_by_seed"], ddof=1))
+        assert f"| {row['arm']} | {row['steps_per_second']} |" in printed
+    assert (tmp_path / "run" / "ablation.png").exists()
+    assert ablation.main([*command, "--resume", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == summary
+
+
+def test_an_ablation_of_one_stage_is_refused(config, tmp_path, capsys):
+    one_stage = tmp_path / "one.toml"
+    one_stage.write_text(config.read_text().rpartition("[[stage]]")[0])
+    assert ablation.main([str(one_stage), "--out", str(tmp_path / "run")]) == 2
+    assert "the configuration has one stage" in capsys.readouterr().err
