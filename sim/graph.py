@@ -96,7 +96,7 @@ def load(source: str | Path | nir.NIRGraph, dt: float | None = None) -> Graph:
         readout=str(metadata.get(dialect.KEY_READOUT, dialect.READOUT_SUM)),
         source=origin,
         arithmetic=_arithmetic(metadata, origin),
-        fixed=metadata.get(dialect.KEY_FIXED, {}),
+        fixed=_fixed(metadata, origin),
     )
 
 
@@ -116,6 +116,13 @@ def _arithmetic(metadata: Mapping[str, Any], origin: str) -> str:
     if arithmetic not in known:
         raise GraphError(f"{origin}: arithmetic {arithmetic!r}, this version runs {' and '.join(known)}")
     return arithmetic
+
+
+def _fixed(metadata: Mapping[str, Any], origin: str) -> Mapping[str, Mapping[str, Any]]:
+    fixed = metadata.get(dialect.KEY_FIXED, {})
+    if not isinstance(fixed, Mapping) or not all(isinstance(keys, Mapping) for keys in fixed.values()):
+        raise GraphError(f"{origin}: metadata {dialect.KEY_FIXED!r} must hold a table of numbers for each node")
+    return fixed
 
 
 def _time_step(metadata: Mapping[str, Any], asked: float | None, origin: str) -> tuple[float, bool]:

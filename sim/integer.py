@@ -25,13 +25,15 @@ INTEGER = np.dtype(np.int64)
 ROTARY_BITS = 22  # bits of fraction of a rotary oscillator: its state fits 24 bits with sign
 CURRENT_LIMIT = 2**25  # Lava shifts the current left by 6 in 32 bits
 
-# Neuron integers: key -> (smallest, largest). lava/proc/lif/models.py, `PyLifModelBitAcc`, "Precisions".
+# Key -> (smallest, largest). Those of neurons: lava/proc/lif/models.py, `PyLifModelBitAcc`, "Precisions".
 WIDTHS = {
     "du": (0, 4095),
     "dv": (0, 4095),
     "vth": (0, 2**17 - 1),
     "bias_mant": (-4096, 4095),
     "bias_exp": (0, 7),
+    "weight_exp": (-24, 24),
+    "fraction_bits": (0, ROTARY_BITS),
 }
 
 
@@ -66,34 +68,31 @@ def integer_parameters(node: Node, fixed: Mapping[str, Any]) -> Parameters:
         p |= {key: _integers(node, key, _given(node, fixed, key)) for key in ("cos", "sin")}
         if p["cos"].shape != p["sin"].shape or p["cos"].shape != p["angle"].shape:
             raise GraphError(f"node {node.name}: cos and sin must hold one integer for each of {p['angle'].size} pairs")
+        if max(np.abs(p["cos"]).max(initial=0), np.abs(p["sin"]).max(initial=0)) > 1 << ROTARY_BITS:
+            raise GraphError(f"node {node.name}: a cos or sin exceeds 1, which is {1 << ROTARY_BITS}")
     elif node.kind == "input":
-        p["scale"] = float(_given(node, fixed, "scale"))
+        p["scale"] = _unit(node, fixed)
         p |= {key: _whole(node, fixed, key) for key in ("minimum", "maximum")}
     elif node.kind == "output":
-        p["scale"] = float(_given(node, fixed, "scale"))
+        p["scale"] = _unit(node, fixed)
     return p
 
 
 def _neuron_parameters(node: Node, fixed: Mapping[str, Any]) -> Parameters:
-    keys = [key for key in WIDTHS if key != "vth" or node.kind in SPIKING]
-    found = {key: _integers(node, key, _given(node, fixed, key)) for key in keys}
-    for key, array in found.items():
+    biases = {}
+    for key in ("bias_mant", "bias_exp"):
+        biases[key] = _integers(node, key, _given(node, fixed, key)).reshape(-1)
         low, high = WIDTHS[key]
-        if array.min() < low or array.max() > high:
-            raise GraphError(
-                f"node {node.name}: {key} must lie in {low} .. {high}, found {array.min()} .. {array.max()}"
-            )
-    bias = lava_bias(found["bias_mant"], found["bias_exp"]).reshape(-1)
-    if bias.size not in (1, node.neurons):
-        raise GraphError(f"node {node.name}: {bias.size} biases for {node.neurons} neurons")
-    threshold = int(found["vth"]) << ALIGN_BITS if "vth" in found else 0
-    if "vth" in found and not np.all(node.parameters["v_threshold"] == threshold):
+        if biases[key].size != node.neurons or biases[key].min() < low or biases[key].max() > high:
+            raise GraphError(f"node {node.name}: {key} must hold {node.neurons} integers in {low} .. {high}")
+    threshold = _whole(node, fixed, "vth") << ALIGN_BITS if node.kind in SPIKING else 0
+    if node.kind in SPIKING and not np.all(node.parameters["v_threshold"] == threshold):
         raise GraphError(f"node {node.name}: v_threshold in the file is not vth << {ALIGN_BITS} = {threshold}")
     return {
-        "keep_u": (1 << DECAY_BITS) - (int(found["du"]) + 1),
-        "keep_v": (1 << DECAY_BITS) - int(found["dv"]),
+        "keep_u": (1 << DECAY_BITS) - (_whole(node, fixed, "du") + 1),
+        "keep_v": (1 << DECAY_BITS) - _whole(node, fixed, "dv"),
         "threshold": threshold,
-        "bias": np.ascontiguousarray(np.broadcast_to(bias, node.neurons)),
+        "bias": lava_bias(biases["bias_mant"], biases["bias_exp"]),
         "peaks": np.zeros(2, INTEGER),
     }
 
@@ -105,7 +104,19 @@ def _given(node: Node, fixed: Mapping[str, Any], key: str) -> Any:
 
 
 def _whole(node: Node, fixed: Mapping[str, Any], key: str) -> int:
-    return int(_integers(node, key, _given(node, fixed, key)))
+    """One integer within 24 bits; a shift within `WIDTHS`."""
+    array = _integers(node, key, _given(node, fixed, key))
+    low, high = WIDTHS.get(key, (-STATE_LIMIT, STATE_LIMIT - 1))
+    if array.size != 1 or not low <= int(array.flat[0]) <= high:
+        raise GraphError(f"node {node.name}: {key} must be one integer in {low} .. {high}, found {array}")
+    return int(array.flat[0])
+
+
+def _unit(node: Node, fixed: Mapping[str, Any]) -> float:
+    scale = np.asarray(_given(node, fixed, "scale"))
+    if scale.size != 1 or scale.dtype.kind not in "iuf" or not np.isfinite(scale).all() or scale.flat[0] <= 0:
+        raise GraphError(f"node {node.name}: scale must be one positive number, found {scale}")
+    return float(scale.flat[0])
 
 
 def _integers(node: Node, key: str, value: Any) -> np.ndarray:

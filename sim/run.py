@@ -149,6 +149,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     result = summary(graph, trace) | {"seconds": round(seconds, 3)}
+    for key, what in (("wrapped_u", "u wrapped around"), ("clipped_v", "v was clipped")):
+        if trace.header.get(key):
+            print(f"note: {what} at 24 bits in {', '.join(trace.header[key])}", file=sys.stderr)
     if arguments.json:
         print(json.dumps(result))
     else:
