@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 
+from model import networks
 from model.files import write_bytes
-from model.spikescr import SpikeSCR, SpikeSCRConfig
 
 FORMAT = 1
 REQUIRED = ("format", "network", "config", "state", "metrics", "data", "classes", "step_seconds", "versions")
@@ -52,7 +52,7 @@ class Checkpoint:
         versions: of the libraries that wrote it.
     """
 
-    config: SpikeSCRConfig
+    config: networks.Config
     state: Mapping[str, torch.Tensor]
     metrics: Mapping[str, float]
     data: str
@@ -60,10 +60,10 @@ class Checkpoint:
     step_seconds: float
     versions: Mapping[str, str]
 
-    def model(self) -> SpikeSCR:
+    def model(self) -> networks.Network:
         """The network with its weights, in evaluation mode."""
         with torch.random.fork_rng(devices=[]):  # whoever trains meanwhile goes on with the random numbers of before
-            network = SpikeSCR(self.config)
+            network = networks.build(self.config)
         network.load_state_dict(dict(self.state))
         return network.eval()
 
@@ -77,7 +77,7 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
     """Writes a checkpoint by rename."""
     content = {
         "format": FORMAT,
-        "network": "SpikeSCR",
+        "network": networks.name_of(checkpoint.config),
         "config": dataclasses.asdict(checkpoint.config),
         "state": dict(checkpoint.state),
         "metrics": dict(checkpoint.metrics),
@@ -143,14 +143,15 @@ def load(path: str | Path) -> Checkpoint:
         raise CheckpointError(
             f"{path}: not a checkpoint of this program: it lacks {', '.join(missing)}; write one with model.train"
         )
-    if content["format"] != FORMAT or content["network"] != "SpikeSCR":
+    if content["format"] != FORMAT or content["network"] not in tuple(networks.CONFIGS):
         found = f"{content['network']!r} in format {content['format']!r}"
-        raise CheckpointError(f"{path}: holds {found}; this version reads SpikeSCR in format {FORMAT}")
+        known = ", ".join(networks.CONFIGS)
+        raise CheckpointError(f"{path}: holds {found}; this version reads {known} in format {FORMAT}")
     for key, kind in TYPES.items():
         if not isinstance(content[key], kind):
             raise CheckpointError(f"{path}: {key} is a {type(content[key]).__name__}; expected a {kind.__name__}")
     try:
-        config = SpikeSCRConfig(**content["config"])
+        config = networks.CONFIGS[content["network"]](**content["config"])
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: its configuration is not valid: {error}") from error
     _check_state(path, config, content["state"])
@@ -170,11 +171,11 @@ def load(path: str | Path) -> Checkpoint:
     )
 
 
-def _check_state(path: str | Path, config: SpikeSCRConfig, state: Mapping[str, Any]) -> None:
+def _check_state(path: str | Path, config: networks.Config, state: Mapping[str, Any]) -> None:
     if config.blocks > len(state):
         raise CheckpointError(f"{path}: {len(state)} parameters cannot fill {config.blocks} blocks")
     with torch.device("meta"):  # shapes only: nothing is allocated for a file that does not fit
-        expected = SpikeSCR(config).state_dict()
+        expected = networks.build(config).state_dict()
     for name in sorted({*state, *expected}, key=str):
         if name not in expected or name not in state:
             where = "has no place in" if name not in expected else "is missing from the file, but belongs to"

@@ -154,7 +154,7 @@ def _dcls() -> type[nn.Module]:
     try:
         from DCLS.construct.modules import ConstructKernel1d
     except ImportError as error:
-        raise RuntimeError("training delays needs the package dcls: pip install 'neurotarget[delays]'") from error
+        raise ImportError("training delays needs the package dcls: pip install 'neurotarget[delays]'") from error
     constructor: type[nn.Module] = ConstructKernel1d
     return constructor
 
@@ -221,7 +221,7 @@ class DelaysNetwork(nn.Module):
 
         Raises:
             ValueError: wrong number of dimensions or features.
-            RuntimeError: in training, without the package dcls.
+            ImportError: in training, without the package dcls.
         """
         if frames.dim() != 3 or frames.shape[-1] != self.config.features:
             raise ValueError(f"frames have shape {tuple(frames.shape)}; [B, T, {self.config.features}] is expected")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from model.spikescr import SpikeSCRConfig
+from model import networks
 
 AT_LEAST_ONE = ("epochs", "batch")
 SHARES = ("time_mask", "probability")
@@ -32,6 +32,7 @@ class Training:
         weight_decay: AdamW's.
         warmup_epochs: linear rise from zero; a cosine to zero follows.
         clip: largest norm of the gradient.
+        delay_learning_rate: of learnt delays, in steps; a cosine from it to zero. Of no effect without delays.
         seed: of weights, order, dropout and augmentation.
     """
 
@@ -41,6 +42,7 @@ class Training:
     weight_decay: float = 0.01
     warmup_epochs: int = 3
     clip: float = 1.0
+    delay_learning_rate: float = 0.1
     seed: int = 0
 
 
@@ -66,7 +68,7 @@ class Settings:
     """One training run: data SPEC, network, training, augmentation."""
 
     data: str
-    model: SpikeSCRConfig
+    model: networks.Config
     training: Training
     augmentation: Augmentation
 
@@ -117,7 +119,7 @@ def build(path: str | Path, tables: Mapping[str, Any]) -> Settings:
     if taken := {"features", "classes"} & set(network):
         raise SettingsError(f"{path}: [model] {', '.join(sorted(taken))}: the data set decides; leave it out")
     try:
-        config = SpikeSCRConfig.preset(preset, **network)
+        config = networks.preset(preset, **network)
     except (ValueError, TypeError) as error:
         raise SettingsError(f"{path}: [model] {error}") from error
     return Settings(

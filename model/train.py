@@ -24,10 +24,11 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from model import checkpoint, settings
+from model import checkpoint, networks, settings
 from model.data import DataError, Dataset, Split, augment, open_dataset
+from model.delays import DelaysNetwork, delay_rate
 from model.files import remove_unfinished, write_bytes, write_text
-from model.spikescr import SpikeSCR, readout
+from model.spikescr import readout
 
 COLUMNS = (
     "epoch",
@@ -95,12 +96,10 @@ def train(
     remove_unfinished(out)
     torch.manual_seed(config.training.seed)
     device = best_device()
-    model = SpikeSCR(config.model).to(device)
+    model = networks.build(config.model).to(device)
     if task.state is not None:
         model.load_state_dict(dict(task.state))
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=config.training.learning_rate, weight_decay=config.training.weight_decay
-    )
+    optimizer = _optimizer(model, config.training)
     identity = {**config.as_dict(), **task.description}
     history: list[dict[str, float]] = []
     if resume and (out / "last.pt").exists():
@@ -154,7 +153,7 @@ def fitted(config: settings.Settings, dataset: Dataset) -> settings.Settings:
 
 
 def _epoch(
-    model: SpikeSCR,
+    model: networks.Network,
     optimizer: torch.optim.Optimizer,
     dataset: Dataset,
     config: settings.Settings,
@@ -169,9 +168,7 @@ def _epoch(
     batches = max(1, len(split.labels) // schedule.batch)
     total_loss = correct = seen = 0.0
     for index, rows in enumerate(np.array_split(rng.permutation(len(split.labels)), batches)):
-        rate = learning_rate(schedule, epoch - 1 + index / batches)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        rate = _begin_step(model, optimizer, schedule, epoch - 1 + index / batches)
         frames, window = augmented(split, rows, config.augmentation, rng)
         x, labels, lengths = _tensors(model, frames, split.labels[rows], window)
         scores = readout(model(x, lengths), lengths)
@@ -191,6 +188,30 @@ def _epoch(
     validation_loss, validation_accuracy = evaluate(model, dataset.split("validation"), schedule.batch)
     values = (epoch, rate, total_loss / seen, correct / seen, validation_loss, validation_accuracy)
     return dict(zip(COLUMNS, (*values, time.perf_counter() - started), strict=True))
+
+
+def _optimizer(model: networks.Network, schedule: settings.Training) -> torch.optim.Optimizer:
+    """AdamW; learnt delays are a second group, which has a rate of its own and no decay towards zero."""
+    delays = [layer.delay for layer in model.delayed()] if isinstance(model, DelaysNetwork) else []
+    others = [value for value in model.parameters() if not any(value is delay for delay in delays)]
+    groups: list[dict[str, Any]] = [{"params": others}]
+    if delays:
+        groups.append({"params": delays, "weight_decay": 0.0})
+    return torch.optim.AdamW(groups, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
+
+
+def _begin_step(
+    model: networks.Network, optimizer: torch.optim.Optimizer, schedule: settings.Training, epochs_done: float
+) -> float:
+    """Sets what depends on the progress of the training, and gives the learning rate of the weights."""
+    rates = [learning_rate(schedule, epochs_done)]
+    if isinstance(model, DelaysNetwork):
+        share = epochs_done / schedule.epochs
+        model.anneal(share)
+        rates.append(delay_rate(schedule.delay_learning_rate, share))
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+    return rates[0]
 
 
 def _check_finite(value: torch.Tensor, what: str, epoch: int, batch: int, schedule: settings.Training) -> None:
@@ -221,7 +242,7 @@ def learning_rate(schedule: settings.Training, epochs_done: float) -> float:
     return schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 
 
-def evaluate(model: SpikeSCR, split: Split, batch: int = 64) -> tuple[float, float]:
+def evaluate(model: networks.Network, split: Split, batch: int = 64) -> tuple[float, float]:
     """Mean cross-entropy and accuracy on a split; the network is left in evaluation mode."""
     scores = scores_of(model, split, batch)
     labels = torch.from_numpy(split.labels.copy()).to(scores.device)
@@ -229,7 +250,7 @@ def evaluate(model: SpikeSCR, split: Split, batch: int = 64) -> tuple[float, flo
 
 
 @torch.no_grad()
-def scores_of(model: SpikeSCR, split: Split, batch: int = 64) -> torch.Tensor:
+def scores_of(model: networks.Network, split: Split, batch: int = 64) -> torch.Tensor:
     """Sum over steps of softmax(logits) for every sample of a split: [samples, classes], on the network's device.
 
     The samples are as they are in the split, without augmentation; the network is left in evaluation mode.
@@ -253,7 +274,7 @@ def _slices(samples: int, batch: int) -> Iterator[slice]:
 
 
 def _tensors(
-    model: SpikeSCR, frames: np.ndarray, labels: np.ndarray, lengths: np.ndarray
+    model: networks.Network, frames: np.ndarray, labels: np.ndarray, lengths: np.ndarray
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     parameter = model.head.weight
     x = torch.from_numpy(np.array(frames, dtype=np.float32)).to(parameter)
@@ -268,7 +289,7 @@ def _tensors(
 
 
 def _checkpoint(
-    model: SpikeSCR, dataset: Dataset, config: settings.Settings, metrics: dict[str, float]
+    model: networks.Network, dataset: Dataset, config: settings.Settings, metrics: dict[str, float]
 ) -> checkpoint.Checkpoint:
     return checkpoint.Checkpoint(
         config=config.model,
@@ -284,7 +305,7 @@ def _checkpoint(
 def _save_last(
     path: Path,
     identity: Mapping[str, Any],
-    model: SpikeSCR,
+    model: networks.Network,
     optimizer: torch.optim.Optimizer,
     history: list[dict[str, float]],
 ) -> None:
@@ -293,7 +314,7 @@ def _save_last(
 
 
 def _restore(
-    path: Path, identity: Mapping[str, Any], model: SpikeSCR, optimizer: torch.optim.Optimizer
+    path: Path, identity: Mapping[str, Any], model: networks.Network, optimizer: torch.optim.Optimizer
 ) -> list[dict[str, float]]:
     content = checkpoint.load_content(path)
     if missing := [key for key in ("settings", "state", "optimizer", "history") if key not in content]:
@@ -360,7 +381,7 @@ def _plot(path: Path, history: list[dict[str, float]], data: str) -> None:
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m model.train",
-        description="Train a SpikeSCR network.",
+        description="Train a network: SpikeSCR, or DCLS-Delays with learnt delays.",
         epilog="example: python -m model.train configs/demo.toml --out runs/demo --set training.epochs=5",
     )
     parser.add_argument("config", type=Path, help="TOML file: data, model, training, augmentation")
@@ -377,7 +398,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         config = settings.read(arguments.config, arguments.overrides)
         metrics = train(config, arguments.out, arguments.resume, arguments.tensorboard)
-    except (settings.SettingsError, DataError, checkpoint.CheckpointError, TrainingError) as error:
+    except (settings.SettingsError, DataError, checkpoint.CheckpointError, TrainingError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:

@@ -160,7 +160,7 @@ def test_foreign_files_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 2}, "'SpikeSCR' in format 2; this version reads SpikeSCR in format 1"),
+        ({"format": 2}, "'SpikeSCR' in format 2; this version reads SpikeSCR, DelaysNetwork in format 1"),
         ({"network": "Other"}, "'Other' in format 1"),
         ({"config": {"width": 16, "colour": 3}}, "configuration is not valid: .*colour"),
         ({"config": {"width": 17}}, "configuration is not valid: width 17"),

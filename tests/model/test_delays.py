@@ -1,11 +1,12 @@
 import dataclasses
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from spikingjelly.activation_based import neuron
 
-from model import networks
+from model import checkpoint, networks, settings, train
 from model.delays import (
     LAST_SIGMA,
     DelayedLinear,
@@ -16,6 +17,8 @@ from model.delays import (
     sigma_at,
 )
 from model.spikescr import SpikeSCRConfig
+
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def network(seed=0, **changes):
@@ -169,7 +172,7 @@ def test_training_without_dcls_says_what_to_install_and_evaluation_does_not_need
     monkeypatch.setitem(sys.modules, "DCLS.construct.modules", None)
     model = network()
     model(counts(1, 5))
-    with pytest.raises(RuntimeError, match=r"pip install 'neurotarget\[delays\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'neurotarget\[delays\]'"):
         model.train()(counts(1, 5))
 
 
@@ -226,3 +229,92 @@ def test_presets_belong_to_one_network():
 def test_a_configuration_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         DelaysConfig().blocks = 3
+
+
+# ---- training and checkpoints ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory, words):
+    path = tmp_path_factory.mktemp("config") / "delays.toml"
+    path.write_text(
+        f'[data]\nspec = "{words}?steps=50"\n[model]\npreset = "delays_tiny"\ndropout = 0.1\n'
+        "[training]\nepochs = 8\nbatch = 8\nlearning_rate = 0.02\nwarmup_epochs = 2\nclip = 1e6\n"
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(config, tmp_path_factory):
+    out = tmp_path_factory.mktemp("trained")
+    assert train.main([str(config), "--out", str(out)]) == 0
+    return out
+
+
+def test_training_learns_weights_and_delays(config, trained):
+    loaded = checkpoint.load(trained / "ckpt.pt")
+    assert isinstance(loaded.model(), DelaysNetwork) and not loaded.model().training
+    assert loaded.metrics["test_accuracy"] >= 0.75  # four words
+    torch.manual_seed(0)
+    before = networks.build(loaded.config).state_dict()
+    moved = (loaded.state["head.delay"] - before["head.delay"]).abs()
+    assert moved.mean() > 0.1 and loaded.state["head.delay"].min() > -1 and loaded.state["head.delay"].max() < 7
+
+
+def test_an_interrupted_training_goes_on_as_if_it_had_not_been(config, trained, tmp_path, monkeypatch):
+    whole = train._epoch
+
+    def epoch(*arguments):
+        if arguments[-1] > 3:
+            raise KeyboardInterrupt
+        return whole(*arguments)
+
+    monkeypatch.setattr(train, "_epoch", epoch)
+    assert train.main([str(config), "--out", str(tmp_path)]) == 130
+    monkeypatch.undo()
+    assert train.main([str(config), "--out", str(tmp_path), "--resume"]) == 0
+    states = [checkpoint.load_content(folder / "last.pt")["state"] for folder in (trained, tmp_path)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_training_without_dcls_ends_with_one_sentence(config, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "DCLS.construct.modules", None)
+    assert train.main([str(config), "--out", str(tmp_path)]) == 2
+    assert "error: training delays needs the package dcls" in capsys.readouterr().err
+
+
+def test_weights_and_delays_have_rates_of_their_own():
+    model = network()
+    schedule = settings.Training(epochs=10, learning_rate=0.01, warmup_epochs=0, delay_learning_rate=0.2)
+    optimizer = train._optimizer(model, schedule)
+    weights, delays = optimizer.param_groups
+    assert {id(p) for p in delays["params"]} == {id(module.delay) for module in model.delayed()}
+    assert delays["weight_decay"] == 0 < weights["weight_decay"]
+    assert len(weights["params"]) + len(delays["params"]) == len(list(model.parameters()))
+    assert train._begin_step(model, optimizer, schedule, 5.0) == weights["lr"] == pytest.approx(0.005)
+    assert delays["lr"] == pytest.approx(0.1) and model.head.sigma == pytest.approx(LAST_SIGMA)
+
+
+def test_the_committed_configurations_are_valid(monkeypatch):
+    monkeypatch.setenv("NEUROTARGET_SHD", "/shd")
+    for path in CONFIGS.glob("delays_*.toml"):
+        assert settings.read(path).model == DelaysConfig.preset("delays_shd")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"network": "SpikeSCR"}, "its configuration is not valid: .*max_delay"),
+        ({"network": "Dcls"}, "holds 'Dcls' in format 1; this version reads SpikeSCR, DelaysNetwork in format 1"),
+        ({"network": ["DelaysNetwork"]}, "this version reads"),
+        ({"config": {"blocks": 10**9}}, "cannot fill 1000000000 blocks"),
+        ({"config": {"width": 10**9}}, "parameter .* expected .*1000000000"),
+        ({"config": {"max_delay": 10**9}}, "max_delay = 1000000000"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_refused(trained, tmp_path, change, message):
+    content = checkpoint.load_content(trained / "ckpt.pt")
+    assert content["network"] == "DelaysNetwork"
+    torch.save({**content, **change}, tmp_path / "other.pt")
+    with pytest.raises(checkpoint.CheckpointError, match=message):
+        checkpoint.load(tmp_path / "other.pt")

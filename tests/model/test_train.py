@@ -15,7 +15,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model import checkpoint, settings, train
+from model import checkpoint, networks, settings, train
 from model.data import open_dataset
 from model.evaluate import main as evaluate_main
 from model.spikescr import readout
@@ -111,8 +111,8 @@ def test_the_checkpoint_is_the_best_epoch_by_validation_accuracy(whole, capsys):
 def test_evaluate_counts_what_the_readout_says(words):
     dataset = open_dataset(f"{words}?steps=50")
     torch.manual_seed(0)
-    config = settings.SpikeSCRConfig.preset("tiny", features=140)
-    model, split = train.SpikeSCR(config).eval(), dataset.split("test")
+    config = networks.preset("tiny", features=140)
+    model, split = networks.build(config).eval(), dataset.split("test")
     x, lengths = torch.from_numpy(np.array(split.frames, dtype=np.float32)), torch.from_numpy(split.lengths.copy())
     labels = torch.from_numpy(split.labels.copy())
     with torch.no_grad():
