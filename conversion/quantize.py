@@ -19,7 +19,7 @@ import nir
 import numpy as np
 from tqdm import tqdm
 
-from conversion.calibrate import Calibration, Choice
+from conversion.calibrate import Calibration, Choice, WrapAround
 from conversion.dynamics import make_uniform
 from conversion.emit_fixed import emit_fixed
 from conversion.units import give_every_neuron_a_synapse, groups
@@ -202,6 +202,9 @@ def main(argv: list[str] | None = None) -> int:
             raise GraphError(f"{target}: the quantised file would replace the float one; name another with -o")
         data = run.open_input(arguments.calibrate, arguments.split, arguments.samples)
         result = quantize_file(arguments.model, target, data, arguments.dt, progress=True)
+    except WrapAround as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except (GraphError, OSError, *run.INPUT_ERRORS) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
