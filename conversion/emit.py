@@ -94,6 +94,8 @@ def _conv(layer: Layer, inputs: list[str], nodes: Nodes, edges: Edges, dt: float
 def _temporal_conv(layer: Layer, inputs: list[str], nodes: Nodes, edges: Edges, dt: float) -> list[str]:
     """Look-ahead, then for each tap a Delay and a linear map; all taps feed the same reader, which sums them.
 
+    A tap without any weight is left out.
+
     y[t] = sum over i of W[..., i] x[t + look_ahead - (taps - 1 - i)] + b. A depthwise tap is a Scale, but the one
     that carries the bias an Affine with a diagonal matrix, because a Scale has no bias.
     """
@@ -105,8 +107,8 @@ def _temporal_conv(layer: Layer, inputs: list[str], nodes: Nodes, edges: Edges, 
         nodes[name] = dialect.extension("look_ahead", channels, {"steps": ahead})
         edges.extend((source, name) for source in inputs)
         inputs = [name]
-    written = []
-    for i in range(taps):
+    written: list[str] = []
+    for i in [i for i in range(taps) if weight[..., i].any()] or [0]:
         steps, sources = taps - 1 - i, inputs
         if steps:
             delay = f"{layer.name}.delay{steps}"
@@ -114,7 +116,7 @@ def _temporal_conv(layer: Layer, inputs: list[str], nodes: Nodes, edges: Edges, 
             edges.extend((source, delay) for source in sources)
             sources = [delay]
         tap = f"{layer.name}.tap{i}"
-        tap_bias = bias if i == 0 else None
+        tap_bias = None if written else bias
         if depthwise and tap_bias is None:
             nodes[tap] = nir.Scale(scale=weight[:, i])
         else:
@@ -148,6 +150,14 @@ def _neuron(layer: Layer, inputs: list[str], nodes: Nodes, edges: Edges, dt: flo
     return _node(layer, nir.LIF(**leak, **thresholds), inputs, nodes, edges)
 
 
+def _leaky_integrator(layer: Layer, inputs: list[str], nodes: Nodes, edges: Edges, dt: float) -> list[str]:
+    def full(value: float) -> np.ndarray:
+        return np.full(layer.shape, value, dtype=np.float64)
+
+    node = nir.LI(tau=full(layer.parameters["tau"] * dt), r=full(1.0), v_leak=full(0.0))
+    return _node(layer, node, inputs, nodes, edges)
+
+
 def _extension(layer: Layer, inputs: list[str], nodes: Nodes, edges: Edges, dt: float) -> list[str]:
     metadata = {**layer.parameters, **layer.roles}
     return _node(layer, dialect.extension(layer.kind, layer.shape[0], metadata), inputs, nodes, edges)
@@ -164,6 +174,7 @@ EMITTERS: dict[str, Callable[[Layer, list[str], Nodes, Edges, float], list[str]]
     "flatten": _flatten,
     "lif": _neuron,
     "if": _neuron,
+    "li": _leaky_integrator,
     "gate": _extension,
     "rotary": _extension,
     "attention": _extension,

@@ -11,6 +11,7 @@ from spikingjelly.activation_based import base, functional, neuron
 from torch import nn
 
 from model import checkpoint
+from model.delays import DelaysNetwork
 from model.spikescr import SpikeSCR
 from sim.trace import Trace, in_window
 
@@ -27,7 +28,8 @@ def pytorch_trace(
     """Runs a network in evaluation mode and records every spiking layer.
 
     Args:
-        network: a SpikeSCR or a SpikingJelly Sequential in multi-step mode, or the path of a checkpoint.
+        network: a SpikeSCR, a DelaysNetwork or a SpikingJelly Sequential in multi-step mode, or the path of a
+            checkpoint.
         frames: [samples, steps, *features].
         lengths: int64 [samples]; all steps when left out.
         precision: `float64` or `float32`.
@@ -79,7 +81,7 @@ def pytorch_trace(
 
 
 def _forward(module: nn.Module, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    if isinstance(module, SpikeSCR):
+    if isinstance(module, (SpikeSCR, DelaysNetwork)):
         return module(x, lengths)
     functional.reset_net(module)
     steps = [child for child in module.modules() if isinstance(child, base.StepModule)]

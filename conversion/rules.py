@@ -14,7 +14,7 @@ from spikingjelly.activation_based import layer, neuron
 from torch import nn
 
 from conversion.draft import Draft, Layer, UnsupportedModule, array
-from model import spikescr
+from model import delays, spikescr
 from model.neuron import FusedLIFNode
 
 Sources = tuple[str, ...]
@@ -93,6 +93,17 @@ def _temporal_conv(draft: Draft, name: str, module: spikescr.TemporalConv, sourc
     bias = None if module.bias is None else array(module.bias)
     parameters = {"weight": weight[:, 0] if depthwise else weight, "bias": bias, "look_ahead": module.look_ahead}
     return draft.add(Layer(name, "temporal_conv", sources, (module.out_channels,), parameters))
+
+
+def _delayed_linear(draft: Draft, name: str, module: delays.DelayedLinear, sources: Sources) -> Sources:
+    # In evaluation the delays are whole steps: a convolution over past steps in which each connection has one tap.
+    kernel = array(module.rounded_kernel())
+    parameters = {"weight": kernel, "bias": None, "look_ahead": 0}
+    return draft.add(Layer(name, "temporal_conv", sources, kernel.shape[:1], parameters))
+
+
+def _leaky_integrator(draft: Draft, name: str, module: delays.LeakyIntegrator, sources: Sources) -> Sources:
+    return draft.add(Layer(name, "li", sources, draft.shape(sources), {"tau": module.tau}))
 
 
 def _batch_norm(draft: Draft, name: str, module: nn.BatchNorm1d, sources: Sources) -> Sources:
@@ -212,6 +223,16 @@ def _spikescr(draft: Draft, name: str, module: spikescr.SpikeSCR, sources: Sourc
     return draft_module(draft, "head", module.head, sources)
 
 
+def _delays_network(draft: Draft, name: str, module: delays.DelaysNetwork, sources: Sources) -> Sources:
+    for index, unit in enumerate(module.hidden):
+        sources = draft_module(draft, f"hidden.{index}", unit, sources)
+    sources = draft_module(draft, "head", module.head, sources)
+    # `v = v (1 - 1/tau) + x` is NIR's Euler step with r = 1 and I = tau x, as in fold_time_constant.
+    head = draft.layers[sources[0]]
+    draft.layers[head.name] = head.changed(weight=head.parameters["weight"] * module.readout.tau)
+    return draft_module(draft, "readout", module.readout, sources)
+
+
 LEAKY = _neuron(lambda module: float(module.tau))
 RULES: dict[type, Rule] = {
     spikescr.SpikeSCR: _spikescr,
@@ -223,6 +244,10 @@ RULES: dict[type, Rule] = {
     spikescr.ConvUnit: _sequential,
     spikescr.TemporalConv: _temporal_conv,
     spikescr.Rotary: _rotary,
+    delays.DelaysNetwork: _delays_network,
+    delays.DelayUnit: _sequential,
+    delays.DelayedLinear: _delayed_linear,
+    delays.LeakyIntegrator: _leaky_integrator,
     nn.Sequential: _sequential,
     nn.Linear: _linear,
     layer.Linear: _linear,

@@ -23,6 +23,7 @@ from conversion.parity import pytorch_trace
 from conversion.rules import draft_module
 from model import checkpoint
 from model.data import DataError, open_dataset
+from model.delays import DelaysNetwork
 from model.spikescr import SpikeSCR
 from sim import dialect, reference
 from sim.compare import Parity, compare
@@ -36,7 +37,7 @@ RANDOM_SAMPLES, RANDOM_STEPS, REAL_SAMPLES = 4, 50, 16
 
 
 def to_nir(network: nn.Module, input_shape: tuple[int, ...], dt: float = dialect.DEFAULT_DT_SECONDS) -> nir.NIRGraph:
-    """The NIR graph of a SpikeSCR or of a SpikingJelly Sequential.
+    """The NIR graph of a SpikeSCR, a DelaysNetwork or a SpikingJelly Sequential.
 
     Args:
         network: its weights are read in float64; it is not changed.
@@ -55,7 +56,8 @@ def to_nir(network: nn.Module, input_shape: tuple[int, ...], dt: float = dialect
     draft.add(Layer("output", "output", sources, draft.shape(sources)))
     for step in STEPS:
         step(draft)
-    readout = dialect.READOUT_SOFTMAX_SUM if isinstance(network, SpikeSCR) else dialect.READOUT_SUM
+    ours = isinstance(network, (SpikeSCR, DelaysNetwork))
+    readout = dialect.READOUT_SOFTMAX_SUM if ours else dialect.READOUT_SUM
     return emit(draft, dt, readout)
 
 

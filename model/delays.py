@@ -128,8 +128,10 @@ class DelayedLinear(nn.Module):
 
     def kernel(self) -> Tensor:
         """[outputs, inputs, max_delay + 1]; tap i sees the input of max_delay - i steps ago."""
-        if self.training:
-            return self._gaussian_kernel()
+        return self._gaussian_kernel() if self.training else self.rounded_kernel()
+
+    def rounded_kernel(self) -> Tensor:
+        """The kernel of evaluation, zero at all taps but one."""
         taps = self.weight.new_zeros(*self.weight.shape, self.max_delay + 1)
         return taps.scatter(-1, self.max_delay - self.rounded()[..., None], self.weight[..., None])
 
