@@ -13,6 +13,7 @@ VERBS = {
     "quantize": ("conversion.quantize", "write a NIR file in integers for Lava's fixed-point arithmetic"),
     "run": ("sim.run", "run a NIR file on the reference simulator or on Lava"),
     "compare": ("sim.compare", "compare two back ends spike for spike"),
+    "place": ("hardware.place", "place a NIR file on the cores of a chip: what fits, what does not"),
     "report": ("hardware.report", "count, price and compare: report.html and report.json"),
 }
 

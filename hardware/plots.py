@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,17 +64,28 @@ def _figure(theme: Theme, width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _picture(draw: Any, alt: str, width: float, height: float) -> Picture:
-    uris = []
-    with matplotlib.rc_context({"font.family": "sans-serif", "svg.fonttype": "none"}):
-        for theme in THEMES:
-            figure, axes = _figure(theme, width, height)
-            draw(axes, theme)
-            stream = io.BytesIO()
-            figure.savefig(stream, format="png", facecolor=theme.paper)
-            uris.append("data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii"))
-    light, dark = uris
+def picture(draw: Callable[[Axes, Theme], None], alt: str, width: float, height: float) -> Picture:
+    """A plot in both themes; `draw` gets the axes and the theme, width and height are inches."""
+
+    def themed(theme: Theme) -> str:
+        return _uri(png(lambda axes: draw(axes, theme), width, height, theme))
+
+    light, dark = (themed(theme) for theme in THEMES)
     return Picture(light, dark, alt, round(width * 96), round(height * 96))
+
+
+def _uri(image: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(image).decode("ascii")
+
+
+def png(draw: Callable[[Axes], None], width: float, height: float, theme: Theme = LIGHT) -> bytes:
+    """One plot as a PNG file's content."""
+    with matplotlib.rc_context({"font.family": "sans-serif", "svg.fonttype": "none"}):
+        figure, axes = _figure(theme, width, height)
+        draw(axes)
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", facecolor=theme.paper)
+    return stream.getvalue()
 
 
 def _legend(axes: Axes, theme: Theme) -> None:
@@ -116,7 +127,7 @@ def operations(layers: Sequence[Mapping[str, Any]]) -> Picture:
         axes.set_xlabel("operations a sample (counted)")
         _legend(axes, theme)
 
-    return _picture(draw, "Operations of each layer beside the dense MACs of the same layer", 8.6, height)
+    return picture(draw, "Operations of each layer beside the dense MACs of the same layer", 8.6, height)
 
 
 def raster(spikes: Mapping[str, np.ndarray], length: int) -> Picture:
@@ -149,7 +160,7 @@ def raster(spikes: Mapping[str, np.ndarray], length: int) -> Picture:
         axes.grid(visible=False)
         axes.set_xlabel("step of the utterance")
 
-    return _picture(draw, f"Spikes of {total} neurons over {length} steps of one utterance", 8.6, height)
+    return picture(draw, f"Spikes of {total} neurons over {length} steps of one utterance", 8.6, height)
 
 
 def energy(figures: Sequence[Mapping[str, Any]]) -> Picture:
@@ -179,7 +190,7 @@ def energy(figures: Sequence[Mapping[str, Any]]) -> Picture:
         _legend(axes, theme)
 
     alt = "Energy of one inference under each price table, spiking network and dense network"
-    return _picture(draw, alt, 8.6, 1.1 + 0.29 * max(len(shown), 1))
+    return picture(draw, alt, 8.6, 1.1 + 0.29 * max(len(shown), 1))
 
 
 def break_even(curves: Sequence[Mapping[str, Any]], spike_rate: float) -> Picture:
@@ -212,4 +223,4 @@ def break_even(curves: Sequence[Mapping[str, Any]], spike_rate: float) -> Pictur
         axes.set_ylabel("spiking / dense energy", color=theme.faint, fontsize=8.5)
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, frameon=False, fontsize=8, labelcolor=theme.ink)
 
-    return _picture(draw, "Energy of the spiking network relative to the dense one over the spike rate", 8.6, 4.6)
+    return picture(draw, "Energy of the spiking network relative to the dense one over the spike rate", 8.6, 4.6)

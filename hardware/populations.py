@@ -1,0 +1,265 @@
+"""A graph as a chip sees it: populations of neurons, and projections that end at them.
+
+On a chip synapses belong to the core of the neurons that they reach, so a synaptic layer is not a thing of its own: it
+is a projection from the populations that spike into it to the population that reads it. An operation without synapses
+(gate, rotary, attention) becomes a program, or a further compartment, of the neurons that read it. A path that must
+wait longer than a synapse can hold a spike passes relay neurons, which repeat what they get.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from hardware import synapses
+from hardware.chips import Chip
+from sim.graph import Graph
+from sim.node import STATEFUL, SYNAPTIC, Node
+from sim.schedule import Schedule
+
+CARRIERS = frozenset({"flatten", "look_ahead", "delay"})
+POOLS = frozenset({"sum_pool", "avg_pool"})
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the spikes of a projection come from: a population, how many relays they pass, the synapse's delay."""
+
+    population: str
+    relays: int
+    delay: int
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """Synapses that end at one population.
+
+    Attributes:
+        layer: node of the graph that holds the weights, or the operation that the spikes enter.
+        target: population.
+        matrix: [lists, neurons of the target], synapses.
+        axons: source population -> [its neurons, lists]: which lists a neuron's spike starts.
+        sources: populations that share the lists; those of another synapse delay need lists of their own.
+        taps: longest delay among the layer's own synapses, in steps.
+    """
+
+    layer: str
+    target: str
+    matrix: csr_array
+    axons: Mapping[str, csr_array]
+    sources: tuple[Source, ...]
+    taps: int
+
+    @property
+    def longest_delay(self) -> int:
+        return self.taps + max((source.delay for source in self.sources), default=0)
+
+    @property
+    def copies(self) -> int:
+        """How often the lists are stored: once for each delay among the sources."""
+        return len({source.delay for source in self.sources})
+
+
+@dataclass(eq=False)
+class Population:
+    """Neurons that one node of the graph becomes.
+
+    Attributes:
+        kind: the node's kind, `output`, `input` or `relay`.
+        compartments: a neuron.
+        state: values a neuron keeps beyond its potential, for memory that the chip counts.
+        programmed: the operations that a neuron's program must compute.
+        decays, thresholds: a setting for each neuron, equal where neurons can share it; empty: they need none.
+    """
+
+    name: str
+    kind: str
+    neurons: int
+    compartments: int = 1
+    state: int = 2
+    programmed: tuple[str, ...] = ()
+    decays: tuple[object, ...] = ()
+    thresholds: tuple[object, ...] = ()
+    projections: list[Projection] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """Populations in the order in which they run, and what no chip of this kind can do with them.
+
+    Attributes:
+        from_currents: layers that are fed by another layer's currents and not by spikes.
+        unmet_delays: (layer, steps that its longest path needs after all relays that it can have).
+    """
+
+    populations: Mapping[str, Population]
+    from_currents: tuple[str, ...]
+    unmet_delays: Mapping[str, int]
+
+
+def build(graph: Graph, plan: Schedule, chip: Chip) -> Network:
+    """Reads populations and projections off a graph.
+
+    Args:
+        plan: the streaming schedule, whose edge delays the chip must hold.
+    """
+    builder = _Builder(graph, plan, chip)
+    for node in graph.nodes.values():
+        if node.kind in STATEFUL or node.kind == "input" or (node.kind == "output" and builder.reads_currents(node)):
+            builder.add(node)
+    builder.add_relays()
+    return Network(builder.populations, tuple(dict.fromkeys(builder.from_currents)), builder.unmet)
+
+
+class _Builder:
+    def __init__(self, graph: Graph, plan: Schedule, chip: Chip) -> None:
+        self.graph, self.plan, self.chip = graph, plan, chip
+        self.populations: dict[str, Population] = {}
+        self.from_currents: list[str] = []
+        self.unmet: dict[str, int] = {}
+        self.relays: dict[str, int] = {}
+
+    def reads_currents(self, node: Node) -> bool:
+        """Whether an output needs neurons of its own: not where spikes, or potentials, are read where they are."""
+        return any(self.graph.nodes[source].kind not in STATEFUL for source in node.sources)
+
+    def add(self, node: Node) -> None:
+        population = Population(node.name, node.kind, node.neurons)
+        self.populations[node.name] = population
+        if node.kind == "input":
+            return
+        population.decays, population.thresholds = _settings(node)
+        for name in node.sources:
+            self._attach(population, node, name)
+
+    def _attach(self, population: Population, reader: Node, name: str, wait: int = 0) -> None:
+        """One source of a population's node: spikes, a synaptic layer, or an operation that its neurons compute."""
+        node = self.graph.nodes[name]
+        if node.kind in STATEFUL | {"input"}:
+            self._project(population, reader, synapses.one_to_one(population.neurons), 0, wait, (name,))
+            return
+        wait += self._wait(name, reader.name)
+        if node.kind in CARRIERS:
+            for source in node.sources:
+                self._attach(population, node, source, wait + _own_delay(node))
+        elif node.kind in SYNAPTIC | POOLS:
+            self._project(population, node, synapses.synapse_matrix(node), synapses.tap_delay(node), wait)
+        elif node.kind == "gate":
+            population.compartments *= self.chip.size("gate_compartments")
+            for source in node.sources:
+                self._attach(population, node, source, wait)
+        elif node.kind == "rotary":
+            population.programmed += ("rotary",)
+            population.state += 1  # a pair keeps its cosine and sine
+            for source in node.sources:
+                self._program(population, node, source, 2, wait)
+        else:  # attention: the state is one column of width d_head a neuron; queries are replayed once it stands
+            width = node.neurons // node.parameters["heads"]
+            population.programmed += ("attention",)
+            population.state += width
+            replay = 0 if node.parameters["causal"] else self.plan.steps
+            for role, sources in node.roles.items():
+                for source in sources:
+                    held = wait + (replay if role == "query" else 0)
+                    self._program(population, node, source, 1 if role == "value" else width, held)
+
+    def _program(self, population: Population, node: Node, source: str, width: int, wait: int) -> None:
+        matrix = synapses.heads(node.neurons, width) if width > 1 else synapses.one_to_one(node.neurons)
+        self._project(population, node, matrix, 0, wait, (source,))
+
+    def _wait(self, source: str, target: str) -> int:
+        return int(self.plan.delay.get((source, target), 0))
+
+    def _project(
+        self,
+        population: Population,
+        node: Node,
+        matrix: csr_array,
+        taps: int,
+        wait: int = 0,
+        name_of: tuple[str, ...] | None = None,
+    ) -> None:
+        """A projection into `population` through `node`; `wait` is what its spikes wait beyond the edges' delays."""
+        found: list[Source] = []
+        axons: dict[str, csr_array] = {}
+        for name in node.sources if name_of is None else name_of:
+            for origin, delay, lists in self._behind(name, node.name):
+                if origin not in self.graph.nodes or self.graph.nodes[origin].kind not in STATEFUL | {"input"}:
+                    self.from_currents.append(node.name)
+                    continue
+                found.append(self._relayed(node.name, origin, delay + wait, taps))
+                axons[origin] = synapses.one_to_one(matrix.shape[0]) if lists is None else lists
+        if found:
+            population.projections.append(
+                Projection(node.name, population.name, matrix, axons, tuple(dict.fromkeys(found)), taps)
+            )
+
+    def _behind(self, name: str, reader: str) -> Iterator[tuple[str, int, csr_array | None]]:
+        """The populations behind a source: name, delay of the path, and which lists a neuron starts (None: its own)."""
+        node = self.graph.nodes[name]
+        wait = self._wait(name, reader)
+        if node.kind in CARRIERS:
+            for source in node.sources:
+                for origin, delay, lists in self._behind(source, name):
+                    yield origin, delay + wait + _own_delay(node), lists
+        elif node.kind in POOLS:  # linear, so each spike starts the lists of all the pool's outputs that it reaches
+            pool = synapses.synapse_matrix(node)
+            for source in node.sources:
+                for origin, delay, lists in self._behind(source, name):
+                    yield origin, delay + wait, pool if lists is None else csr_array(lists @ pool)
+        else:
+            yield name, wait, None
+
+    def _relayed(self, layer: str, origin: str, delay: int, taps: int) -> Source:
+        """Relays until the synapse can hold the rest: each holds the limit and takes the step of its own hop."""
+        limit = int(self.chip.limit("delay_steps"))
+        relays = math.ceil(max(delay + taps - limit, 0) / (limit + 1))
+        if relays > delay:  # a relay costs a step that the path does not have
+            self.unmet[layer] = max(self.unmet.get(layer, 0), delay + taps)
+            return Source(origin, 0, delay)
+        self.relays[origin] = max(self.relays.get(origin, 0), relays)
+        return Source(origin, relays, max(delay - relays * (limit + 1), 0))
+
+    def add_relays(self) -> None:
+        """Chains of relays behind each population that needs them; readers tap the chain where they need it."""
+        for origin, count in self.relays.items():
+            neurons = self.populations[origin].neurons
+            before = origin
+            for number in range(1, count + 1):
+                name = relay_name(origin, number)
+                same = ("relay",) * neurons
+                relay = Population(name, "relay", neurons, decays=same, thresholds=same)
+                limit = int(self.chip.limit("delay_steps"))
+                link = synapses.one_to_one(neurons)
+                source = Source(before, 0, limit)
+                relay.projections.append(Projection(name, name, link, {before: link}, (source,), 0))
+                self.populations[name] = relay
+                before = name
+
+
+def relay_name(origin: str, number: int) -> str:
+    """Name of the n-th relay behind a population; number 0 is the population itself."""
+    return origin if number == 0 else f"{origin}.relay{number}"
+
+
+def _own_delay(node: Node) -> int:
+    return int(np.max(node.parameters["steps"], initial=0)) if node.kind == "delay" else 0
+
+
+def _settings(node: Node) -> tuple[tuple[object, ...], tuple[object, ...]]:
+    """Decays, and threshold, of each of a node's neurons."""
+    p = {key: np.broadcast_to(value, node.output_shape).ravel().tolist() for key, value in _arrays(node).items()}
+    taus = [p[key] for key in ("tau", "tau_mem", "tau_syn") if key in p]
+    decays: tuple[object, ...] = tuple(zip(*taus, strict=True)) if taus else (node.kind,) * node.neurons
+    return decays, tuple(p.get("v_threshold", p.get("threshold", ())))
+
+
+def _arrays(node: Node) -> dict[str, np.ndarray]:
+    """A neuron's parameters that are arrays."""
+    if node.kind not in STATEFUL:
+        return {}
+    return {key: value for key, value in node.parameters.items() if isinstance(value, np.ndarray)}
