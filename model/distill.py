@@ -35,7 +35,7 @@ import torch.nn.functional as F
 
 from model import checkpoint, stages
 from model.checkpoint import Checkpoint
-from model.data import DataError, Dataset, open_dataset
+from model.data import DataError, Dataset, open_dataset, spec
 from model.files import write_bytes, write_text
 from model.settings import Settings, SettingsError
 from model.stages import Distillation, Stage
@@ -104,12 +104,16 @@ class Teacher:
 
 
 def check_teacher(teacher: Teacher, student: Settings, dataset: Dataset) -> None:
-    """A teacher has its student's shape, classes and utterances.
+    """A teacher has its student's shape, classes, utterances, and features made the same way.
 
     Raises:
         DistillationError: it has not.
     """
     where, network = f"{teacher.path}: as a teacher for {student.data}", teacher.checkpoint
+    if source_of(network.data) != source_of(
+        student.data
+    ):  # another fmax, or utterances that are in the test split here
+        raise DistillationError(f"{where}: it was trained on {network.data}; only the folder and steps may differ")
     if network.classes != dataset.classes:
         raise DistillationError(f"{where}: its classes are {_list(network.classes)}, not {_list(dataset.classes)}")
     ours, theirs = (dataclasses.asdict(config) for config in (fitted(student, dataset).model, network.config))
@@ -137,6 +141,12 @@ def check_pairs(teacher: Dataset, student: Dataset) -> None:
             raise DistillationError(
                 f"{where}: {ours.keys[row]} has the labels {theirs.labels[row]}, {ours.labels[row]}"
             )
+
+
+def source_of(text: str) -> tuple[str, dict[str, str]]:
+    """What decides a data set's features and splits: kind and options of its SPEC, but not its folder and steps."""
+    parsed = spec.parse(text)
+    return parsed.kind, {key: value for key, value in parsed.options.items() if key != "steps"}
 
 
 def lesson(stage: Stage, teacher: Teacher) -> Task:

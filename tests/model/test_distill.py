@@ -341,6 +341,10 @@ def test_a_finer_teacher_teaches_the_first_stage(config, chain, tmp_path):
     ("change", "message"),
     [
         ({"classes": ("one", "two", "three", "five")}, "its classes are 4 (one, two, three, five), not 4 (one, two"),
+        (
+            {"data": "ssc:/elsewhere?steps=50"},
+            "it was trained on ssc:/elsewhere?steps=50; only the folder and steps may",
+        ),
         ({"step_seconds": 0.1}, "has 10 steps a second, fewer than the first stage's 50"),
         ({"overrides": ["model.width=32"]}, "width is 16, the student's is 32"),
         ({"overrides": ["model.tau=3"]}, "tau is 2.0, the student's is 3"),
@@ -356,6 +360,13 @@ def test_a_teacher_that_does_not_fit_is_an_error(config, chain, tmp_path, capsys
     error = capsys.readouterr().err
     assert message in error and error.startswith(f"error: {tmp_path / 'teacher.pt'}") and error.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_the_folder_and_the_steps_of_a_teacher_may_differ_but_not_what_makes_its_features():
+    source = distill.source_of
+    assert source("gsc:/a?words=10&steps=100") == source("gsc:/b?steps=40&words=10")
+    assert source("gsc:/a?words=10") != source("gsc:/a?words=10&fmax=14000") != source("gsc:/a?fmax=14000")
+    assert source("shd:/a") != source("ssc:/a")
 
 
 def test_dropout_may_differ_from_the_teachers(config, chain, words):
