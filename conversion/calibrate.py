@@ -2,13 +2,15 @@
 
 For a group (units.py) the inputs are what the float network's neurons sent on the calibration samples, so each choice
 is judged on its own, not on the errors before it. A candidate is a largest weight: everything above is clipped, and the
-smaller it is, the finer are the steps. The candidate whose integer spikes differ least from the float network's wins.
+smaller it is, the finer are the steps. Weights are rounded so that what one loses the others make up for, where inputs
+go together (rounding.py). The candidate whose integer spikes differ least from the float network's wins.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,7 @@ CLIP_PERCENTILES = (100.0, 99.99, 99.9, 99.5, 99.0)
 SPARE = 4  # calibration peaks of u and v stay below 2^23 by this factor: other speech may be louder
 FINEST = {"rotary": 16, "attention": 10}  # bits below the spike; one bit less for each that the states cannot hold
 FINEST_SYNAPSE, COARSEST = 4, -16
+DAMPING = 0.01  # share of the mean of the diagonal that is added to a correlation, as in GPTQ
 
 
 class WrapAround(GraphError):
@@ -91,6 +94,7 @@ class Calibration:
         self.mask = None if trace.lengths.min() >= steps else in_window(trace.lengths, steps)
         self.integers = Integers()
         self.values: dict[str, np.ndarray] = {}
+        self.correlations: dict[str, np.ndarray] = {}
         self.integers.fixed[graph.input.name] = grading(trace.input, in_window(trace.lengths, steps))
         self.integers.nodes[graph.input.name] = graph.input
 
@@ -130,10 +134,10 @@ class Calibration:
         node = self.graph.nodes[name]
         return replace(node, kind="sum_pool") if node.kind == "avg_pool" else node
 
-    def apply(
-        self, node: Node, fixed: Mapping[str, Any], values: Mapping[str, np.ndarray]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Output of one node, and the peaks of |u| and |v|, from `values` where they are given."""
+    def total(
+        self, node: Node, sources: tuple[str, ...], values: Mapping[str, np.ndarray] = MappingProxyType({})
+    ) -> np.ndarray:
+        """Sum of what `sources` send to `node`, from `values` where they are given; what loops back is a step late."""
 
         def present(source: str) -> np.ndarray:
             value = values[source] if source in values else self.value(source)
@@ -141,16 +145,20 @@ class Calibration:
                 return value
             return np.concatenate([np.zeros_like(value[:, :1]), value[:, :-1]], axis=1)
 
-        def total(sources: tuple[str, ...]) -> np.ndarray:
-            first, *rest = (present(source) for source in sources)
-            for value in rest:
-                first = first + value
-            return first
+        first, *rest = (present(source) for source in sources)
+        for value in rest:
+            first = first + value
+        return first
+
+    def apply(
+        self, node: Node, fixed: Mapping[str, Any], values: Mapping[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Output of one node, and the peaks of |u| and |v|, from `values` where they are given."""
 
         if node.kind == "input":
             gathered: Any = self.trace.input
         else:
-            by_role = {role: total(sources) for role, sources in inputs_of(node).items()}
+            by_role = {role: self.total(node, sources, values) for role, sources in inputs_of(node).items()}
             gathered = by_role if node.roles else by_role[""]
         parameters = integer_parameters(node, fixed)
         out = INTEGER_OPERATIONS[node.kind](Call(node, parameters, INTEGER, {}, self.mask, None), gathered)
@@ -166,14 +174,10 @@ class Calibration:
         Raises:
             WrapAround: no weight exponent keeps its neurons' states within 24 bits.
         """
-        best: tuple[Choice, Candidate] | None = None
-        for ratio in CLIP_RATIOS if self._weighted(group) else (1.0,):
-            found = self._judged(group, ratio)
-            if best is None or (found[0].mismatched, found[0].error) < (best[0].mismatched, best[0].error):
-                best = found
-            if not group.neurons and not group.outputs:
-                break
-        assert best is not None
+        ratios = CLIP_RATIOS if self._weighted(group) and (group.neurons or group.outputs) else (1.0,)
+        best = min((self._judged(group, ratio, compensate=True) for ratio in ratios), key=_merit)
+        if self._weighted(group):
+            best = min(best, self._judged(group, best[0].clip_ratio, compensate=False), key=_merit)
         choice, candidate = best
         self.integers.nodes |= candidate.nodes
         self.integers.fixed |= candidate.fixed
@@ -184,12 +188,12 @@ class Calibration:
     def _weighted(self, group: Group) -> bool:
         return self.graph.nodes[group.synapses[0]].kind in SYNAPTIC
 
-    def _judged(self, group: Group, ratio: float) -> tuple[Choice, Candidate]:
+    def _judged(self, group: Group, ratio: float, compensate: bool) -> tuple[Choice, Candidate]:
         """The finest exponent whose states fit, and for it the better of two roundings of the threshold."""
         kind = self.graph.nodes[group.synapses[0]].kind
         finest = FINEST.get(kind, FINEST_SYNAPSE if group.neurons else 0)
         for exponent in range(finest, COARSEST - 1, -1):
-            candidate = self._candidate(group, ratio, exponent, nearest=False)
+            candidate = self._candidate(group, ratio, exponent, compensate, nearest=False)
             if not candidate.fits:
                 continue
             choice = self._run(group, candidate)
@@ -197,7 +201,7 @@ class Calibration:
                 continue
             if not self._weighted(group):
                 return choice, candidate
-            other = self._candidate(group, ratio, exponent, nearest=True)
+            other = self._candidate(group, ratio, exponent, compensate, nearest=True)
             judged = self._run(group, other)
             return (judged, other) if judged.mismatched < choice.mismatched else (choice, candidate)
         raise WrapAround(
@@ -255,12 +259,13 @@ class Calibration:
 
     # ---- candidates --------------------------------------------------------------------------------------------------
 
-    def _candidate(self, group: Group, ratio: float, exponent: int, nearest: bool) -> Candidate:
+    def _candidate(self, group: Group, ratio: float, exponent: int, compensate: bool, nearest: bool) -> Candidate:
         """Integers of a group.
 
         Args:
             ratio: largest weight kept, as a share of the largest.
             exponent: weight exponent, or bits of fraction of a rotary.
+            compensate: spread what a weight loses over the others, where the inputs are known to go together.
             nearest: round the threshold to the nearest integer instead of towards the file's rule.
         """
         real = {name: self._effective(name) for name in group.synapses if self.graph.nodes[name].kind in SYNAPTIC}
@@ -272,7 +277,7 @@ class Calibration:
         rounded, fits = [], True
         for name, weight in real.items():
             node = self.graph.nodes[name]
-            rounded.append(rounding.round_weights(weight / step))
+            rounded.append(self._rounded(name, weight / step, compensate))
             own = None if self._neurons_take_bias(node) else node.parameters.get("bias")
             bias = None if own is None else np.rint(own / scale).astype(np.int64)
             changed = {**node.parameters, "weight": rounded[-1].weight} | (
@@ -292,6 +297,32 @@ class Calibration:
             if found is not None:
                 nodes[name], fixed[name] = found
         return Candidate(scale, exponent, ratio, nodes, fixed, tuple(rounded), fits)
+
+    def _rounded(self, name: str, weight: np.ndarray, compensate: bool) -> rounding.Rounded:
+        node = self.graph.nodes[name]
+        if not compensate or node.kind not in ("affine", "temporal_conv") or len(node.input_shape) != 1:
+            return rounding.round_weights(weight)
+        if name not in self.correlations:
+            self.correlations[name] = self._correlation(node)
+        columns = np.moveaxis(weight, -1, 1).reshape(len(weight), -1) if weight.ndim == 3 else weight
+        found = rounding.round_weights(columns, self.correlations[name])
+        if weight.ndim == 3:
+            taps = found.weight.reshape(len(weight), weight.shape[2], weight.shape[1])
+            found = replace(found, weight=np.ascontiguousarray(np.moveaxis(taps, 1, 2)))
+        return found
+
+    def _correlation(self, node: Node) -> np.ndarray:
+        """X^T X of what a synapse receives inside the windows, a column an input (and tap), made definite."""
+        received = self.total(node, node.sources)
+        mask = in_window(self.trace.lengths, received.shape[1])
+        if node.kind == "temporal_conv":
+            taps, ahead = node.parameters["weight"].shape[-1], node.parameters["look_ahead"]
+            padded = np.pad(received * mask[..., None], [(0, 0), (taps - 1 - ahead, ahead), (0, 0)])
+            received = np.concatenate([padded[:, i : i + received.shape[1]] for i in range(taps)], axis=-1)
+        rows = received[mask].astype(np.float64)
+        correlation = rows.T @ rows
+        damping = DAMPING * max(float(np.mean(np.diag(correlation))), 1e-9)
+        return np.asarray(correlation + damping * np.eye(len(correlation)))
 
     def _effective(self, name: str) -> np.ndarray:
         """Real weights for inputs in integer steps."""
@@ -365,6 +396,10 @@ class Calibration:
                 shaped = bias.reshape(-1, *[1] * (len(driver.output_shape) - 1)) if spatial else bias
                 total = total + np.broadcast_to(shaped, driver.output_shape).reshape(-1)
         return total
+
+
+def _merit(judged: tuple[Choice, Candidate]) -> tuple[int, float]:
+    return judged[0].mismatched, judged[0].error
 
 
 def grading(frames: np.ndarray, mask: np.ndarray) -> dict[str, Any]:

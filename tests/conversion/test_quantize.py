@@ -59,6 +59,43 @@ def test_clipped_and_zeroed_weights_are_counted():
     assert rounding.round_weights(np.array([300.0, 254.6, 0.6])).weight.tolist() == [255, 255, 1]
 
 
+def test_errors_are_spread_over_inputs_that_go_together():
+    random = np.random.default_rng(0)
+    weight = random.normal(0, 20, (10, 30))
+    alone = rounding.round_weights(weight)
+    np.testing.assert_array_equal(
+        rounding.round_weights(weight, np.diag(random.uniform(1, 9, 30))).weight, alone.weight
+    )
+    x = random.normal(0, 1, (500, 4)) @ random.normal(0, 1, (4, 30)) + random.normal(0, 0.1, (500, 30))
+    together = rounding.round_weights(weight, x.T @ x)
+    np.testing.assert_array_equal(integer.lava_weights(together.weight), together.weight)
+    errors = [np.mean((x @ (found.weight - weight).T) ** 2) for found in (together, alone)]
+    assert errors[0] < 0.2 * errors[1]
+    positive = rounding.round_weights(np.abs(weight), x.T @ x).weight
+    assert (
+        positive.min() >= 0
+        and positive.max() <= 255
+        and rounding.round_weights(-np.abs(weight), x.T @ x).weight.max() <= 0
+    )
+
+
+def test_a_convolution_is_correlated_over_its_taps_inside_the_window(tmp_path):
+    float_file(tmp_path / "model.nir")
+    graph, frames, lengths = load(tmp_path / "model.nir"), frames_of((12,), 2, 9), np.array([9, 6])
+    calibration = calibrate.Calibration(graph, reference.run(graph, frames, lengths))
+    found = calibration._correlation(graph.nodes["embed.conv"])
+    expected = np.zeros((36, 36))
+    for sample, length in enumerate(lengths):
+        padded = np.pad(frames[sample, :length], [(1, 1), (0, 0)])
+        for step in range(length):
+            row = padded[step : step + 3].reshape(-1)
+            expected += np.outer(row, row)
+    off_diagonal = ~np.eye(36, dtype=bool)
+    np.testing.assert_allclose(found[off_diagonal], expected[off_diagonal])
+    damping = np.diag(found) - np.diag(expected)
+    np.testing.assert_allclose(damping, calibrate.DAMPING * np.mean(np.diag(expected)))
+
+
 @settings(deadline=None)
 @given(st.lists(st.floats(-rounding.LARGEST_BIAS, rounding.LARGEST_BIAS), min_size=1, max_size=20))
 def test_biases_are_off_by_half_a_step_of_their_exponent_at_most(values):
@@ -360,7 +397,7 @@ def test_states_that_do_not_fit_are_an_error_that_names_the_layer(files, tmp_pat
 
 def test_a_finished_network_that_wraps_around_is_not_written(files, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(calibrate.Calibration, "_reach", lambda *_: 0.0)
-    monkeypatch.setattr(calibrate, "FINEST_SYNAPSE", 9)
+    monkeypatch.setattr(calibrate, "FINEST", {"rotary": 17, "attention": 10})
     assert quantize.main([files[0], "--calibrate", files[1]]) == 1
     assert "u wraps around in" in capsys.readouterr().err
     assert not list(tmp_path.glob("*.q.nir*"))
