@@ -46,6 +46,7 @@ class LayerCount:
         dense_macs: what the same layer costs a network that is not spiking: every input at every step of the window.
         biases: additions of a non-zero bias.
         neuron_updates: neurons times steps inside the windows.
+        active_updates: of these, the ones in which the neuron received an event or fired; see `_active_updates`.
         spikes: spikes given, None for layers that do not spike.
         messages: spikes times the layers that they are sent to.
         synapses: connections, unrolled over space.
@@ -71,6 +72,7 @@ class LayerCount:
     dense_macs: int
     biases: int
     neuron_updates: int
+    active_updates: int
     spikes: int | None
     messages: int
     synapses: int
@@ -102,9 +104,10 @@ def count(graph: Graph, trace: Trace, zero_weights: bool = True, progress: bool 
         TraceError: the trace is not one of this graph.
     """
     check_fits(graph, trace)
+    run = _Run(graph, trace, reference.prepare(graph), zero_weights)
     nodes = [node for node in graph.nodes.values() if node.kind in COUNTED]
     bar = tqdm(nodes, desc="count", unit="layer", disable=None if progress else True)
-    return [_count_node(graph, trace, node, zero_weights) for node in bar]
+    return [_count_node(run, node) for node in bar]
 
 
 def check_fits(graph: Graph, trace: Trace) -> None:
@@ -117,6 +120,16 @@ def check_fits(graph: Graph, trace: Trace) -> None:
 
 
 # ---- one node --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """What every layer is counted from."""
+
+    graph: Graph
+    trace: Trace
+    prepared: reference.Prepared
+    zero_weights: bool
 
 
 @dataclass
@@ -140,19 +153,20 @@ class _Sum:
         return occupied, unit, size
 
 
-def _count_node(graph: Graph, trace: Trace, node: Node, zero_weights: bool) -> LayerCount:
+def _count_node(run: _Run, node: Node) -> LayerCount:
+    graph, zero_weights = run.graph, run.zero_weights
     total, fan_in, fan_out, synapses = _Sum(), 0, 0, 0
     if node.kind in STATEFUL:
         probe = _direct_edges(graph, node)
         if probe is not None:
-            _count_static(*probe, trace, total, zero_weights, dense=False)
+            _count_static(replace(run, graph=probe[0]), probe[1], total, dense=False)
             fan_in = fan_out = 1
             synapses = node.neurons
     elif node.kind == "attention":
-        _count_attention(graph, node, trace, total)
+        _count_attention(run, node, total)
         fan_in = fan_out = node.neurons // node.parameters["heads"]
     elif node.kind == "delay":
-        for values, _ in _inputs(graph, node, trace):
+        for values, _ in _inputs(run, node):
             payload = payload_kind(values)
             total.arrive(values, payload)
             total.add("input", Tally(payload))
@@ -160,15 +174,14 @@ def _count_node(graph: Graph, trace: Trace, node: Node, zero_weights: bool) -> L
         linked = connections(node, zero_weights)
         fan_in, fan_out, synapses = linked.fan_in, linked.largest_fan_out, linked.synapses
         if node.kind in TEMPORAL:
-            _count_temporal(graph, node, trace, total, linked.fan_out)
+            _count_temporal(run, node, total, linked.fan_out)
         else:
-            _count_static(graph, node, trace, total, zero_weights)
-    return _record(graph, trace, node, total, fan_in, fan_out, synapses)
+            _count_static(run, node, total)
+    return _record(run, node, total, fan_in, fan_out, synapses)
 
 
-def _record(
-    graph: Graph, trace: Trace, node: Node, total: _Sum, fan_in: int, fan_out: int, synapses: int
-) -> LayerCount:
+def _record(run: _Run, node: Node, total: _Sum, fan_in: int, fan_out: int, synapses: int) -> LayerCount:
+    graph, trace = run.graph, run.trace
     tallies = total.tallies or {}
     whole = sum(tallies.values(), Tally())
     # Rotary multiplies by a sine even when the input is a spike: an AC would need that product stored for every step.
@@ -197,6 +210,7 @@ def _record(
         dense_macs=total.dense_macs,
         biases=_biases(node) * trace.sample_steps,
         neuron_updates=node.neurons * trace.sample_steps if node.kind in STATEFUL else 0,
+        active_updates=_active_updates(run, node) if node.kind in STATEFUL else 0,
         spikes=spikes,
         messages=(spikes or 0) * len(graph.targets(node.name)),
         synapses=synapses,
@@ -205,6 +219,32 @@ def _record(
         samples=trace.samples,
         sample_steps=trace.sample_steps,
     )
+
+
+def _active_updates(run: _Run, node: Node) -> int:
+    """Updates in which the neuron's input is not what it is without any event, or in which it fires.
+
+    Without events a neuron receives its biases only. Events whose weights cancel to the last bit do not count: what
+    reaches the neuron is then the same as nothing.
+    """
+    trace = run.trace
+    silent = replace(
+        trace,
+        spikes={name: np.zeros_like(array[:1]) for name, array in trace.spikes.items()},
+        output=np.zeros_like(trace.output[:1]),
+        input=np.zeros_like(trace.input[:1]),
+        lengths=np.array([trace.input.shape[1]]),
+        labels=None,
+    )
+    resting = reference.synaptic_input(run.graph, silent, node.name, run.prepared)
+    active = 0
+    for part in _batches(trace):
+        received = reference.synaptic_input(run.graph, part, node.name, run.prepared)
+        busy = received != resting
+        if node.kind in SPIKING:
+            busy |= part.spikes[node.name] != 0
+        active += int(np.count_nonzero(windowed(busy, part.lengths)))
+    return active
 
 
 def _inputs_of(node: Node) -> int:
@@ -250,10 +290,10 @@ def _batches(trace: Trace) -> Iterator[Trace]:
         )
 
 
-def _inputs(graph: Graph, node: Node, trace: Trace) -> Iterator[tuple[Any, np.ndarray]]:
+def _inputs(run: _Run, node: Node) -> Iterator[tuple[Any, np.ndarray]]:
     """What the node received, batch by batch, with the lengths; zero outside the windows."""
-    for part in _batches(trace):
-        received = reference.synaptic_input(graph, part, node.name)
+    for part in _batches(run.trace):
+        received = reference.synaptic_input(run.graph, part, node.name, run.prepared)
         if isinstance(received, Mapping):
             yield {role: windowed(array, part.lengths) for role, array in received.items()}, part.lengths
         else:
@@ -283,10 +323,10 @@ def _direct_edges(graph: Graph, node: Node) -> tuple[Graph, Node] | None:
 # ---- one function a family of layers ---------------------------------------------------------------------------------
 
 
-def _count_static(graph: Graph, node: Node, trace: Trace, total: _Sum, zero_weights: bool, dense: bool = True) -> None:
+def _count_static(run: _Run, node: Node, total: _Sum, dense: bool = True) -> None:
     """Layers whose fan-out does not depend on the step: events at each input times the fan-out there."""
-    fan_out = connections(node, zero_weights).fan_out
-    for received, _ in _inputs(graph, node, trace):
+    fan_out = connections(node, run.zero_weights).fan_out
+    for received, _ in _inputs(run, node):
         # A gate's current is not an event: only the spikes that open it are.
         values = received["gate"] if node.kind == "gate" else received
         payload = payload_kind(values)
@@ -296,13 +336,13 @@ def _count_static(graph: Graph, node: Node, trace: Trace, total: _Sum, zero_weig
 
         total.add("input", Tally(payload, *each(operations, total.arrive(values, payload))))
     if dense:
-        total.dense_macs += int(fan_out.sum()) * trace.sample_steps
+        total.dense_macs += int(fan_out.sum()) * run.trace.sample_steps
 
 
-def _count_temporal(graph: Graph, node: Node, trace: Trace, total: _Sum, fan_out: np.ndarray) -> None:
+def _count_temporal(run: _Run, node: Node, total: _Sum, fan_out: np.ndarray) -> None:
     """Convolutions over time: at each tap, the events whose output falls inside the window."""
     taps = len(fan_out)
-    for values, lengths in _inputs(graph, node, trace):
+    for values, lengths in _inputs(run, node):
         samples, steps = values.shape[:2]
         inside = taps_inside(lengths, steps, taps, node.parameters["look_ahead"])
         rows = inside.reshape(taps, samples * steps).astype(np.float64)
@@ -316,7 +356,7 @@ def _count_temporal(graph: Graph, node: Node, trace: Trace, total: _Sum, fan_out
         total.dense_macs += exact((rows.sum(axis=1)[:, None] * fan_out).sum())
 
 
-def _count_attention(graph: Graph, node: Node, trace: Trace, total: _Sum) -> None:
+def _count_attention(run: _Run, node: Node, total: _Sum) -> None:
     """Linear attention: nnz(k) * nnz(v) a head and step builds the state, nnz(q) * d_head reads it.
 
     Dense is what softmax attention needs, 2 * steps^2 * width (causal: steps * (steps + 1) * width), because softmax
@@ -324,7 +364,7 @@ def _count_attention(graph: Graph, node: Node, trace: Trace, total: _Sum) -> Non
     """
     heads, causal = node.parameters["heads"], node.parameters["causal"]
     width = node.neurons // heads
-    for received, lengths in _inputs(graph, node, trace):
+    for received, lengths in _inputs(run, node):
         kinds = {role: payload_kind(values) for role, values in received.items()}
         parts = {role: total.arrive(values, kinds[role]) for role, values in received.items()}
         key, value = (

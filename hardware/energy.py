@@ -72,7 +72,7 @@ def operations_energy(counts: Sequence[LayerCount], table: PriceTable) -> Energy
         prices = table.prices_pj
         picojoule = {
             "snn_synapses_uj": sum(synapses_pj(layer, table) for layer in counts),
-            "snn_neurons_uj": prices.get("neuron_update", 0.0) * sum(layer.neuron_updates for layer in counts),
+            "snn_neurons_uj": sum(neurons_pj(layer, table) for layer in counts),
             "snn_traffic_uj": prices.get("spike", 0.0) * sum(layer.spikes or 0 for layer in counts)
             + prices.get("message", 0.0) * sum(layer.messages for layer in counts),
         }
@@ -104,6 +104,13 @@ def synapses_pj(layer: LayerCount, table: PriceTable) -> float:
     if table.integer_payload == "unary" and layer.unary_synops is not None:
         return layer.unary_synops * one
     return layer.synops * one
+
+
+def neurons_pj(layer: LayerCount, table: PriceTable) -> float:
+    """Energy of a layer's neuron updates over the whole trace, in pJ; inactive ones at their own price, if known."""
+    active = table.prices_pj.get("neuron_update", 0.0)
+    inactive = table.prices_pj.get("inactive_update", active)
+    return active * layer.active_updates + inactive * (layer.neuron_updates - layer.active_updates)
 
 
 def energies(counts: Sequence[LayerCount], tables: Sequence[PriceTable]) -> list[EnergyFigure]:

@@ -74,7 +74,7 @@ def traffic(placement: Placement, spikes: Mapping[str, float], rate: str) -> Tra
     for name, reader, counts in axons_between(placement.network, borders):
         if name not in homes or reader not in homes:
             continue
-        origin = name.partition(".relay")[0] if ".relay" in name else name
+        origin = name.rpartition(".wait")[0] if placement.network.populations[name].kind == "relay" else name
         each = spikes.get(origin, 0.0) / max(placement.network.populations[name].neurons, 1)
         for (i, j), axons in np.ndenumerate(counts):
             start, end = tile_of(chip, order[name][i]), tile_of(chip, order[reader][j])

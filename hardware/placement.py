@@ -193,7 +193,7 @@ def axons_between(network: Network, placement_bounds: Mapping[str, list[int]]) -
         for projection in reader.projections:
             reach = (_lists(projection, placement_bounds[reader.name]) > 0).astype(np.int32)
             for source in projection.sources:
-                name = relay_name(source.population, source.relays)
+                name = relay_name(source.population, source.held)
                 counts = (projection.axons[source.population] @ reach).toarray()
                 starts = placement_bounds[name][:-1]
                 found.append((name, reader.name, np.add.reduceat(counts, starts, axis=0)))
@@ -222,7 +222,7 @@ def _output_axons(network: Network, name: str, splits: Mapping[str, int]) -> np.
     for reader in network.populations.values():
         for projection in reader.projections:
             for source in projection.sources:
-                if relay_name(source.population, source.relays) != name:
+                if relay_name(source.population, source.held) != name:
                     continue
                 lists = _lists(projection, bounds(reader.neurons, splits.get(reader.name, 1)))
                 reach = (lists > 0).astype(np.int32)

@@ -2,8 +2,11 @@
 
 On a chip synapses belong to the core of the neurons that they reach, so a synaptic layer is not a thing of its own: it
 is a projection from the populations that spike into it to the population that reads it. An operation without synapses
-(gate, rotary, attention) becomes a program, or a further compartment, of the neurons that read it. A path that must
-wait longer than a synapse can hold a spike passes relay neurons, which repeat what they get.
+(gate, rotary, attention) becomes a program, or a further compartment, of the neurons that read it.
+
+A path that must wait, waits in the delays of its synapses, which costs bits of each synapse and a copy of the synapses
+for each delay; or in relay neurons, which repeat what they get. It takes relays where a synapse cannot hold a spike so
+long, and where they take less memory, as in a residual stream whose branches all feed one layer.
 """
 
 from __future__ import annotations
@@ -27,10 +30,10 @@ POOLS = frozenset({"sum_pool", "avg_pool"})
 
 @dataclass(frozen=True)
 class Source:
-    """Where the spikes of a projection come from: a population, how many relays they pass, the synapse's delay."""
+    """Where the spikes of a projection come from: a population, steps they wait in relays, and in the synapse."""
 
     population: str
-    relays: int
+    held: int
     delay: int
 
 
@@ -121,7 +124,7 @@ class _Builder:
         self.populations: dict[str, Population] = {}
         self.from_currents: list[str] = []
         self.unmet: dict[str, int] = {}
-        self.relays: dict[str, int] = {}
+        self.relays: set[tuple[str, int]] = set()
 
     def reads_currents(self, node: Node) -> bool:
         """Whether an output needs neurons of its own: not where spikes, or potentials, are read where they are."""
@@ -184,19 +187,43 @@ class _Builder:
         name_of: tuple[str, ...] | None = None,
     ) -> None:
         """A projection into `population` through `node`; `wait` is what its spikes wait beyond the edges' delays."""
-        found: list[Source] = []
+        found: list[tuple[str, int]] = []
         axons: dict[str, csr_array] = {}
         for name in node.sources if name_of is None else name_of:
             for origin, delay, lists in self._behind(name, node.name):
                 if origin not in self.graph.nodes or self.graph.nodes[origin].kind not in STATEFUL | {"input"}:
                     self.from_currents.append(node.name)
                     continue
-                found.append(self._relayed(node.name, origin, delay + wait, taps))
+                found.append((origin, delay + wait))
                 axons[origin] = synapses.one_to_one(matrix.shape[0]) if lists is None else lists
         if found:
-            population.projections.append(
-                Projection(node.name, population.name, matrix, axons, tuple(dict.fromkeys(found)), taps)
-            )
+            relayed = self._relays_take_less(found, matrix)
+            sources = tuple(dict.fromkeys(self._source(node.name, *path, taps, relayed) for path in found))
+            self.relays |= {(source.population, source.held) for source in sources if source.held}
+            population.projections.append(Projection(node.name, population.name, matrix, axons, sources, taps))
+
+    def _relays_take_less(self, found: list[tuple[str, int]], matrix: csr_array) -> bool:
+        """Whether to wait in relays rather than in synapses, by bits of memory; 8 bits a weight decide."""
+        delays = {delay for _, delay in found}
+        in_synapses = matrix.nnz * (len(delays) * (8 + synapses.delay_bits(max(delays))) - 8)
+        word = self.chip.size("memory_word_bits")
+        in_relays = sum(
+            self.graph.nodes[origin].neurons * word * -(-delay // (int(self.chip.limit("delay_steps")) + 1))
+            for origin, delay in set(found)
+        )
+        return in_relays < in_synapses
+
+    def _source(self, layer: str, origin: str, delay: int, taps: int, relayed: bool) -> Source:
+        """How a path waits `delay` steps. A relay holds up to the limit, and takes the step of its own hop."""
+        limit = int(self.chip.limit("delay_steps"))
+        if relayed:
+            return Source(origin, delay, 0)
+        relays = math.ceil(max(delay + taps - limit, 0) / (limit + 1))
+        if relays > delay:  # a relay costs a step that the path does not have
+            self.unmet[layer] = max(self.unmet.get(layer, 0), delay + taps)
+            return Source(origin, 0, delay)
+        held = min(relays * (limit + 1), delay)
+        return Source(origin, held, delay - held)
 
     def _behind(self, name: str, reader: str) -> Iterator[tuple[str, int, csr_array | None]]:
         """The populations behind a source: name, delay of the path, and which lists a neuron starts (None: its own)."""
@@ -214,36 +241,24 @@ class _Builder:
         else:
             yield name, wait, None
 
-    def _relayed(self, layer: str, origin: str, delay: int, taps: int) -> Source:
-        """Relays until the synapse can hold the rest: each holds the limit and takes the step of its own hop."""
-        limit = int(self.chip.limit("delay_steps"))
-        relays = math.ceil(max(delay + taps - limit, 0) / (limit + 1))
-        if relays > delay:  # a relay costs a step that the path does not have
-            self.unmet[layer] = max(self.unmet.get(layer, 0), delay + taps)
-            return Source(origin, 0, delay)
-        self.relays[origin] = max(self.relays.get(origin, 0), relays)
-        return Source(origin, relays, max(delay - relays * (limit + 1), 0))
-
     def add_relays(self) -> None:
-        """Chains of relays behind each population that needs them; readers tap the chain where they need it."""
-        for origin, count in self.relays.items():
+        """Relays for each wait: those of a long one repeat those of a shorter one; readers share them."""
+        stage = int(self.chip.limit("delay_steps")) + 1
+        needed = {(origin, rest) for origin, held in self.relays for rest in range(held, 0, -stage)}
+        for origin, held in sorted(needed, key=lambda pair: (list(self.populations).index(pair[0]), pair[1])):
             neurons = self.populations[origin].neurons
-            before = origin
-            for number in range(1, count + 1):
-                name = relay_name(origin, number)
-                same = ("relay",) * neurons
-                relay = Population(name, "relay", neurons, decays=same, thresholds=same)
-                limit = int(self.chip.limit("delay_steps"))
-                link = synapses.one_to_one(neurons)
-                source = Source(before, 0, limit)
-                relay.projections.append(Projection(name, name, link, {before: link}, (source,), 0))
-                self.populations[name] = relay
-                before = name
+            name, before = relay_name(origin, held), relay_name(origin, max(held - stage, 0))
+            same = ("relay",) * neurons
+            relay = Population(name, "relay", neurons, decays=same, thresholds=same)
+            link = synapses.one_to_one(neurons)
+            source = Source(before, 0, min(held, stage) - 1)
+            relay.projections.append(Projection(name, name, link, {before: link}, (source,), 0))
+            self.populations[name] = relay
 
 
-def relay_name(origin: str, number: int) -> str:
-    """Name of the n-th relay behind a population; number 0 is the population itself."""
-    return origin if number == 0 else f"{origin}.relay{number}"
+def relay_name(origin: str, held: int) -> str:
+    """Name of the relays that hold a population's spikes for so many steps; for 0 it is the population itself."""
+    return f"{origin}.wait{held}" if held else origin
 
 
 def _own_delay(node: Node) -> int:

@@ -18,7 +18,7 @@ GRADES = ("measured", "simulated", "derived", "second-hand")
 # How an integer payload is priced: as a MAC, as that many unit spikes, or as one operation on hardware that sends
 # graded spikes.
 INTEGER_PAYLOADS = ("mac", "unary", "graded")
-PRICES = ("ac", "mac", "dense_mac", "synaptic_operation", "neuron_update", "spike", "message")
+PRICES = ("ac", "mac", "dense_mac", "synaptic_operation", "neuron_update", "inactive_update", "spike", "message")
 TEXTS = ("title", "group", "node", "conditions", "source", "grade")
 OPTIONAL = ("checked", "integer_payload")
 
@@ -102,6 +102,8 @@ def _checked_prices(path: Path, raw: Any) -> dict[str, float]:
             raise PriceError(f"{path}: {key} = {value!r}; a price is a number of pJ above 0")
     if "mac" in raw and "ac" not in raw:
         raise PriceError(f"{path}: a price for mac needs one for ac; price a network that is not spiking by dense_mac")
+    if "inactive_update" in raw and "neuron_update" not in raw:
+        raise PriceError(f"{path}: a price for inactive_update needs one for neuron_update")
     return {key: float(value) for key, value in raw.items()}
 
 

@@ -20,6 +20,7 @@ PER_SAMPLE = (
     "dense_macs",
     "biases",
     "neuron_updates",
+    "active_updates",
     "spikes",
     "messages",
 )
@@ -47,7 +48,7 @@ def totals_row(counts: Sequence[LayerCount]) -> dict[str, Any]:
     Intel N-DNS challenge, SynOPS + 10 * NeuronOPS.
     """
     samples = max((layer.samples for layer in counts), default=1) or 1
-    fields = ("events", "synops", "acs", "macs", "dense_macs", "biases", "neuron_updates", "messages")
+    fields = ("events", "synops", "acs", "macs", "dense_macs", "biases", "neuron_updates", "active_updates", "messages")
     row: dict[str, Any] = {key: sum(getattr(layer, key) for layer in counts) / samples for key in fields}
     stateful = [layer for layer in counts if layer.kind in STATEFUL]
     spiking = [layer for layer in counts if layer.spikes is not None]

@@ -49,6 +49,8 @@ def test_dense_layer() -> None:
     # Neurons 1 and 3 get 2, 0, 1: 2 fires (v > 1), then v = 0, then v = 1, which does not exceed the threshold.
     assert (neurons.neuron_updates, neurons.state, neurons.events) == (12, 4, 0)
     assert neurons.spikes == int(trace.spikes["n"].sum()) == 2 + 1 + 3 + 1
+    # Events arrive in steps 0 and 2; in step 1 only a bias can fire.
+    assert neurons.active_updates == 8 + int(trace.spikes["n"][0, 1].sum())
     assert neurons.messages == 7
     assert neurons.spike_rate == 7 / 12
     assert neurons.acs == neurons.macs == 0

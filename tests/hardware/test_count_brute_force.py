@@ -175,3 +175,11 @@ def test_a_whole_network(seed: int, lengths: list[int]) -> None:
     for name in ("first", "second"):
         assert records[name].spikes == sum(int(v) for v in trace.spikes[name].ravel())
         assert records[name].neuron_updates == 4 * sum(lengths)
+    active = {"first": 0, "second": 0}
+    for sample, length in enumerate(lengths):
+        for step, neuron in itertools.product(range(length), range(4)):
+            spikes = {name: trace.spikes[name][sample, step] for name in active}
+            seen = trace.input[sample, max(step - 1, 0) : min(step + 2, length)]
+            active["first"] += bool(seen.any() or spikes["first"][neuron])
+            active["second"] += bool(spikes["first"].any() or spikes["second"][neuron])
+    assert {name: records[name].active_updates for name in active} == active

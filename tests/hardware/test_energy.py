@@ -35,6 +35,7 @@ DENSE = LayerCount(
     dense_macs=10_000,
     biases=100,
     neuron_updates=0,
+    active_updates=0,
     spikes=None,
     messages=0,
     synapses=1000,
@@ -60,6 +61,7 @@ LIF = replace(
     dense_macs=0,
     biases=0,
     neuron_updates=100,
+    active_updates=30,
     spikes=20,
     messages=40,
     synapses=0,
@@ -80,10 +82,11 @@ def test_the_published_estimate() -> None:
 def test_loihi_prices_neurons_and_messages_and_no_dense_network() -> None:
     figure = operations_energy([DENSE, LIF], TABLES["loihi1-davies2018"])
     assert figure.snn_synapses_uj == pytest.approx(400 * 23.6 / 2 * 1e-6)
-    assert figure.snn_neurons_uj == pytest.approx(100 * 81 / 2 * 1e-6)
+    assert figure.snn_neurons_uj == pytest.approx((30 * 81 + 70 * 52) / 2 * 1e-6)
     assert figure.snn_traffic_uj == pytest.approx(40 * 1.7 / 2 * 1e-6)
     assert figure.ann_uj is None and figure.ratio is None
     sanafe = operations_energy([LIF], TABLES["loihi1-sanafe"])
+    assert sanafe.snn_neurons_uj == pytest.approx(100 * 72.8 / 2 * 1e-6)  # no price of its own for inactive ones
     assert sanafe.snn_traffic_uj == pytest.approx((20 * 69.3 + 40 * 111) / 2 * 1e-6)
 
 

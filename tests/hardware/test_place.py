@@ -197,28 +197,38 @@ def test_a_layer_that_reads_currents_is_named() -> None:
     assert finding.rule == "currents" and finding.where == "layer second" and "folded" in finding.remedy
 
 
-def residual(steps_late: int) -> Graph:
+def residual(steps_late: int, outputs: int = 2) -> Graph:
     """A path of one step beside one that takes `steps_late` more."""
     nodes: dict[str, nir.NIRNode] = {"s": nir.Scale(scale=np.ones(4)), "first": lif(4)}
     weight = np.zeros((4, 4, 1)) + 1
     nodes["slow.ahead"] = dialect.extension("look_ahead", 4, {"steps": steps_late})
     nodes["slow.tap0"] = nir.Linear(weight=weight[..., 0])
-    nodes |= {"second": lif(4), "head": linear(2, 4)}
+    nodes |= {"second": lif(4), "head": linear(outputs, 4)}
     edges = [("input", "s"), ("s", "first"), ("first", "slow.ahead"), ("slow.ahead", "slow.tap0")]
     edges += [("slow.tap0", "second"), ("second", "head"), ("first", "head"), ("head", "output")]
-    return wire((4,), nodes, (2,), edges)
+    return wire((4,), nodes, (outputs,), edges)
 
 
-@pytest.mark.parametrize(("late", "relays"), [(61, 0), (62, 1), (124, 1), (125, 2)])
-def test_a_long_residual_path_passes_relays(late: int, relays: int) -> None:
+@pytest.mark.parametrize(("late", "held"), [(61, []), (62, [63]), (124, [63]), (125, [63, 126])])
+def test_a_long_residual_path_passes_relays(late: int, held: list[int]) -> None:
     # The path waits late + 1 steps: a synapse holds 62, each relay 62 and its own step.
     placement = placed(residual(late))
     names = [name for name, p in placement.network.populations.items() if p.kind == "relay"]
-    assert names == [f"first.relay{number + 1}" for number in range(relays)]
+    assert names == [f"first.wait{steps}" for steps in held]
     assert check(placement) == []
     head = placement.network.populations["output"].projections[0]
     (source,) = [source for source in head.sources if source.population == "first"]
-    assert source.relays == relays and source.delay + 63 * relays == late + 1
+    assert source.held == max(held, default=0) and source.held + source.delay == late + 1 and source.delay <= 62
+
+
+def test_a_wide_residual_layer_waits_in_relays_and_stores_its_weights_once() -> None:
+    placement = placed(residual(20, 200))
+    head = placement.network.populations["output"].projections[0]
+    assert head.copies == 1 and head.longest_delay == 0
+    (relay,) = [p for p in placement.network.populations.values() if p.kind == "relay"]
+    assert relay.name == "first.wait21" and relay.projections[0].longest_delay == 20
+    (part,) = [part for part in placement.parts if part.population == "output"]
+    assert part.synapses == 4 * 200 and part.use["input_axons"] == 8
 
 
 def attention(causal: bool) -> Graph:
@@ -244,7 +254,7 @@ def test_attention_needs_programmable_neurons_and_a_replay(causal: bool) -> None
     # Key and query reach their head of 4, the value its own neuron.
     assert sorted(p.matrix.nnz for p in population.projections) == [8, 32, 32]
     relays = [name for name, p in placement.network.populations.items() if p.kind == "relay"]
-    assert relays == ([] if causal else ["qn.relay1"])  # 100 steps of waiting
+    assert relays == ([] if causal else ["qn.wait63"])  # 100 steps of waiting
 
 
 def test_a_gate_takes_two_compartments_on_loihi_1() -> None:
