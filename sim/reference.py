@@ -185,25 +185,50 @@ def states(
     return {name: (both[..., 0], both[..., 1]) for name, both in inside.items()}
 
 
-def synaptic_input(graph: Graph, trace: Trace, name: str, precision: str = "float64") -> Any:
+def synaptic_input(graph: Graph, trace: Trace, name: str, prepared: Prepared | None = None) -> Any:
     """What node `name` received during a recorded run: [samples, steps, *input_shape], by role where it has roles.
 
     Spikes and the input come from the trace; what stands between them and the node (pooling, delays, currents) is
-    worked out again.
+    worked out again. What a loop feeds back arrives one step late, as in the run.
+
+    Args:
+        prepared: the graph with its parameters cast, for callers that ask for many nodes.
     """
-    prepared = prepare(graph, precision)
+    prepared = prepare(graph) if prepared is None else prepared
     mask = in_window(trace.lengths, trace.input.shape[1])
+    # Potentials are not in the trace: a loop that feeds back a potential has to run again.
+    again = {
+        member: component
+        for component in graph.components
+        if _loops(graph, component) and any(graph.nodes[m].kind in STATEFUL - SPIKING for m in component)
+        for member in component
+    }
+    known: dict[str, np.ndarray] = {}
 
     def value(source: str) -> np.ndarray:
         node = graph.nodes[source]
         if node.kind in SPIKING:
             return trace.spikes[source]
-        if node.kind == "input":
-            return _apply(prepared, node, trace.input, {}, mask, None)
-        return _apply(prepared, node, gathered(node), {}, mask, None)
+        if source in again and source not in known:
+            component = again[source]
+            outside = {s for member in component for s in graph.nodes[member].sources if s not in component}
+            values = {s: value(s) for s in outside}
+            _run_loop(prepared, component, values, mask, None)
+            known.update((member, values[member]) for member in component)
+        elif source not in known:
+            inputs = trace.input if node.kind == "input" else gathered(node)
+            known[source] = _apply(prepared, node, inputs, {}, mask, None)
+        return known[source]
+
+    def arriving(source: str, node: Node) -> np.ndarray:
+        if (source, node.name) not in graph.recurrent_edges:
+            return value(source)
+        late = np.zeros_like(value(source))
+        late[:, 1:] = value(source)[:, :-1]
+        return late
 
     def gathered(node: Node) -> Any:
-        return _gather(node, {source: value(source) for source in set(node.sources)})
+        return _gather(node, {source: arriving(source, node) for source in set(node.sources)})
 
     return gathered(graph.nodes[name])
 

@@ -275,6 +275,50 @@ def test_synaptic_input_is_what_the_node_received():
     np.testing.assert_allclose(reference.synaptic_input(graph, trace, "n3"), received @ weight.T)
 
 
+def loop(neuron):
+    """input -> neuron -> back -> neuron, and neuron -> out."""
+    nodes = {
+        "input": nir.Input(input_type={"input": np.array([2])}),
+        "n": neuron,
+        "back": nir.Linear(weight=np.array([[0.5, 0.2], [0.1, 0.3]])),
+        "out": nir.Linear(weight=np.eye(2)),
+        "output": nir.Output(output_type={"output": np.array([2])}),
+    }
+    edges = [("input", "n"), ("n", "back"), ("back", "n"), ("n", "out"), ("out", "output")]
+    return load(nir.NIRGraph(nodes=nodes, edges=edges, metadata={"dt": DT}, type_check=False))
+
+
+def test_what_a_loop_feeds_back_arrives_a_step_late():
+    graph = loop(lif(2, theta=0.4))
+    frames = np.random.default_rng(1).random((2, 9, 2))
+    trace = reference.run(graph, frames, np.array([9, 6]))
+    spikes = trace.spikes["n"]
+    assert spikes.any()
+    late = np.zeros_like(spikes)
+    late[:, 1:] = spikes[:, :-1]
+    prepared = reference.prepare(graph)
+    back = reference.synaptic_input(graph, trace, "back", prepared)
+    received = reference.synaptic_input(graph, trace, "n", prepared)
+    # One of the two edges of the loop carries the step before.
+    weight = graph.nodes["back"].parameters["weight"]
+    np.testing.assert_allclose(received - trace.input, late @ weight.T)
+    assert any(np.array_equal(back, expected) for expected in (late, spikes))
+
+
+def test_a_loop_of_potentials_runs_again():
+    """A leaky integrator that feeds itself: no spikes to take from the trace."""
+    neuron = nir.LI(tau=full(2, 2 * DT), r=full(2, 1.0), v_leak=full(2, 0.0))
+    graph = loop(neuron)
+    frames = np.random.default_rng(1).random((2, 5, 2))
+    trace = reference.run(graph, frames)
+    np.testing.assert_allclose(reference.synaptic_input(graph, trace, "out"), trace.output)
+    v, potential = np.zeros((2, 2)), []
+    for step in range(5):
+        v = 0.5 * v + 0.5 * (frames[:, step] + v @ graph.nodes["back"].parameters["weight"].T)
+        potential.append(v)
+    np.testing.assert_allclose(np.stack(potential, axis=1), trace.output)
+
+
 def test_a_trace_survives_its_file(tmp_path):
     graph = chain([2], nir.Affine(weight=np.eye(2), bias=np.ones(2)), lif(2))
     trace = run(graph, np.ones((3, 4, 2)), np.array([4, 3, 2]), labels=np.array([0, 1, 1]))
