@@ -25,10 +25,6 @@ PER_SAMPLE = (
     "messages",
 )
 STATIC = ("name", "kind", "neurons", "fan_in", "fan_out", "payload", "synapses", "parameters", "state")
-# Dampfhoffer et al., IEEE TETCI 7(3), 2023: below the first a spiking layer competes with every ANN considered, above
-# the second with none. The figure is synaptic operations a synapse and inference; for a network that computes anew at
-# every step, an inference of the ANN is a step.
-COMPETES_BELOW, LOSES_ABOVE = 0.15, 1.38
 
 
 def layer_row(layer: LayerCount) -> dict[str, Any]:

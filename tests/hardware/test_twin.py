@@ -1,0 +1,80 @@
+"""The quantised twin against the figures that the papers themselves give."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from hardware import twin
+from tests.hardware.test_energy import DENSE, LIF
+
+
+@pytest.mark.parametrize(("steps", "bits"), [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3), (7, 3), (8, 4), (40, 6), (100, 7)])
+def test_bits_of_an_activation(steps: int, bits: int) -> None:
+    assert twin.activation_bits(steps) == bits
+
+
+def test_no_steps_is_an_error() -> None:
+    with pytest.raises(ValueError, match="0 steps"):
+        twin.activation_bits(0)
+
+
+def test_a_dense_spiking_transformer_costs_14_times_its_twin() -> None:
+    """Yan et al. 2024: 14 times at T = 100, 6.7 times at T = 40."""
+    assert twin.dense_ratio(100) == pytest.approx(14, rel=0.03)
+    assert twin.dense_ratio(40) == pytest.approx(6.7, rel=0.01)
+
+
+def test_break_even_rate_near_five_steps() -> None:
+    """Yan et al. 2024: below 5.7 % (version 4) or 6.4 % (version 3) at T = 5."""
+    assert 0.057 <= twin.break_even_rate(5) <= 0.064
+    # By hand: 3 bits * 0.25 + 3 * 0.0545 against 5 * (3 + 0.0545).
+    assert twin.break_even_rate(5) == pytest.approx((0.75 + 0.1635) / 15.2725)
+    assert twin.break_even_rate(5, sparsity=0.5) < twin.break_even_rate(5) < twin.break_even_rate(5, operations=64)
+
+
+@pytest.mark.parametrize(("rate", "wins"), [(0.299, True), (0.301, False)])
+def test_compute_only(rate: float, wins: bool) -> None:
+    """T * rate < k (1 - gamma): T = 10, k = 6, half of the twin's activations zero."""
+    assert twin.compute_only_wins(10, rate, 6, 0.5) is wins
+
+
+@pytest.mark.parametrize(
+    ("figure", "verdict"),
+    [(0.149, "competes"), (0.15, "depends"), (1.38, "depends"), (1.381, "loses")],
+)
+def test_dampfhoffer(figure: float, verdict: str) -> None:
+    assert twin.competes(figure) == verdict
+
+
+def test_bit_budget() -> None:
+    assert twin.bit_budget(8, 1, 100) == 800
+    assert twin.bit_budget(8, 7, 1) == 56
+
+
+def test_both_twins_by_hand() -> None:
+    # 2 samples of 5 steps: 3 bits. 200 synaptic operations, 20 events, 5000 dense MACs, 500 inputs a sample.
+    result = twin.compare([DENSE, LIF])
+    assert (result["steps"], result["activation_bits"]) == (5, 3)
+    assert result["snn"]["compute_uj"] == pytest.approx(200 * 0.0545e-6)
+    assert result["snn"]["movement_uj"] == pytest.approx(20 * 3.0e-6)
+    once, every = result["twins"]
+    assert every["compute_uj"] == pytest.approx(5000 * 3 * 0.0545e-6)
+    assert every["movement_uj"] == pytest.approx(100 * 5 * 3 * 0.25e-6)
+    assert once["total_uj"] == pytest.approx(every["total_uj"] / 5) and once["macs"] == 1000
+    assert every["compute_ratio"] == pytest.approx(75)
+    assert result["spikes_per_synapse"] == pytest.approx(200 / 1000) and result["dampfhoffer"] == "depends"
+    assert result["spike_rate"] == 0.2 and result["compute_only_wins"] is True
+
+
+def test_integers_move_as_unit_spikes_and_real_numbers_as_events() -> None:
+    integer = replace(DENSE, payload="integer", payload_sum=60, unary_synops=600)
+    assert twin.compare([integer])["snn"]["movement_uj"] == pytest.approx(30 * 3.0e-6)
+    real = replace(DENSE, payload="real", payload_sum=None, unary_synops=None)
+    assert twin.compare([real])["snn"]["movement_uj"] == pytest.approx(20 * 3.0e-6)
+
+
+def test_an_empty_network_has_no_ratio() -> None:
+    result = twin.compare([])
+    assert result["dampfhoffer"] is None and result["twins"][0]["total_ratio"] is None
