@@ -94,7 +94,8 @@ class Calibration:
         self.mask = None if trace.lengths.min() >= steps else in_window(trace.lengths, steps)
         self.integers = Integers()
         self.values: dict[str, np.ndarray] = {}
-        self.correlations: dict[str, np.ndarray] = {}
+        self.spreads: dict[str, np.ndarray] = {}
+        self.rounded: dict[tuple[str, float], rounding.Rounded] = {}
         self.integers.fixed[graph.input.name] = grading(trace.input, in_window(trace.lengths, steps))
         self.integers.nodes[graph.input.name] = graph.input
 
@@ -179,6 +180,7 @@ class Calibration:
         if self._weighted(group):
             best = min(best, self._judged(group, best[0].clip_ratio, compensate=False), key=_merit)
         choice, candidate = best
+        self.spreads, self.rounded = {}, {}
         self.integers.nodes |= candidate.nodes
         self.integers.fixed |= candidate.fixed
         self.integers.unit |= dict.fromkeys(group.synapses, candidate.scale)
@@ -277,7 +279,7 @@ class Calibration:
         rounded, fits = [], True
         for name, weight in real.items():
             node = self.graph.nodes[name]
-            rounded.append(self._rounded(name, weight / step, compensate))
+            rounded.append(self._rounded(name, weight / step, ratio, compensate))
             own = None if self._neurons_take_bias(node) else node.parameters.get("bias")
             bias = None if own is None else np.rint(own / scale).astype(np.int64)
             changed = {**node.parameters, "weight": rounded[-1].weight} | (
@@ -298,18 +300,21 @@ class Calibration:
                 nodes[name], fixed[name] = found
         return Candidate(scale, exponent, ratio, nodes, fixed, tuple(rounded), fits)
 
-    def _rounded(self, name: str, weight: np.ndarray, compensate: bool) -> rounding.Rounded:
+    def _rounded(self, name: str, weight: np.ndarray, ratio: float, compensate: bool) -> rounding.Rounded:
+        """Rounded weights; kept, because a candidate of each exponent asks for the same."""
         node = self.graph.nodes[name]
         if not compensate or node.kind not in ("affine", "temporal_conv") or len(node.input_shape) != 1:
             return rounding.round_weights(weight)
-        if name not in self.correlations:
-            self.correlations[name] = self._correlation(node)
-        columns = np.moveaxis(weight, -1, 1).reshape(len(weight), -1) if weight.ndim == 3 else weight
-        found = rounding.round_weights(columns, self.correlations[name])
-        if weight.ndim == 3:
-            taps = found.weight.reshape(len(weight), weight.shape[2], weight.shape[1])
-            found = replace(found, weight=np.ascontiguousarray(np.moveaxis(taps, 1, 2)))
-        return found
+        if name not in self.spreads:
+            self.spreads[name] = rounding.error_spread(self._correlation(node))
+        if (name, ratio) not in self.rounded:
+            columns = np.moveaxis(weight, -1, 1).reshape(len(weight), -1) if weight.ndim == 3 else weight
+            found = rounding.round_weights(columns, self.spreads[name])
+            if weight.ndim == 3:
+                taps = found.weight.reshape(len(weight), weight.shape[2], weight.shape[1])
+                found = replace(found, weight=np.ascontiguousarray(np.moveaxis(taps, 1, 2)))
+            self.rounded[name, ratio] = found
+        return self.rounded[name, ratio]
 
     def _correlation(self, node: Node) -> np.ndarray:
         """X^T X of what a synapse receives inside the windows, a column an input (and tap), made definite."""

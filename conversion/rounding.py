@@ -36,37 +36,56 @@ def largest_weight(weight: np.ndarray) -> int:
     return LARGEST_MIXED if weight.min(initial=0) < 0 < weight.max(initial=0) else LARGEST_ONE_SIGN
 
 
-def round_weights(weight: np.ndarray, correlation: np.ndarray | None = None) -> Rounded:
+def round_weights(weight: np.ndarray, spread: np.ndarray | None = None) -> Rounded:
     """Weights that Lava's Dense keeps as they are.
 
-    Without a correlation each weight goes to the nearest. With it, what a weight loses is made up for by those of the
-    inputs that are not rounded yet, so that the sums lose least: Frantar et al. 2022, "GPTQ" (arXiv 2210.17323),
-    algorithm 1 without blocks.
+    Without a spread each weight goes to the nearest. With it, what a weight loses is made up for by those of the inputs
+    that are not rounded yet, so that the sums lose least: Frantar et al. 2022, "GPTQ" (arXiv 2210.17323), algorithm 1.
 
     Args:
-        weight: real, in units of the synapse's smallest step; [outputs, inputs] with a correlation, else of any shape.
-        correlation: [inputs, inputs], X^T X of the inputs on the calibration samples; positive definite.
+        weight: real, in units of the synapse's smallest step; [outputs, inputs] with a spread, else of any shape.
+        spread: [inputs, inputs], from `error_spread`.
     """
     largest = largest_weight(weight)
     step = 2 if largest == LARGEST_MIXED else 1
     low = 0 if weight.min(initial=0) >= 0 else -largest
     high = 0 if weight.max(initial=0) <= 0 else largest
     nearest = step * np.rint(weight / step)
-    if correlation is not None:
-        nearest = _compensated(weight, correlation, step, low, high)
+    if spread is not None:
+        nearest = _compensated(weight, spread, step, low, high)
     whole = np.clip(nearest, low, high).astype(np.int64)
     return Rounded(whole, int(np.sum(nearest != whole)), int(np.sum((whole == 0) & (weight != 0))))
 
 
-def _compensated(weight: np.ndarray, correlation: np.ndarray, step: int, low: int, high: int) -> np.ndarray:
+def error_spread(correlation: np.ndarray) -> np.ndarray:
+    """How the error of each input's weights goes over to the inputs after it.
+
+    Args:
+        correlation: [inputs, inputs], X^T X of the inputs on the calibration samples; positive definite.
+
+    Returns:
+        Upper triangular [inputs, inputs]: the Cholesky factor of the inverse, divided by its diagonal.
+    """
+    factor = np.linalg.cholesky(np.linalg.inv(correlation)).T
+    spread: np.ndarray = factor / np.diag(factor)[:, None]
+    return spread
+
+
+BLOCK = 64  # inputs whose errors go over to all inputs after them in one matrix product
+
+
+def _compensated(weight: np.ndarray, spread: np.ndarray, step: int, low: int, high: int) -> np.ndarray:
     """The nearest weights, input by input, each after the errors of those before it were spread over it."""
-    spread = np.linalg.cholesky(np.linalg.inv(correlation)).T  # upper: row i spreads the error of input i
-    left, nearest = weight.copy(), np.empty_like(weight)
-    for i in range(weight.shape[1]):
-        nearest[:, i] = step * np.rint(left[:, i] / step)
-        error = (left[:, i] - np.clip(nearest[:, i], low, high)) / spread[i, i]
-        left[:, i + 1 :] -= error[:, None] * spread[i, i + 1 :]
-    return nearest
+    left, nearest = weight.T.copy(), np.empty(weight.T.shape)  # [inputs, outputs]: a row is contiguous
+    for start in range(0, len(left), BLOCK):
+        end = min(start + BLOCK, len(left))
+        error = np.empty((end - start, left.shape[1]))
+        for i in range(start, end):
+            nearest[i] = step * np.rint(left[i] / step)
+            error[i - start] = left[i] - np.clip(nearest[i], low, high)
+            left[i + 1 : end] -= spread[i, i + 1 : end, None] * error[i - start]
+        left[end:] -= spread[start:end, end:].T @ error
+    return nearest.T
 
 
 def decay(share_lost: float, register_offset: int) -> int:

@@ -59,23 +59,26 @@ def test_clipped_and_zeroed_weights_are_counted():
     assert rounding.round_weights(np.array([300.0, 254.6, 0.6])).weight.tolist() == [255, 255, 1]
 
 
-def test_errors_are_spread_over_inputs_that_go_together():
+def test_errors_are_spread_over_inputs_that_go_together(monkeypatch):
     random = np.random.default_rng(0)
     weight = random.normal(0, 20, (10, 30))
     alone = rounding.round_weights(weight)
     np.testing.assert_array_equal(
-        rounding.round_weights(weight, np.diag(random.uniform(1, 9, 30))).weight, alone.weight
+        rounding.round_weights(weight, rounding.error_spread(np.diag(random.uniform(1, 9, 30)))).weight, alone.weight
     )
     x = random.normal(0, 1, (500, 4)) @ random.normal(0, 1, (4, 30)) + random.normal(0, 0.1, (500, 30))
-    together = rounding.round_weights(weight, x.T @ x)
+    spread = rounding.error_spread(x.T @ x)
+    together = rounding.round_weights(weight, spread)
     np.testing.assert_array_equal(integer.lava_weights(together.weight), together.weight)
     errors = [np.mean((x @ (found.weight - weight).T) ** 2) for found in (together, alone)]
     assert errors[0] < 0.2 * errors[1]
-    positive = rounding.round_weights(np.abs(weight), x.T @ x).weight
+    monkeypatch.setattr(rounding, "BLOCK", 7)
+    np.testing.assert_array_equal(rounding.round_weights(weight, spread).weight, together.weight)
+    positive = rounding.round_weights(np.abs(weight), spread).weight
     assert (
         positive.min() >= 0
         and positive.max() <= 255
-        and rounding.round_weights(-np.abs(weight), x.T @ x).weight.max() <= 0
+        and rounding.round_weights(-np.abs(weight), spread).weight.max() <= 0
     )
 
 
