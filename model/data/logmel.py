@@ -112,7 +112,7 @@ def build(
         for name, of_split in splits.items()
     }
     longest = max(int(of_split.max()) for of_split in lengths.values())
-    with tqdm(total=sum(map(len, splits.values())), desc="log-mel", unit="utterance", leave=False) as bar:
+    with tqdm(total=sum(map(len, splits.values())), desc="log-mel", unit="utterance", leave=False, disable=None) as bar:
         for name, of_split in splits.items():
             frames = cache.create_frames(folder, name, (len(of_split), longest, MELS), np.float32)
             for row, utterance in enumerate(of_split):

@@ -185,7 +185,9 @@ def _write(folder: Path, parts: Mapping[str, Part], steps: int) -> None:
     total = sum(len(part.rows) for part in parts.values())
     # Two passes over the file, since the padded length and the integer type are known only after the first: holding
     # SSC's events in memory instead would take gigabytes.
-    with tqdm(total=2 * total, desc=f"binning to {1000 / steps:g} ms", unit="utterance", leave=False) as bar:
+    with tqdm(
+        total=2 * total, desc=f"binning to {1000 / steps:g} ms", unit="utterance", leave=False, disable=None
+    ) as bar:
         for name, part in parts.items():
             lengths[name] = np.empty(len(part.rows), np.int64)
             with SpikeFile(part.file) as source:

@@ -180,7 +180,7 @@ def _build(folder: Path, voices: dict[str, tuple[str, ...]]) -> None:
     jobs = [(voice, RENDITIONS[split]) for split, chosen in voices.items() for voice in chosen]
     results = _render_all(jobs)
     total = sum(renditions for _, renditions in jobs) * len(CLASSES)
-    with tqdm(total=total, desc="speaking and listening", unit="word", leave=False) as bar:
+    with tqdm(total=total, desc="speaking and listening", unit="word", leave=False, disable=None) as bar:
         for split, chosen in voices.items():
             labels: list[int] = []
             speakers: list[int] = []
