@@ -224,3 +224,30 @@ def break_even(curves: Sequence[Mapping[str, Any]], spike_rate: float) -> Pictur
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, frameon=False, fontsize=8, labelcolor=theme.ink)
 
     return picture(draw, "Energy of the spiking network relative to the dense one over the spike rate", 8.6, 4.6)
+
+
+def claim(judged: Mapping[str, Any]) -> Picture:
+    """What a claim compares, over the spike rate of its subject, one curve a price table; the line is the claim."""
+    rate = judged["spike_rate"]
+    rows = [row for row in judged["rows"] if row["scaling"] > 0][:8]
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        rates = np.minimum(rate * np.logspace(-1.5, 2, 160), 1.0)
+        for number, row in enumerate(rows):
+            values = row["fixed"] + row["scaling"] * rates / rate
+            colour = theme.spiking if row["answer"] == "holds" else theme.multiply
+            style = ("-", "--", "-.", ":")[number % 4]
+            axes.plot(rates, values, color=colour, linestyle=style, linewidth=1.5, label=row["table"])
+            axes.plot([rate], [row["value"]], marker="o", color=colour, markersize=4.5)
+        axes.axhline(judged["value"], color=theme.ink, linewidth=1)
+        axes.axvline(rate, color=theme.faint, linewidth=1, linestyle=(0, (2, 3)))
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlabel("mean spike rate, spikes a neuron and step (dotted: this run)")
+        unit = "microjoule" if judged["unit"] == "uJ" else "ratio"
+        axes.set_ylabel(f"{unit} (line: claimed)", color=theme.faint, fontsize=8.5)
+        axes.legend(
+            loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, frameon=False, fontsize=7.5, labelcolor=theme.ink
+        )
+
+    return picture(draw, f"The claim {judged['name']} over the spike rate", 8.6, 3.8)

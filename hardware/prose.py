@@ -46,3 +46,22 @@ every wire. The boundary “memory” (Lemaire et al., ICONIP 2022) charges each
 lets neither network reuse a fetched value. Dense hardware reuses weights over a batch and over steps, so for a
 dense accelerator that is too high. Static power is in neither: on a chip that idles most of the time it can be
 nearly all of the energy."""
+
+CLAIMS = """Each claim under each price table that prices both of its sides. “Undecided” is an answer: the claim then
+depends on which table one believes, or needs a measurement that was not made."""
+
+CLAIM_PLOT = """One curve a price table; the dot is this run, the line across is the claim. Where a curve crosses the
+line, the answer flips."""
+
+TWIN = """The network of the same shape that does not spike, with activations of as many bits as the spikes of an
+utterance can tell apart. If spikes carried a rate, the twin would compute once an utterance; in a temporal task it has
+to compute in every step. The truth for speech lies between the two. 22 nm; what is moved is activations, over one
+hop."""
+
+COUNTERS = """The packages themselves, on the same checkpoint and samples. Where definitions coincide the figures must
+be equal; where they do not, the reason stands beside them."""
+
+CHIPS = """The network placed on the cores of a chip, by rules and limits that are data with sources. Nothing was run on
+a chip. Loihi 2's memory layout is not published, so that its cores are a lower bound."""
+
+CHIP_PICTURE = "Each square is a core, four to a tile; the darker, the fuller its fullest resource."

@@ -1,7 +1,8 @@
 """`python -m hardware.report model.nir --input INPUT --out DIR`: is it the same network, and what does it cost?
 
 Runs the reference simulator, counts every operation, checks the other simulators against it, prices the counts, and
-writes `report.json` and `report.html` (docs/report.md).
+places it on chips, judges claims, and writes `report.json`, `report.html`, `layers.csv` and `model_card.md`
+(docs/report.md).
 """
 
 from __future__ import annotations
@@ -12,17 +13,22 @@ import json
 import os
 import platform
 import sys
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hardware import twin
+from hardware.chips import load_chip, shipped
+from hardware.claims import ClaimError, Side, judge, load_claims
 from hardware.count import LayerCount, count
 from hardware.energy import energies
 from hardware.memory import memory_energy
 from hardware.meter import measure
-from hardware.prices import PriceError, load_tables
+from hardware.place import describe, sentence
+from hardware.prices import PriceError, PriceTable, load_tables
 from hardware.published import PUBLISHED
 from hardware.summary import energy_row, layer_row, totals_row
 from hardware.verdict import verdicts
@@ -57,6 +63,12 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--prices", type=Path, action="append", default=[], help="a further price table; may be repeated"
     )
+    parser.add_argument("--claims", type=Path, help="a TOML file of energy claims to judge; configs/ has examples")
+    parser.add_argument(
+        "--compare-counters",
+        action="store_true",
+        help="run SpikingJelly's op_counter, syops and NeuroBench on the --checkpoint too (extra 'counters')",
+    )
     parser.add_argument("--dt", type=float, help="seconds a step, for a file that does not say (default 1e-4)")
     parser.add_argument("--json", action="store_true", help="print report.json")
     return parser
@@ -76,6 +88,10 @@ def main(argv: list[str] | None = None) -> int:
     else:
         for verdict in report["verdicts"]:
             print(verdict["sentence"])
+        for claim in report["claims"]:
+            print(f"claim: {claim['name']}: {claim['answer']}")
+        for result in report["placement"]:
+            print(f"{result['chip']}: {result['reason']}" if "reason" in result else sentence(result))
         for entry in report["parity"]:
             print(f"parity: {entry['sides']}: {parity_words(entry)}")
         print(f"written: {arguments.out / 'report.html'}")
@@ -86,7 +102,8 @@ def _input_errors() -> tuple[type[Exception], ...]:
     """What a user can mend. PyTorch is not loaded for it: a checkpoint's errors are ValueErrors of its own module."""
     from sim.run import INPUT_ERRORS
 
-    known: tuple[type[Exception], ...] = (GraphError, TraceError, PriceError, ReportError, OSError, *INPUT_ERRORS)
+    known: tuple[type[Exception], ...] = (GraphError, TraceError, PriceError, ClaimError, ReportError, OSError)
+    known += tuple(INPUT_ERRORS)
     checkpoints = sys.modules.get("model.checkpoint")
     return (*known, checkpoints.CheckpointError) if checkpoints else known
 
@@ -107,7 +124,10 @@ def build(arguments: argparse.Namespace) -> tuple[dict[str, Any], Trace]:
     from sim.run import open_input
     from sim.schedule import schedule
 
+    if arguments.compare_counters and arguments.checkpoint is None:
+        raise ReportError("--compare-counters runs the packages on a checkpoint; give --checkpoint too")
     tables = load_tables(arguments.prices)
+    claims = [] if arguments.claims is None else load_claims(arguments.claims)
     graph = load(arguments.model, arguments.dt)
     data = open_input(arguments.input, split="test", samples=arguments.samples)
     trace = reference.run(graph, data.frames, data.lengths, data.labels, progress=True)
@@ -117,6 +137,13 @@ def build(arguments: argparse.Namespace) -> tuple[dict[str, Any], Trace]:
     totals = totals_row(counts)
     energy = [energy_row(figure, totals["spike_rate"]) for figure in figures]
     measured = measure(arguments.checkpoint, data.frames, data.lengths, figures)
+    counters = None
+    if arguments.compare_counters:
+        from hardware.counters import compare_counters
+
+        counters = compare_counters(arguments.checkpoint, graph, trace)
+    runs = Runs(tables, arguments.samples, arguments.dt)
+    runs.known[(None, None, None)] = priced(energy, totals, measured)
     accuracy = None
     if trace.labels is not None:
         accuracy = float(np.mean(classify(trace.output, trace.lengths, graph.readout) == trace.labels))
@@ -133,11 +160,63 @@ def build(arguments: argparse.Namespace) -> tuple[dict[str, Any], Trace]:
         "layers": [layer_row(layer) for layer in counts],
         "totals": totals,
         "energy": energy,
+        "twin": twin.compare(counts),
+        "placement": placements(graph, trace),
+        "claims": judge(claims, runs, [figure.table for figure in figures]),
+        "counters": counters,
         "measured": measured,
         "published": [figure.as_dict() for figure in PUBLISHED],
         "environment": environment(),
     }
     return report, trace
+
+
+def priced(energy: list[dict[str, Any]], totals: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
+    """What a claim needs to know of one model on one input."""
+    return {
+        "energy": energy,
+        "measured": measured,
+        "spike_rate": totals["spike_rate"],
+        "steps": totals["steps_per_sample"],
+    }
+
+
+@dataclass
+class Runs:
+    """Energies of the models that claims name; each is run once."""
+
+    tables: list[PriceTable]
+    samples: int
+    dt: float | None
+    known: dict[tuple[Path | None, str | None, int | None], dict[str, Any]] = field(default_factory=dict)
+
+    def __call__(self, side: Side) -> dict[str, Any]:
+        key = (side.model, side.input, side.samples)
+        if side.model is None or side.input is None:
+            return self.known[(None, None, None)]
+        if key not in self.known:
+            from sim.run import open_input
+
+            graph = load(side.model, self.dt)
+            data = open_input(side.input, split="test", samples=side.samples or self.samples)
+            counts = count(graph, reference.run(graph, data.frames, data.lengths, progress=True), progress=True)
+            totals = totals_row(counts)
+            figures = [*energies(counts, self.tables), memory_energy(counts)]
+            energy = [energy_row(figure, totals["spike_rate"]) for figure in figures]
+            self.known[key] = priced(energy, totals, {"available": False, "reason": "a claim's model is not measured"})
+        return self.known[key]
+
+
+def placements(graph: Graph, trace: Trace) -> list[dict[str, Any]]:
+    """The network on each chip that ships, or the reason why it cannot be placed."""
+    result: list[dict[str, Any]] = []
+    for name in shipped():
+        chip = load_chip(name)
+        try:
+            result.append(describe(graph, chip, trace=trace))
+        except GraphError as error:  # a graph that cannot stream can still be counted
+            result.append({"chip": chip.title, "fits": False, "reason": str(error)})
+    return result
 
 
 def check_parity(
@@ -249,12 +328,15 @@ def environment() -> dict[str, Any]:
 
 
 def write(folder: Path, report: dict[str, Any], trace: Trace) -> None:
-    """Writes `report.json` and `report.html`; each appears under its name only when complete."""
+    """Writes the report's files; each appears under its name only when complete."""
+    from hardware.card import layers_csv, model_card
     from hardware.page import render
 
     folder.mkdir(parents=True, exist_ok=True)
     _by_rename(folder / "report.json", json.dumps(report, indent=1, allow_nan=False) + "\n")
     _by_rename(folder / "report.html", render(report, trace))
+    _by_rename(folder / "layers.csv", layers_csv(report))
+    _by_rename(folder / "model_card.md", model_card(report))
 
 
 def _by_rename(path: Path, text: str) -> None:

@@ -37,6 +37,8 @@ tr:last-child > td { border-bottom: 0; }
 thead th { font-weight: 600; color: var(--faint); font-size: .78rem; vertical-align: bottom; background: var(--wash); }
 .text { text-align: left; } td.long { white-space: normal; min-width: 15rem; text-align: left; color: var(--faint); }
 tr.total td { font-weight: 650; border-top: 2px solid var(--line); }
+h3 { font-size: 1rem; margin: 1.4rem 0 .2rem; }
+details { margin: .6rem 0; } summary { cursor: pointer; color: var(--faint); font-size: .9rem; }
 figure { margin: 1rem 0; } figure .plot { overflow-x: auto; border: 1px solid var(--line); border-radius: .6rem;
   background: var(--paper); }
 figure img { display: block; width: 100%; min-width: 36rem; height: auto; padding: .6rem; }

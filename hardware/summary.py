@@ -80,6 +80,8 @@ def energy_row(figure: EnergyFigure, spike_rate: float | None) -> dict[str, Any]
     row = figure.as_dict()
     factor = break_even_activity(figure)
     row["break_even_activity"] = factor
+    # Steps that the spiking network may take for one pass of the dense one, at this spike rate.
+    row["break_even_steps"] = figure.ratio
     row["break_even_spike_rate"] = None if factor is None or spike_rate is None else max(factor, 0.0) * spike_rate
     return row
 

@@ -6,8 +6,8 @@ temporal task is not rate-coded: what comes in differs from step to step, and a 
 every step as well. Both twins are given, and which one is fair is for the reader to say.
 
 Prices: 22 nm, an accumulate 0.0545 pJ; moving a bit by a hop 3.0 pJ where values come sparse, as events, and 0.25 pJ
-where they come dense, as a stream (the same paper). A multiplication by b bits is priced as b accumulates. Movement here
-is activations, once, over one hop; the paper also moves weights and potentials, and its full model is not repeated.
+where they come dense, as a stream (the same paper). A multiplication by b bits is priced as b accumulates. Movement
+here is activations, once, over one hop; the paper also moves weights and potentials: its full model is not repeated.
 """
 
 from __future__ import annotations
@@ -121,6 +121,7 @@ def compare(counts: Sequence[LayerCount], weight_bits: int = 8) -> dict[str, Any
         "compute_only_wins": None if rate is None else compute_only_wins(steps, rate, bits),
         "compute_only_rate": bits / steps,
         "break_even_rate": break_even_rate(steps),
+        "break_even_steps": _break_even_steps(steps, snn["total_uj"], once["total_uj"]),
         "bit_budget": bit_budget(weight_bits, 1, steps),
         "bit_budget_twin": bit_budget(weight_bits, bits, 1),
         "spikes_per_synapse": density,
@@ -129,6 +130,18 @@ def compare(counts: Sequence[LayerCount], weight_bits: int = 8) -> dict[str, Any
         "source": SOURCE,
         "grade": GRADE,
     }
+
+
+def _break_even_steps(steps: int, snn_uj: float, once_uj: float) -> int:
+    """The most steps in which the spiking network takes no more than the twin that computes once, 0 when none.
+
+    Its energy grows with the steps at an unchanged spike rate, the twin's with its bits.
+    """
+
+    def wins(count: int) -> bool:
+        return snn_uj * count / steps <= once_uj * activation_bits(count) / activation_bits(steps)
+
+    return max((count for count in range(1, 10 * steps + 1) if wins(count)), default=0)
 
 
 def _energy(compute_pj: float, movement_pj: float) -> dict[str, float]:

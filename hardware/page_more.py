@@ -1,0 +1,189 @@
+"""Sections of the report page beyond the counts of one network: claims, the quantised twin, other counters, chips."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from hardware import chip_picture, plots, prose
+from hardware.claims import FAILS, HOLDS
+from hardware.html import cells, figure, percent, section, table, tag
+from hardware.place import sentence
+from hardware.verdict import number
+
+ANSWERS = {HOLDS: ("Holds", "good"), FAILS: ("Fails", "bad")}
+UNITS = {"ratio": "", "uJ": " µJ"}
+BOUNDARIES = {"operations": "operations only", "memory": "memory included", "measured": "measured"}
+DAMPFHOFFER = {
+    "competes": "competes with every network in that study",
+    "depends": "competes with some networks of that study",
+    "loses": "competes with no network in that study",
+}
+
+
+def claims(judged: Sequence[Mapping[str, Any]]) -> str:
+    """A card a claim with its answer, and under it the rows and where they flip; nothing without claims."""
+    if not judged:
+        return ""
+    cards, details = [], []
+    for claim in judged:
+        answer, tone = ANSWERS.get(claim["answer"], ("Undecided", "mixed"))
+        unit = UNITS[claim["unit"]]
+        found = "" if claim["low"] is None else f"Found {_range(claim)}{unit}. "
+        asked = f"Claimed: {claim['relation']} {number(claim['value'])}{unit}, {BOUNDARIES[claim['boundary']]}. "
+        reason = f"{claim['reason'].capitalize()}." if claim["reason"] else ""
+        cards.append(
+            f'<div class="card {tone}"><h3>{escape(claim["name"])}</h3><p class="answer">{answer}</p>'
+            f"<p>{escape(asked + found + reason)}</p></div>"
+        )
+        if claim["rows"]:
+            details.append(_claim_details(claim))
+    return section(
+        "claims",
+        "Claims",
+        f'<p>{prose.CLAIMS}</p><div class="cards">{"".join(cards)}</div>',
+        *details,
+    )
+
+
+def _range(claim: Mapping[str, Any]) -> str:
+    low, high = number(claim["low"]), number(claim["high"])
+    return low if low == high else f"{low} to {high}"
+
+
+def _claim_details(claim: Mapping[str, Any]) -> str:
+    head = [("Price table", "text"), ("Answer", "text"), ("Found", "")]
+    head += [("Flips at spike rate", ""), ("Flips at steps", ""), ("Kind, evidence", "text")]
+    rows = []
+    for row in claim["rows"]:
+        rate = row["break_even_spike_rate"]
+        rows.append(
+            [
+                escape(row["table"]),
+                tag(*ANSWERS[row["answer"]]),
+                number(row["value"]),
+                "none" if (rate or 0) > 1 else percent(rate),
+                number(row["break_even_steps"]),
+                escape(f"{row['kind']}, {row['grade']}"),
+            ]
+        )
+    body = table(head, rows) + f'<p class="faint">Source of the claim: {escape(claim["source"])}.</p>'
+    if claim["spike_rate"] and any(row["scaling"] > 0 for row in claim["rows"]):
+        body = figure(plots.claim(claim), prose.CLAIM_PLOT) + body
+    return f"<details><summary>{escape(claim['name'])}</summary>{body}</details>"
+
+
+def twin(result: Mapping[str, Any]) -> str:
+    """The quantised twins beside the spiking network."""
+    head = [("Network", "text"), ("Arithmetic µJ", ""), ("Movement µJ", ""), ("Total µJ", ""), ("Twin / spiking", "")]
+    keys = ("compute_uj", "movement_uj", "total_uj")
+    rows = [["Spiking", *cells(result["snn"][key] for key in keys), ""]]
+    for one in result["twins"]:
+        tone = "" if one["total_ratio"] is None else "good" if one["total_ratio"] > 1 else "bad"
+        ratio = "–" if one["total_ratio"] is None else tag(f"{number(one['total_ratio'])} ×", tone)
+        rows.append([f"Twin, {escape(one['title'])}", *cells(one[key] for key in keys), ratio])
+    bits, steps = result["activation_bits"], result["steps"]
+    facts = (
+        f"{steps} steps make a twin of {bits}-bit activations. If nothing were sparse, the spiking network would cost "
+        f"{number(result['dense_ratio'])} times the twin that computes once. Its bit budget is "
+        f"{number(result['bit_budget'])} a weight against {number(result['bit_budget_twin'])}. "
+        f"The twin that computes once is matched up to {number(result['break_even_steps'])} steps at this spike rate"
+    )
+    if result["spike_rate"] is not None:
+        wins = "wins" if result["compute_only_wins"] else "loses"
+        facts += (
+            f"; in arithmetic alone the spike rate of {percent(result['spike_rate'])} {wins} against a limit of "
+            f"{percent(result['compute_only_rate'])}"
+        )
+    facts += "."
+    if result["spikes_per_synapse"] is not None:
+        facts += (
+            f" It spends {number(result['spikes_per_synapse'])} spikes a synapse and inference, and so "
+            f"{DAMPFHOFFER[result['dampfhoffer']]} (Dampfhoffer et al. 2023)."
+        )
+    source = f'<p class="faint">{escape(result["source"])}; {result["kind"]}, {result["grade"]}.</p>'
+    return section(
+        "twin", "Against a quantised twin", f"<p>{prose.TWIN}</p>", table(head, rows), f"<p>{facts}</p>", source
+    )
+
+
+def counters(compared: Mapping[str, Any] | None) -> str:
+    """Other packages' counts beside ours; nothing unless they were asked for."""
+    if compared is None:
+        return ""
+    head = [("Layer", "text"), ("Counter", "text"), ("ACs", ""), ("MACs", ""), ("Ours ACs", ""), ("Ours MACs", "")]
+    head += [("", "text"), ("Why", "long")]
+    rows = []
+    for row in compared["rows"]:
+        mark = tag("equal", "good") if row["equal"] else tag("departs", "mixed")
+        numbers = cells(row[key] for key in ("acs", "macs", "our_acs", "our_macs"))
+        rows.append(
+            [f"<code>{escape(row['layer'])}</code>", escape(row["counter"]), *numbers, mark, escape(row["why"])]
+        )
+    missing = "".join(
+        f"<p>{tag('unavailable', 'mixed')} {escape(entry['counter'])}: {escape(entry['reason'])}</p>"
+        for entry in compared["unavailable"]
+    )
+    body = table(head, rows) if rows else ""
+    return section("counters", "Other counters on the same run", f"<p>{prose.COUNTERS}</p>", missing, body)
+
+
+def chips(placements: Sequence[Mapping[str, Any]]) -> str:
+    """Each chip: whether the network fits, its picture, what does not fit, and its cores."""
+    parts = [f"<p>{prose.CHIPS}</p>"]
+    for result in placements:
+        if "reason" in result:
+            parts.append(f"<p>{tag('not placed', 'mixed')} {escape(result['chip'])}: {escape(result['reason'])}</p>")
+            continue
+        mark = tag("fits", "good") if result["fits"] else tag("does not fit", "bad")
+        parts.append(f"<h3>{escape(result['chip'])} {mark}</h3><p>{escape(sentence(result))} {_mesh(result)}</p>")
+        if result["findings"]:
+            head = [
+                ("Rule", "text"),
+                ("Where", "long"),
+                ("Takes", ""),
+                ("Limit", ""),
+                ("What would make it fit", "long"),
+            ]
+            head.append(("Source of the limit", "long"))
+            rows = [
+                [
+                    escape(found["rule"]),
+                    f"<code>{escape(found['where'])}</code>",
+                    number(found["used"]),
+                    number(found["limit"]),
+                    escape(found["remedy"]),
+                    escape(f"{found['source']} ({found['grade']})"),
+                ]
+                for found in result["findings"]
+            ]
+            parts.append(table(head, rows))
+        parts.append(figure(chip_picture.picture(result), prose.CHIP_PICTURE))
+        parts.append(f"<details><summary>Cores of {escape(result['chip'])}</summary>{_cores(result)}</details>")
+    return section("chips", "On a chip", *parts)
+
+
+def _mesh(result: Mapping[str, Any]) -> str:
+    mesh = result["mesh"]
+    energy = "no energy of a hop is published"
+    if mesh["energy_uj"] is not None:
+        energy = f"{number(mesh['energy_uj'])} µJ on the mesh (estimated)"
+    sent = f"{number(mesh['messages'])} messages an inference ({mesh['rate']})"
+    return escape(f"{sent}, {number(mesh['mean_hops'])} hops each: {energy}.")
+
+
+def _cores(result: Mapping[str, Any]) -> str:
+    head = [("Core", ""), ("Fullest", ""), ("Compartments", ""), ("Axons in", ""), ("Axons out", "")]
+    head += [("Memory bits", ""), ("Populations", "long")]
+    keys = ("compartments", "input_axons", "output_axons", "memory_bits")
+    rows = [
+        [
+            str(core["index"]),
+            percent(core["fullest"]),
+            *cells(core["use"][key] for key in keys),
+            escape(", ".join(core["populations"])),
+        ]
+        for core in result["cores"]
+    ]
+    return table(head, rows)
