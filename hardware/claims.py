@@ -67,7 +67,7 @@ class Claim:
 
     def holds(self, found: float) -> bool:
         """Whether a figure bears the claim out."""
-        slack = self.tolerance * self.value
+        slack = (self.tolerance + 1e-12) * self.value  # the last bit of a quotient decides nothing
         if self.relation == "at most":
             return found <= self.value + slack
         if self.relation == "at least":

@@ -46,8 +46,8 @@ def compare_counters(checkpoint: Path, graph: Graph, trace: Trace) -> dict[str, 
         graph, trace: the checkpoint's network and its reference run, for our own counts.
 
     Returns:
-        `samples`; `rows`: `layer`, `counter`, `acs`, `macs`, `our_acs`, `our_macs` (means over the samples), `equal`, `why`; and
-        `unavailable`: `counter`, `reason`.
+        `samples`; `rows`: `layer`, `counter`, `acs`, `macs`, `our_acs`, `our_macs` (means over the samples), `equal`,
+        `why`; and `unavailable`: `counter`, `reason`.
 
     Raises:
         CheckpointError: the checkpoint cannot be used.

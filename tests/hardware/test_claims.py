@@ -1,0 +1,163 @@
+"""Claims: the file, the judgement, and where it flips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hardware.claims import FAILS, HOLDS, UNDECIDED, ClaimError, Side, judge, load_claims
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+GOOD = """[[claim]]
+name = "less"
+boundary = "operations"
+relation = "at most"
+value = 0.5
+unit = "ratio"
+source = "a test"
+subject = { network = "spiking" }
+against = { network = "dense" }
+"""
+
+
+def row(table: str, snn: float | None, ann: float | None, neurons: float = 0.0) -> dict[str, Any]:
+    return {
+        "table": table,
+        "title": table,
+        "boundary": "operations",
+        "snn_uj": snn,
+        "ann_uj": ann,
+        "snn_neurons_uj": neurons,
+        "kind": "estimated",
+        "grade": "derived",
+    }
+
+
+def run(*rows: dict[str, Any], steps: float = 100) -> dict[str, Any]:
+    reason = {"available": False, "reason": "no CUDA device"}
+    return {"energy": list(rows), "measured": reason, "spike_rate": 0.1, "steps": steps}
+
+
+def judged(tmp_path: Path, text: str, *runs: dict[str, Any], names: tuple[str, ...] = ("a", "b")) -> dict[str, Any]:
+    """The first claim of a text; the subject's run is the first, that of a side with a model the second."""
+    path = tmp_path / "claims.toml"
+    path.write_text(text)
+
+    def run_of(side: Side) -> dict[str, Any]:
+        return runs[0] if side.model is None else runs[1]
+
+    return judge(load_claims(path), run_of, names)[0]
+
+
+def test_a_claim_holds_fails_or_depends_on_the_table(tmp_path: Path) -> None:
+    result = judged(tmp_path, GOOD, run(row("a", 2, 10), row("b", 4, 10)))
+    assert (result["answer"], result["low"], result["high"]) == (HOLDS, 0.2, 0.4)
+    result = judged(tmp_path, GOOD, run(row("a", 6, 10), row("b", 9, 10)))
+    assert (result["answer"], result["low"], result["high"]) == (FAILS, 0.6, 0.9)
+    result = judged(tmp_path, GOOD, run(row("a", 4, 10), row("b", 9, 10)))
+    assert result["answer"] == UNDECIDED and "some price tables" in result["reason"]
+    assert [entry["answer"] for entry in result["rows"]] == [HOLDS, FAILS]
+
+
+@pytest.mark.parametrize(("snn", "answer"), [(5.0, HOLDS), (5.01, FAILS)])
+def test_the_value_itself_is_claimed(tmp_path: Path, snn: float, answer: str) -> None:
+    assert judged(tmp_path, GOOD, run(row("a", snn, 10)))["answer"] == answer
+
+
+@pytest.mark.parametrize(
+    ("relation", "found", "answer"),
+    [("at least", 5.0, HOLDS), ("at least", 4.9, FAILS), ("about", 5.5, HOLDS), ("about", 5.51, FAILS)],
+)
+def test_relations(tmp_path: Path, relation: str, found: float, answer: str) -> None:
+    text = GOOD.replace('"at most"', f'"{relation}"')
+    text = text.replace("value = 0.5", "value = 0.5\ntolerance = 0.1") if relation == "about" else text
+    assert judged(tmp_path, text, run(row("a", found, 10)))["answer"] == answer
+
+
+def test_where_the_answer_flips(tmp_path: Path) -> None:
+    # Ratio 0.4, of which 0.1 does not change with the rate: 0.5 is reached at (0.5 - 0.1) / 0.3 of the rate.
+    (entry,) = judged(tmp_path, GOOD, run(row("a", 4, 10, neurons=1)))["rows"]
+    assert entry["break_even_spike_rate"] == pytest.approx(0.1 * 4 / 3)
+    assert entry["break_even_steps"] is None  # both sides grow with the steps alike
+    # Neurons alone take more than is claimed: no rate helps.
+    (entry,) = judged(tmp_path, GOOD, run(row("a", 7, 10, neurons=6)))["rows"]
+    assert entry["break_even_spike_rate"] == 0 and entry["answer"] == FAILS
+
+
+def test_two_models(tmp_path: Path) -> None:
+    """PTCD: 14.2 uJ at T = 40 against 31.4 uJ at T = 100."""
+    text = GOOD.replace('"at most"', '"about"').replace("0.5", "0.452\ntolerance = 0.05")
+    text = text.replace('{ network = "dense" }', '{ model = "m.nir", input = "in.npz" }')
+    result = judged(tmp_path, text, run(row("a", 14.2, None), steps=40), run(row("a", 31.4, None), row("b", 1, 2)))
+    assert result["answer"] == HOLDS and result["low"] == pytest.approx(0.4522, abs=1e-4)
+    (entry,) = result["rows"]  # table b prices one side only
+    assert entry["break_even_steps"] == pytest.approx(40 * 0.452 * 31.4 / 14.2)
+
+
+def test_tables_of_their_own_for_each_side(tmp_path: Path) -> None:
+    text = GOOD.replace('{ network = "spiking" }', '{ tables = ["a"] }')
+    text = text.replace('{ network = "dense" }', '{ network = "dense", tables = ["b"] }')
+    result = judged(tmp_path, text, run(row("a", 3, None), row("b", None, 10)))
+    assert [(entry["table"], entry["value"]) for entry in result["rows"]] == [("a / b", 0.3)]
+    with pytest.raises(ClaimError, match="no price table 'b'; there are a"):
+        judged(tmp_path, text, run(row("a", 3, None)), names=("a",))
+
+
+def test_an_energy_and_what_cannot_be_answered(tmp_path: Path) -> None:
+    text = GOOD.replace('against = { network = "dense" }\n', "").replace('"ratio"', '"uJ"').replace("0.5", "5")
+    result = judged(tmp_path, text, run(row("a", 4, None)))
+    assert (result["answer"], result["unit"], result["low"]) == (HOLDS, "uJ", 4)
+    assert result["rows"][0]["break_even_steps"] == pytest.approx(125)
+    result = judged(tmp_path, text, run(row("a", None, 3)))
+    assert result["answer"] == UNDECIDED and "no price table" in result["reason"]
+    result = judged(tmp_path, text.replace('"operations"', '"measured"'), run(row("a", 4, None)))
+    assert result["answer"] == UNDECIDED and "no CUDA device" in result["reason"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("value = 0.5", "", "value = None"),
+        ("value = 0.5", "value = -1", "a number above 0"),
+        ("value = 0.5", "value = true", "a number above 0"),
+        ("value = 0.5", "value = inf", "a number above 0"),
+        ('source = "a test"', "", "no source"),
+        ('"operations"', '"vibes"', "boundary 'vibes'"),
+        ('"at most"', '"around"', "relation 'around'"),
+        ('"at most"', '"about"', "needs a tolerance"),
+        ('unit = "ratio"', 'unit = "uJ"', "unit 'uJ'"),
+        ('unit = "ratio"', 'unit = "ratio"\nguess = 1', "unknown key 'guess'"),
+        ('network = "dense"', 'network = "gpu"', "network 'gpu'"),
+        ('network = "dense"', 'net = "dense"', "unknown key 'net'"),
+        ('network = "dense"', 'model = "m.nir"', "model and input belong together"),
+        ('network = "dense"', "tables = 3", "tables must be a list"),
+        ('network = "dense"', "samples = 0", "samples = 0"),
+        ("[[claim]]", "[[claims]]", "unknown key 'claims'"),
+        ("[[claim]]", "[claim]", "no claim"),
+        ("[[claim]]", "[[claim", "not a claims file"),
+    ],
+)
+def test_a_wrong_file_is_one_sentence(tmp_path: Path, old: str, new: str, words: str) -> None:
+    path = tmp_path / "claims.toml"
+    path.write_text(GOOD.replace(old, new, 1))
+    with pytest.raises(ClaimError, match=words) as caught:
+        load_claims(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ClaimError, match="no such file"):
+        load_claims(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("claims_*.toml")), ids=lambda path: path.stem)
+def test_shipped_claims_load(path: Path) -> None:
+    assert load_claims(path)
+
+
+def test_the_papers_claim_agrees_with_its_own_figures() -> None:
+    ratio, _, full, less = load_claims(CONFIGS / "claims_spikescr_ssc.toml")
+    assert ratio.value == pytest.approx(less.value / full.value, abs=5e-4)
+    assert ratio.against is not None and ratio.subject.model != ratio.against.model

@@ -1,0 +1,79 @@
+"""The packages themselves beside our counts; where one is not installed, that is said."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import pytest
+import torch
+from spikingjelly.activation_based import functional, layer, neuron
+from torch import nn
+
+from conversion.to_nir import to_nir
+from hardware import counters
+from hardware.count import count
+from hardware.counters import CounterMissing, compare_module
+from sim.graph import load
+from sim.trace import Trace
+from tests.hardware.networks import run
+
+
+def network() -> tuple[nn.Sequential, Trace, list[counters.LayerCount]]:
+    """Linear, LIF, Linear, LIF in multi-step mode, and a run of its graph on integers."""
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        layer.Linear(12, 16), neuron.LIFNode(tau=2.0, decay_input=False), layer.Linear(16, 4), neuron.LIFNode()
+    ).double()
+    functional.set_step_mode(module, "m")
+    module.eval()
+    graph = load(to_nir(module, (12,)))
+    frames = np.random.default_rng(0).poisson(0.5, size=(3, 10, 12))
+    trace = run(graph, frames, [10, 7, 4])
+    return module, trace, count(graph, trace)
+
+
+def test_op_counter_agrees_on_spikes_and_departs_on_integers() -> None:
+    module, trace, counts = network()
+    rows = {
+        row["layer"]: row for row in compare_module(module, trace, counts)["rows"] if row["counter"] == "op_counter"
+    }
+    integer, spikes = rows["0"], rows["2"]
+    assert spikes["equal"] and spikes["acs"] > 0 and spikes["why"] == ""
+    assert not integer["equal"] and "not spikes" in integer["why"]
+    assert integer["macs"] == pytest.approx(7 * 12 * 16) and integer["our_macs"] < integer["macs"]
+
+
+def test_a_package_that_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> counters.Counted:
+        raise CounterMissing(counters.INSTALL)
+
+    monkeypatch.setitem(counters.COUNTERS, "syops", missing)
+    module, trace, counts = network()
+    result = compare_module(module, trace, counts)
+    assert {"counter": "syops", "reason": counters.INSTALL} in result["unavailable"]
+    assert not any(row["counter"] == "syops" for row in result["rows"])
+    with pytest.raises(CounterMissing, match="not installed"):
+        counters._import("a_package_that_is_not_there")
+
+
+def test_the_names_that_syops_needs_are_gone_afterwards() -> None:
+    from spikingjelly.activation_based import neuron as module
+
+    with counters._dropped_names():
+        assert all(hasattr(module, name) for name in counters.DROPPED)
+    assert not any(hasattr(module, name) for name in counters.DROPPED)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("syops") is None, reason="the extra 'counters' is not installed")
+def test_syops_counts_spikingjellys_own_layers_as_nothing() -> None:
+    module, trace, counts = network()
+    rows = [row for row in compare_module(module, trace, counts)["rows"] if row["counter"] == "syops"]
+    assert [(row["acs"], row["macs"], row["why"]) for row in rows] == [(0, 0, counters.WHY_ZERO)] * 2
+
+
+@pytest.mark.skipif(importlib.util.find_spec("neurobench") is None, reason="the extra 'counters' is not installed")
+def test_neurobench_agrees_on_spikes_and_on_integers() -> None:
+    module, trace, counts = network()
+    rows = [row for row in compare_module(module, trace, counts)["rows"] if row["counter"] == "NeuroBench"]
+    assert len(rows) == 2 and all(row["equal"] for row in rows)
