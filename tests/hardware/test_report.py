@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import html
 import io
 import json
@@ -29,6 +30,10 @@ KEYS = {
     "layers",
     "totals",
     "energy",
+    "twin",
+    "placement",
+    "claims",
+    "counters",
     "measured",
     "environment",
 }
@@ -38,9 +43,12 @@ LAYER_KEYS |= {"neuron_updates", "spikes", "spike_rate"}
 ENERGY_KEYS = {"table", "boundary", "snn_uj", "ann_uj", "ratio", "kind", "source"}
 SECTIONS = (
     "Verdict",
+    "Claims",
     "Energy by table",
     "Where the answer flips",
+    "Against a quantised twin",
     "Where the operations go",
+    "On a chip",
     "Spikes of one utterance",
     "Is it the same network everywhere?",
     "On a GPU",
@@ -48,6 +56,26 @@ SECTIONS = (
     "How to read this",
     "Environment",
 )
+
+
+CLAIMS = """[[claim]]
+name = "Takes less than half"
+boundary = "operations"
+relation = "at most"
+value = 0.5
+unit = "ratio"
+source = "a test"
+subject = { tables = ["45nm-fp32"] }
+against = { network = "dense", tables = ["45nm-fp32"] }
+
+[[claim]]
+name = "Takes 1 uJ on a chip"
+boundary = "measured"
+relation = "at most"
+value = 1
+unit = "uJ"
+source = "a test"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +102,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def report(files: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("out") / "report"
     model, data = files
+    (folder.parent / "claims.toml").write_text(CLAIMS)
     arguments = [str(model), "--input", str(data), "--out", str(folder), "--lava-samples", "0"]
-    assert main(arguments) == 0
+    assert main([*arguments, "--claims", str(folder.parent / "claims.toml")]) == 0
     return folder
 
 
@@ -97,7 +126,9 @@ def test_report_json_holds_what_is_documented(report: Path) -> None:
     assert content["measured"]["available"] is False and content["measured"]["reason"]
     assert content["parity_unavailable"][-1]["reason"] == "left out by --lava-samples 0"
     documented = (Path(__file__).parents[2] / "docs/report.md").read_text()
-    for key in [*content, *content["layers"][0], *content["totals"], *content["energy"][0], *content["parity"][0]]:
+    keys = [*content, *content["layers"][0], *content["totals"], *content["energy"][0], *content["parity"][0]]
+    claim = content["claims"][0]
+    for key in [*keys, *content["twin"], *content["twin"]["twins"][0], *claim, *claim["rows"][0]]:
         assert f"`{key}`" in documented, f"docs/report.md does not document {key}"
 
 
@@ -115,7 +146,20 @@ def test_counts_are_means_over_the_samples(report: Path, files: tuple[Path, Path
 
 
 def test_nothing_half_written_is_left(report: Path) -> None:
-    assert sorted(path.name for path in report.iterdir()) == ["report.html", "report.json"]
+    expected = ["layers.csv", "model_card.md", "report.html", "report.json"]
+    assert sorted(path.name for path in report.iterdir()) == expected
+
+
+def test_the_layers_as_csv_and_the_model_card(report: Path) -> None:
+    content = read(report)
+    with (report / "layers.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["name"] for row in rows] == [layer["name"] for layer in content["layers"]]
+    assert float(rows[2]["synops"]) == content["layers"][2]["synops"] and rows[0]["spikes"] == ""
+    card = (report / "model_card.md").read_text()
+    assert card.startswith("# Model card: ") and content["model"]["sha256"] in card
+    for words in ("## Claims", "Takes less than half", "**holds**", "Loihi 2: Fits", "not checked", "not measurements"):
+        assert words in card
 
 
 def test_the_page_needs_nothing_from_elsewhere(report: Path) -> None:
@@ -130,7 +174,7 @@ def images(text: str) -> list[str]:
 
 def test_no_picture_is_empty(report: Path) -> None:
     found = images((report / "report.html").read_text())
-    assert len(found) == 8  # four plots, light and dark
+    assert len(found) == 14  # a claim, energy, break-even, layers, two chips, raster; light and dark
     for uri in found:
         pixels = matplotlib.image.imread(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
         assert pixels.shape[0] > 100 and pixels.shape[1] > 400
@@ -143,6 +187,9 @@ def test_hostile_names_are_text(report: Path) -> None:
     content = read(report)
     content["layers"][0]["name"] = '<script>alert("x")</script>'
     content["model"]["file"] = "<img src=x onerror=alert(1)>"
+    content["claims"][0] |= {"name": "<script>alert(1)</script>", "source": "<img src=x>", "reason": "<script>"}
+    for result in content["placement"]:
+        result["cores"][0]["populations"] = ["<script>alert(1)</script>"]
     spikes = {"<b>": np.ones((1, 3, 2), np.uint8)}
     trace = Trace(spikes, np.zeros((1, 3, 1)), np.zeros((1, 3, 1)), np.array([3]))
     page = render(content, trace)
@@ -156,6 +203,7 @@ def test_hostile_names_are_text(report: Path) -> None:
         ({"--input": "none.npz"}, "none.npz: no such file"),
         ({"--input": "nonsense"}, "nonsense"),
         ({"--prices": "none.toml"}, "none.toml: no such file"),
+        ({"--claims": "none.toml"}, "none.toml: no such file"),
         ({"--checkpoint": "none.pt"}, "none.pt: no such file"),
         ({"--samples": "0"}, "--samples 0"),
     ],
@@ -175,6 +223,11 @@ def test_wrong_input_is_one_sentence_and_exit_code_2(
     errors = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
     assert len(errors) == 1 and errors[0].startswith("error: ") and words in errors[0]
     assert not (tmp_path / "out").exists()
+
+
+def test_comparing_counters_needs_a_checkpoint(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(files[0]), "--input", str(files[1]), "--out", "never", "--compare-counters"]) == 2
+    assert "give --checkpoint too" in capsys.readouterr().err
 
 
 def test_a_failed_parity_check_is_exit_code_1(
@@ -218,6 +271,7 @@ def test_lava_that_cannot_run_is_said(
 browser = pytest.mark.skipif(find_browser() is None, reason="no Chromium on PATH")
 # Writes what the browser made of the page into the page, so that --dump-dom shows it.
 PROBE = """<script>addEventListener("load", () => { const out = document.createElement("pre"); out.id = "probe";
+document.querySelectorAll("details").forEach(e => e.open = true);
 const boxes = [...document.querySelectorAll(".scroll, .plot")].map(e => e.getBoundingClientRect().right);
 out.textContent = JSON.stringify({ images: [...document.images].map(i => [i.naturalWidth, i.naturalHeight, i.width]),
   page: document.documentElement.scrollWidth, window: innerWidth, boxes: Math.max(...boxes),
@@ -236,7 +290,7 @@ def test_the_page_in_chromium(report: Path, tmp_path: Path, width: int, dark: bo
     match = re.search(r'<pre id="probe">(.*?)</pre>', document, re.S)
     assert match
     seen = json.loads(html.unescape(match[1]))
-    assert len(seen["images"]) == 4 and all(size > 0 for image in seen["images"] for size in image)
+    assert len(seen["images"]) == 7 and all(size > 0 for image in seen["images"] for size in image)
     # Wide tables and plots scroll inside their own box: the page itself never does.
     assert seen["page"] <= seen["window"] and seen["boxes"] <= seen["window"]
     assert seen["paper"] == ("rgb(23, 27, 33)" if dark else "rgb(255, 255, 255)")
