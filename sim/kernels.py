@@ -26,14 +26,19 @@ def lif(current, decay, gain, offset, v_threshold, v_reset, v, spikes, potential
     samples, steps, neurons = current.shape
     record = potential.shape[0] > 0
     for sample in numba.prange(samples):
+        state = v[sample].copy()  # a local array: nothing overlaps, and the loops over neurons become vector code
+        charged = np.empty(neurons, current.dtype)
         for step in range(steps):
+            arriving, fired = current[sample, step], spikes[sample, step]
             for n in range(neurons):
-                x = v[sample, n] * decay[n] + (gain[n] * current[sample, step, n] + offset[n])
-                if record:
-                    potential[sample, step, n] = x
-                fired = x > v_threshold[n]
-                spikes[sample, step, n] = fired
-                v[sample, n] = v_reset[n] if fired else x
+                charged[n] = state[n] * decay[n] + (gain[n] * arriving[n] + offset[n])
+            for n in range(neurons):
+                state[n] = v_reset[n] if charged[n] > v_threshold[n] else charged[n]
+            for n in range(neurons):
+                fired[n] = charged[n] > v_threshold[n]
+            if record:
+                potential[sample, step] = charged
+        v[sample] = state
 
 
 @numba.njit(parallel=True, cache=True)
