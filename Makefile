@@ -17,6 +17,7 @@ setup: .venv/ready
 demo: setup
 	$(BIN)/python -m model.train configs/demo.toml --out $(RUN) --resume
 	$(BIN)/python -m conversion.to_nir $(RUN)/ckpt.pt
+	$(BIN)/python -m conversion.quantize $(RUN)/ckpt.nir --calibrate synth
 	$(BIN)/python -m hardware.report $(RUN)/ckpt.nir --input synth --checkpoint $(RUN)/ckpt.pt --out $(RUN)/report
 
 test: setup
