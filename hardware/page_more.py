@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -71,6 +72,8 @@ def _claim_details(claim: Mapping[str, Any]) -> str:
     body = table(head, rows) + f'<p class="faint">Source of the claim: {escape(claim["source"])}.</p>'
     if claim["spike_rate"] and any(row["scaling"] > 0 for row in claim["rows"]):
         body = figure(plots.claim(claim), prose.CLAIM_PLOT) + body
+    if any(row["break_even_steps"] for row in claim["rows"]):
+        body = figure(plots.claim_steps(claim), prose.CLAIM_STEPS) + body
     return f"<details><summary>{escape(claim['name'])}</summary>{body}</details>"
 
 
@@ -112,21 +115,46 @@ def counters(compared: Mapping[str, Any] | None) -> str:
     """Other packages' counts beside ours; nothing unless they were asked for."""
     if compared is None:
         return ""
-    head = [("Layer", "text"), ("Counter", "text"), ("ACs", ""), ("MACs", ""), ("Ours ACs", ""), ("Ours MACs", "")]
-    head += [("", "text"), ("Why", "long")]
-    rows = []
-    for row in compared["rows"]:
-        mark = tag("equal", "good") if row["equal"] else tag("departs", "mixed")
-        numbers = cells(row[key] for key in ("acs", "macs", "our_acs", "our_macs"))
-        rows.append(
-            [f"<code>{escape(row['layer'])}</code>", escape(row["counter"]), *numbers, mark, escape(row["why"])]
-        )
     missing = "".join(
         f"<p>{tag('unavailable', 'mixed')} {escape(entry['counter'])}: {escape(entry['reason'])}</p>"
         for entry in compared["unavailable"]
     )
-    body = table(head, rows) if rows else ""
-    return section("counters", "Other counters on the same run", f"<p>{prose.COUNTERS}</p>", missing, body)
+    body = ""
+    if compared["rows"]:
+        by_layer = f"<details><summary>Layer by layer</summary>{_counters_by_layer(compared['rows'])}</details>"
+        body = _counters_in_all(compared["rows"]) + by_layer
+    samples = f"{number(compared['samples'])} samples, means of one."
+    return section("counters", "Other counters on the same run", f"<p>{prose.COUNTERS} {samples}</p>", missing, body)
+
+
+def _counters_in_all(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A line a counter: sums over the layers, how many layers agree, and each reason with how many it covers."""
+    head = [("Counter", "text"), ("ACs", ""), ("MACs", ""), ("Layers equal", ""), ("Where it departs, and why", "long")]
+    lines = []
+    for counter in dict.fromkeys(row["counter"] for row in rows):
+        mine = [row for row in rows if row["counter"] == counter]
+        equal = sum(row["equal"] for row in mine)
+        reasons = Counter(row["why"] for row in mine if not row["equal"])
+        why = "; ".join(f"{count} layers: {reason}" for reason, count in reasons.most_common()) or "nowhere"
+        tone = "good" if equal == len(mine) else "mixed"
+        sums = cells(sum(row[key] for row in mine) for key in ("acs", "macs"))
+        lines.append([escape(counter), *sums, tag(f"{equal} of {len(mine)}", tone), escape(why)])
+    first = rows[0]["counter"]
+    ours = cells(sum(row[key] for row in rows if row["counter"] == first) for key in ("our_acs", "our_macs"))
+    return table(head, lines, ["ours", *ours, "", ""])
+
+
+def _counters_by_layer(rows: Sequence[Mapping[str, Any]]) -> str:
+    head = [("Layer", "text"), ("Counter", "text"), ("ACs", ""), ("MACs", ""), ("Ours ACs", ""), ("Ours MACs", "")]
+    head += [("", "text"), ("Why", "long")]
+    lines = []
+    for row in rows:
+        mark = tag("equal", "good") if row["equal"] else tag("departs", "mixed")
+        numbers = cells(row[key] for key in ("acs", "macs", "our_acs", "our_macs"))
+        lines.append(
+            [f"<code>{escape(row['layer'])}</code>", escape(row["counter"]), *numbers, mark, escape(row["why"])]
+        )
+    return table(head, lines)
 
 
 def chips(placements: Sequence[Mapping[str, Any]]) -> str:

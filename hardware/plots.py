@@ -226,28 +226,58 @@ def break_even(curves: Sequence[Mapping[str, Any]], spike_rate: float) -> Pictur
     return picture(draw, "Energy of the spiking network relative to the dense one over the spike rate", 8.6, 4.6)
 
 
+CURVES = 8
+
+
 def claim(judged: Mapping[str, Any]) -> Picture:
     """What a claim compares, over the spike rate of its subject, one curve a price table; the line is the claim."""
     rate = judged["spike_rate"]
-    rows = [row for row in judged["rows"] if row["scaling"] > 0][:8]
+    rows = [row for row in judged["rows"] if row["scaling"] > 0]
+    rates = np.minimum(rate * np.logspace(-1.5, 2, 160), 1.0)
 
+    def value(row: Mapping[str, Any]) -> np.ndarray:
+        found: np.ndarray = row["fixed"] + row["scaling"] * rates / rate
+        return found
+
+    label = "mean spike rate, spikes a neuron and step (dotted: this run)"
+    return _claimed(judged, rows, rates, rate, value, label)
+
+
+def claim_steps(judged: Mapping[str, Any]) -> Picture:
+    """The same over the number of steps of the subject, where the other side does not grow with them."""
+    now = judged["steps"]
+    rows = [row for row in judged["rows"] if row["break_even_steps"]]
+    steps = now * np.logspace(-1.5, 1.5, 80)
+
+    def value(row: Mapping[str, Any]) -> np.ndarray:
+        found: np.ndarray = row["value"] * steps / now
+        return found
+
+    return _claimed(judged, rows, steps, now, value, "steps of an utterance (dotted: this run)")
+
+
+def _claimed(
+    judged: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    at: np.ndarray,
+    now: float,
+    value: Callable[[Mapping[str, Any]], np.ndarray],
+    label: str,
+) -> Picture:
     def draw(axes: Axes, theme: Theme) -> None:
-        rates = np.minimum(rate * np.logspace(-1.5, 2, 160), 1.0)
-        for number, row in enumerate(rows):
-            values = row["fixed"] + row["scaling"] * rates / rate
+        for number, row in enumerate(rows[:CURVES]):
             colour = theme.spiking if row["answer"] == "holds" else theme.multiply
             style = ("-", "--", "-.", ":")[number % 4]
-            axes.plot(rates, values, color=colour, linestyle=style, linewidth=1.5, label=row["table"])
-            axes.plot([rate], [row["value"]], marker="o", color=colour, markersize=4.5)
+            axes.plot(at, value(row), color=colour, linestyle=style, linewidth=1.5, label=row["table"])
+            axes.plot([now], [row["value"]], marker="o", color=colour, markersize=4.5)
         axes.axhline(judged["value"], color=theme.ink, linewidth=1)
-        axes.axvline(rate, color=theme.faint, linewidth=1, linestyle=(0, (2, 3)))
+        axes.axvline(now, color=theme.faint, linewidth=1, linestyle=(0, (2, 3)))
         axes.set_xscale("log")
         axes.set_yscale("log")
-        axes.set_xlabel("mean spike rate, spikes a neuron and step (dotted: this run)")
+        axes.set_xlabel(label)
         unit = "microjoule" if judged["unit"] == "uJ" else "ratio"
         axes.set_ylabel(f"{unit} (line: claimed)", color=theme.faint, fontsize=8.5)
-        axes.legend(
-            loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, frameon=False, fontsize=7.5, labelcolor=theme.ink
-        )
+        above = (0, 1.0)
+        axes.legend(loc="lower left", bbox_to_anchor=above, ncols=3, frameon=False, fontsize=7.5, labelcolor=theme.ink)
 
-    return picture(draw, f"The claim {judged['name']} over the spike rate", 8.6, 3.8)
+    return picture(draw, f"The claim {judged['name']}: {label}", 8.6, 3.6)

@@ -53,6 +53,8 @@ depends on which table one believes, or needs a measurement that was not made.""
 CLAIM_PLOT = """One curve a price table; the dot is this run, the line across is the claim. Where a curve crosses the
 line, the answer flips."""
 
+CLAIM_STEPS = """The same over the number of steps, at an unchanged spike rate and with the other side as it is."""
+
 TWIN = """The network of the same shape that does not spike, with activations of as many bits as the spikes of an
 utterance can tell apart. If spikes carried a rate, the twin would compute once an utterance; in a temporal task it has
 to compute in every step. The truth for speech lies between the two. 22 nm; what is moved is activations, over one

@@ -35,7 +35,8 @@ table { border-collapse: collapse; width: 100%; font-size: .86rem; font-variant-
 th, td { padding: .42rem .7rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
 tr:last-child > td { border-bottom: 0; }
 thead th { font-weight: 600; color: var(--faint); font-size: .78rem; vertical-align: bottom; background: var(--wash); }
-.text { text-align: left; } td.long { white-space: normal; min-width: 15rem; text-align: left; color: var(--faint); }
+.text, th.long { text-align: left; }
+td.long { white-space: normal; min-width: 15rem; text-align: left; color: var(--faint); }
 tr.total td { font-weight: 650; border-top: 2px solid var(--line); }
 h3 { font-size: 1rem; margin: 1.4rem 0 .2rem; }
 details { margin: .6rem 0; } summary { cursor: pointer; color: var(--faint); font-size: .9rem; }

@@ -44,6 +44,27 @@ def test_op_counter_agrees_on_spikes_and_departs_on_integers() -> None:
     assert integer["macs"] == pytest.approx(7 * 12 * 16) and integer["our_macs"] < integer["macs"]
 
 
+def test_the_page_sums_up_each_counter() -> None:
+    from hardware.page_more import counters as section
+
+    rows = [
+        {
+            "layer": name,
+            "counter": "x",
+            "acs": 1.0,
+            "macs": 0.0,
+            "our_acs": acs,
+            "our_macs": 0.0,
+            "equal": same,
+            "why": why,
+        }
+        for name, acs, same, why in (("<a>", 1.0, True, ""), ("b", 2.0, False, "no hook"), ("c", 2.0, False, "no hook"))
+    ]
+    page = section({"samples": 4, "rows": rows, "unavailable": [{"counter": "y", "reason": "<gone>"}]})
+    assert "1 of 3" in page and "2 layers: no hook" in page and "&lt;a&gt;" in page and "y: &lt;gone&gt;" in page
+    assert section(None) == ""
+
+
 def test_a_package_that_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*_: object) -> counters.Counted:
         raise CounterMissing(counters.INSTALL)

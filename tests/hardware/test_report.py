@@ -69,6 +69,16 @@ subject = { tables = ["45nm-fp32"] }
 against = { network = "dense", tables = ["45nm-fp32"] }
 
 [[claim]]
+name = "Half the steps"
+boundary = "operations"
+relation = "at most"
+value = 0.9
+unit = "ratio"
+source = "a test"
+subject = { tables = ["45nm-fp32", "45nm-fp16"] }
+against = { model = "MODEL", input = "longer.npz", tables = ["45nm-fp32", "45nm-fp16"] }
+
+[[claim]]
 name = "Takes 1 uJ on a chip"
 boundary = "measured"
 relation = "at most"
@@ -102,7 +112,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def report(files: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("out") / "report"
     model, data = files
-    (folder.parent / "claims.toml").write_text(CLAIMS)
+    (folder.parent / "claims.toml").write_text(CLAIMS.replace("MODEL", str(model)))
+    frames = np.random.default_rng(1).poisson(0.4, size=(2, 24, 8))
+    np.savez(folder.parent / "longer.npz", input=frames)
     arguments = [str(model), "--input", str(data), "--out", str(folder), "--lava-samples", "0"]
     assert main([*arguments, "--claims", str(folder.parent / "claims.toml")]) == 0
     return folder
@@ -168,13 +180,23 @@ def test_the_page_needs_nothing_from_elsewhere(report: Path) -> None:
     assert not re.search(r"url\(|@import|<script|<link|<iframe", text)
 
 
+def test_two_models_are_compared(report: Path) -> None:
+    claim = read(report)["claims"][1]
+    assert claim["answer"] == "holds" and len(claim["rows"]) == 2
+    assert claim["low"] < 0.6  # at most 12 steps against 24
+    for row in claim["rows"]:
+        assert row["break_even_steps"] == pytest.approx(claim["steps"] * 0.9 / row["value"])
+
+
 def images(text: str) -> list[str]:
     return re.findall(r'(?:src|srcset)="(data:image/png;base64,[^"]+)"', text)
 
 
 def test_no_picture_is_empty(report: Path) -> None:
     found = images((report / "report.html").read_text())
-    assert len(found) == 14  # a claim, energy, break-even, layers, two chips, raster; light and dark
+    assert (
+        len(found) == 18
+    )  # a claim, one in rate and steps, energy, break-even, layers, two chips, raster; light and dark
     for uri in found:
         pixels = matplotlib.image.imread(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
         assert pixels.shape[0] > 100 and pixels.shape[1] > 400
@@ -290,7 +312,7 @@ def test_the_page_in_chromium(report: Path, tmp_path: Path, width: int, dark: bo
     match = re.search(r'<pre id="probe">(.*?)</pre>', document, re.S)
     assert match
     seen = json.loads(html.unescape(match[1]))
-    assert len(seen["images"]) == 7 and all(size > 0 for image in seen["images"] for size in image)
+    assert len(seen["images"]) == 9 and all(size > 0 for image in seen["images"] for size in image)
     # Wide tables and plots scroll inside their own box: the page itself never does.
     assert seen["page"] <= seen["window"] and seen["boxes"] <= seen["window"]
     assert seen["paper"] == ("rgb(23, 27, 33)" if dark else "rgb(255, 255, 255)")
