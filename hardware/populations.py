@@ -73,6 +73,7 @@ class Population:
 
     Attributes:
         kind: the node's kind, `output`, `input` or `relay`.
+        neurons: how many; where a neuron is given by number, it is the number in `_order`.
         compartments: a neuron.
         state: values a neuron keeps beyond its potential, for memory that the chip counts.
         programmed: the operations that a neuron's program must compute.
@@ -200,6 +201,8 @@ class _Builder:
             relayed = self._relays_take_less(found, matrix)
             sources = tuple(dict.fromkeys(self._source(node.name, *path, taps, relayed) for path in found))
             self.relays |= {(source.population, source.held) for source in sources if source.held}
+            axons = {origin: csr_array(lists[_order(self.graph.nodes[origin])]) for origin, lists in axons.items()}
+            matrix = csr_array(matrix[:, _order(self.graph.nodes[population.name])])
             population.projections.append(Projection(node.name, population.name, matrix, axons, sources, taps))
 
     def _relays_take_less(self, found: list[tuple[str, int]], matrix: csr_array) -> bool:
@@ -261,6 +264,17 @@ def relay_name(origin: str, held: int) -> str:
     return f"{origin}.wait{held}" if held else origin
 
 
+def _order(node: Node) -> np.ndarray:
+    """The order in which a population's neurons are split: of images by position, all channels of one together.
+
+    A part is then a piece of the image, which few neurons reach and which reaches few.
+    """
+    neurons = np.arange(node.neurons)
+    if len(node.output_shape) < 2:
+        return neurons
+    return np.moveaxis(neurons.reshape(node.output_shape), 0, -1).ravel()
+
+
 def _own_delay(node: Node) -> int:
     return int(np.max(node.parameters["steps"], initial=0)) if node.kind == "delay" else 0
 
@@ -269,8 +283,10 @@ def _settings(node: Node) -> tuple[tuple[object, ...], tuple[object, ...]]:
     """Decays, and threshold, of each of a node's neurons."""
     p = {key: np.broadcast_to(value, node.output_shape).ravel().tolist() for key, value in _arrays(node).items()}
     taus = [p[key] for key in ("tau", "tau_mem", "tau_syn") if key in p]
-    decays: tuple[object, ...] = tuple(zip(*taus, strict=True)) if taus else (node.kind,) * node.neurons
-    return decays, tuple(p.get("v_threshold", p.get("threshold", ())))
+    decays: list[object] = list(zip(*taus, strict=True)) if taus else [node.kind] * node.neurons
+    thresholds = p.get("v_threshold", p.get("threshold", ()))
+    order = _order(node).tolist()
+    return tuple(decays[i] for i in order), tuple(thresholds[i] for i in order) if thresholds else ()
 
 
 def _arrays(node: Node) -> dict[str, np.ndarray]:

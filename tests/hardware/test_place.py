@@ -191,6 +191,28 @@ def test_a_pool_is_a_map_of_axons() -> None:
     assert check(placement) == []
 
 
+def test_images_are_split_by_position() -> None:
+    # 3 x 3 kernels over 16 x 64: a part of whole columns' worth of channels reaches, and is reached by, its neighbours.
+    rng = np.random.default_rng(0)
+    options = {"stride": 1, "padding": 1, "dilation": 1, "groups": 1}
+    first = nir.Conv2d(input_shape=(16, 64), weight=rng.normal(size=(4, 1, 3, 3)), bias=np.zeros(4), **options)
+    second = nir.Conv2d(input_shape=(16, 64), weight=rng.normal(size=(4, 4, 3, 3)), bias=np.zeros(4), **options)
+    nodes = {"c": first, "n": spatial((4, 16, 64)), "d": second, "m": spatial((4, 16, 64))}
+    placement = placed(chain((1, 16, 64), nodes, (4, 16, 64)))
+    assert check(placement) == []
+    parts = [part for part in placement.parts if part.population == "m"]
+    assert (
+        sum(part.synapses for part in parts) == connections(chain((1, 16, 64), nodes, (4, 16, 64)).nodes["d"]).synapses
+    )
+    # Each part is reached by its own neurons and a border of one position on each side, not by the whole image.
+    assert all(part.use["input_axons"] <= (part.stop - part.start) + 4 * 2 * (64 + 1) for part in parts)
+
+
+def spatial(shape: tuple[int, ...]) -> nir.IF:
+    ones = np.ones(shape)
+    return nir.IF(r=1e3 * ones, v_threshold=ones, v_reset=0 * ones)
+
+
 def test_a_layer_that_reads_currents_is_named() -> None:
     placement = placed(chain((3,), {"first": linear(3, 3), "second": linear(3, 3), "n": lif(3)}, (3,)))
     (finding,) = check(placement)
