@@ -1,5 +1,6 @@
 """Are two runs of one network the same, spike for spike? `python -m sim.compare model.nir --input INPUT --backends a,b`
 
+Quantised networks: every integer is equal, spikes and outputs, and with `--states` u and v; nothing is forgiven.
 The rule for float paths, in double precision: outputs agree to 1e-9 and no spike differs at any node, step or neuron.
 Where one differs, the first divergence is named. A tie is a neuron whose potential lies within 1e-7 of its threshold:
 there the order of a sum may decide. A tie that flips is counted as one, and so is everything that follows from it in
@@ -12,15 +13,19 @@ import argparse
 import dataclasses
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sim import dialect, reference
 from sim.graph import Graph, load
-from sim.node import GraphError
+from sim.node import STATEFUL, GraphError
 from sim.trace import Trace, TraceError
+
+if TYPE_CHECKING:
+    from sim import run
 
 TIE = 1e-7
 OUTPUT_TOLERANCE = 1e-9
@@ -57,6 +62,9 @@ class Parity:
         near_threshold: those of them in samples whose first divergence is a tie.
         output_difference: largest absolute difference of the outputs in samples without a mismatch.
         first_divergence: of the first sample that differs, ties included.
+        exact: integers, where outputs must be equal and no tie exists.
+        states, states_mismatched: numbers u and v that were compared; those that differ.
+        first_state: the first of these, in the order of the network.
     """
 
     sides: str
@@ -67,10 +75,16 @@ class Parity:
     near_threshold: int
     output_difference: float
     first_divergence: Divergence | None
+    exact: bool = False
+    states: int = 0
+    states_mismatched: int = 0
+    first_state: str | None = None
 
     @property
     def holds(self) -> bool:
-        return self.mismatched == self.near_threshold and self.output_difference <= OUTPUT_TOLERANCE
+        tolerance = 0.0 if self.exact else OUTPUT_TOLERANCE
+        spikes_hold = self.mismatched == self.near_threshold and not self.states_mismatched
+        return spikes_hold and self.output_difference <= tolerance
 
     def as_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self) | {
@@ -103,10 +117,13 @@ def compare(graph: Graph, a: Trace, b: Trace) -> Parity:
             continue
         divergence = _first(graph, a, b, sample, differs)
         mismatched += count
-        near_threshold += count if divergence.distance < TIE else 0
+        # Of integers, v may equal theta: no order of a sum can move it, so nothing is a tie.
+        near_threshold += count if divergence.distance < TIE and not graph.quantised else 0
         first = first or divergence
     spikes = sum(int(a.spikes[name].sum(dtype=np.int64)) for name in names)
-    return Parity(sides, a.samples, a.sample_steps, spikes, mismatched, near_threshold, difference, first)
+    return Parity(
+        sides, a.samples, a.sample_steps, spikes, mismatched, near_threshold, difference, first, graph.quantised
+    )
 
 
 def _first(graph: Graph, a: Trace, b: Trace, sample: int, differs: dict[str, np.ndarray]) -> Divergence:
@@ -132,6 +149,39 @@ def _first(graph: Graph, a: Trace, b: Trace, sample: int, differs: dict[str, np.
     return Divergence(sample, name, int(place[0]), flat, values, distance)
 
 
+States = Mapping[str, tuple[np.ndarray, np.ndarray]]
+
+
+def compare_states(parity: Parity, graph: Graph, a: States, b: States) -> Parity:
+    """Adds the comparison of u and v before the reset, [samples, steps, *neurons] each by neuron, to a parity."""
+    compared = mismatched = 0
+    first = None
+    for name in (name for name in graph.nodes if name in a):
+        for what, x, y in zip(("u", "v"), a[name], b[name], strict=True):
+            places = np.argwhere(x != y)
+            compared, mismatched = compared + parity.steps * graph.nodes[name].neurons, mismatched + len(places)
+            if len(places) and first is None:
+                place = tuple(places[0])
+                neuron = int(np.ravel_multi_index(place[2:], x.shape[2:]))
+                first = (
+                    f"sample {place[0]}, node {name}, step {place[1]}, neuron {neuron}: "
+                    f"{what} = {x[place]} against {y[place]}"
+                )
+    return dataclasses.replace(parity, states=compared, states_mismatched=mismatched, first_state=first)
+
+
+def _run(graph: Graph, data: run.Input, backend: str, precision: str, states: bool) -> tuple[Trace, States]:
+    from sim import lava, run
+
+    if not states:
+        return run.simulate(graph, data, backend, precision), {}
+    nodes = [node.name for node in graph.of_kind(*STATEFUL)]
+    if backend == "lava":
+        return lava.run_with_states(graph, data.frames, data.lengths, data.labels, nodes, progress=True)
+    trace = run.simulate(graph, data, backend, precision)
+    return trace, reference.states(graph, data.frames, data.lengths, nodes)
+
+
 def parser() -> argparse.ArgumentParser:
     from sim.run import add_input_arguments
 
@@ -142,6 +192,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add_input_arguments(parser, samples=3)
     parser.add_argument("--backends", default="reference,lava", help="two of reference, lava, separated by a comma")
+    parser.add_argument("--states", action="store_true", help="compare u and v too, step by step (quantised files)")
     return parser
 
 
@@ -156,8 +207,13 @@ def main(argv: list[str] | None = None) -> int:
             raise run.InputError(f"--backends {arguments.backends}: two of {', '.join(run.BACKENDS)} are expected")
         graph = load(arguments.model, arguments.dt)
         data = run.open_input(arguments.input, arguments.split, arguments.samples)
-        traces = [run.simulate(graph, data, backend, arguments.precision) for backend in backends]
+        if arguments.states and not graph.quantised:
+            raise GraphError(f"{arguments.model}: --states compares integers; this file is in floating point")
+        runs = [_run(graph, data, backend, arguments.precision, arguments.states) for backend in backends]
+        traces = [trace for trace, _ in runs]
         parity = compare(graph, *traces)
+        if arguments.states:
+            parity = compare_states(parity, graph, *(states for _, states in runs))
     except (GraphError, TraceError, LavaError, *run.INPUT_ERRORS) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -176,9 +232,12 @@ def main(argv: list[str] | None = None) -> int:
             f"{verdict}: {parity.sides}, {parity.samples} samples, {parity.steps} steps, {len(graph.spiking)} spiking "
             f"nodes, {parity.spikes} spikes, {parity.mismatched} mismatched ({parity.near_threshold} near threshold), "
             f"outputs within {parity.output_difference:.3g}, latency {latency} steps"
+            + (f", {parity.states} values of u and v, {parity.states_mismatched} mismatched" if parity.states else "")
         )
         if parity.first_divergence:
             print(f"first divergence: {parity.first_divergence}")
+        if parity.first_state:
+            print(f"first state that differs: {parity.first_state}")
     return 0 if parity.holds else 1
 
 

@@ -102,8 +102,6 @@ def simulate(graph: Graph, data: Input, backend: str, precision: str = "float64"
         GraphError, LavaError: the network cannot run on it, or the input does not fit.
     """
     if backend == "lava":
-        if graph.quantised:
-            raise GraphError(f"{graph.source}: quantised files run on the reference back end only, so far")
         from sim import lava
 
         return lava.run(graph, data.frames, data.lengths, data.labels, progress=True)

@@ -1,7 +1,7 @@
 """Lava back end: everything that imports lava runs in a child process.
 
-`run` is the door. The child imports this package too, with nothing but numpy and Lava installed, so `run` and what it
-needs (the graph, NIR) are imported when they are asked for.
+`run` and `run_with_states` are the doors. The child imports this package too, with nothing but numpy and Lava
+installed, so they and what they need (the graph, NIR) are imported when they are asked for.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sim.lava.parent import run
+    from sim.lava.parent import run, run_with_states
 
-__all__ = ["LavaError", "run"]
+__all__ = ["LavaError", "run", "run_with_states"]
 
 
 class LavaError(RuntimeError):
@@ -19,8 +19,8 @@ class LavaError(RuntimeError):
 
 
 def __getattr__(name: str) -> Any:
-    if name == "run":
-        from sim.lava.parent import run
+    if name in ("run", "run_with_states"):
+        from sim.lava import parent
 
-        return run
+        return getattr(parent, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

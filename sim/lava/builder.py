@@ -15,23 +15,29 @@ from lava.proc.sparse.models import PySparseModelFloat
 from lava.proc.sparse.process import Sparse
 from scipy.sparse import csr_matrix
 
-from sim.lava.processes import ends, memory, neuron, operations
+from sim.lava.processes import ends, fixed_neuron, fixed_point, fixed_synapse, memory, neuron, operations
 from sim.lava.processes.window import Window
 
 GRADED = 24  # num_message_bits of a stock synapse: above 0 it multiplies payloads instead of testing for spikes
 
 
 def _dense(values: Any, arrays: Any, common: Any) -> AbstractProcess:
-    return Dense(weights=arrays["weight"], num_message_bits=GRADED, name=common["name"])
+    more = {**values, **{key: array for key, array in arrays.items() if key != "weight"}}
+    return Dense(weights=arrays["weight"], num_message_bits=GRADED, name=common["name"], **more)
 
 
 def _sparse(values: Any, arrays: Any, common: Any) -> AbstractProcess:
-    entries = (arrays["weight"], (arrays["rows"], arrays["columns"]))
-    return Sparse(weights=csr_matrix(entries, values["shape"]), num_message_bits=GRADED, name=common["name"])
+    matrix = csr_matrix((arrays["weight"], (arrays["rows"], arrays["columns"])), values["shape"])
+    more = {key: value for key, value in {**values, **arrays}.items() if key in ("weight_exp", "bias")}
+    return Sparse(weights=matrix, num_message_bits=GRADED, name=common["name"], **more)
 
 
 def _neuron(values: Any, arrays: Any, common: Any) -> AbstractProcess:
     return neuron.Neuron(neurons=values["neurons"], parameters=arrays, **common)
+
+
+def _fixed_neuron(values: Any, arrays: Any, common: Any) -> AbstractProcess:
+    return fixed_neuron.FixedNeuron(**{**values, "shape": tuple(values["shape"])}, **arrays, **common)
 
 
 def _own(process: Any) -> Callable[[Any, Any, Any], AbstractProcess]:
@@ -39,7 +45,9 @@ def _own(process: Any) -> Callable[[Any, Any, Any], AbstractProcess]:
 
 
 # kind in the plan -> (how to build the Process, its model)
-BUILDERS: dict[str, tuple[Callable[[Any, Any, Any], AbstractProcess], Any]] = {
+Builders = dict[str, tuple[Callable[[Any, Any, Any], AbstractProcess], Any]]
+
+FLOATING_POINT: Builders = {
     "source": (_own(ends.Source), ends.SourceModel),
     "dense": (_dense, PyDenseModelFloat),
     "sparse": (_sparse, PySparseModelFloat),
@@ -51,6 +59,20 @@ BUILDERS: dict[str, tuple[Callable[[Any, Any, Any], AbstractProcess], Any]] = {
     "gate": (_own(operations.Gate), operations.GateModel),
     "rotary": (_own(operations.Rotary), operations.RotaryModel),
     "attention": (_own(operations.Attention), operations.AttentionModel),
+}
+
+FIXED_POINT: Builders = {
+    "source": (_own(ends.Source), fixed_point.FixedSourceModel),
+    "dense": (_dense, fixed_synapse.FixedDenseModel),
+    "sparse": (_sparse, fixed_synapse.FixedSparseModel),
+    "neuron": (_fixed_neuron, fixed_neuron.FixedNeuronModel),
+    "integrator": (_fixed_neuron, fixed_neuron.FixedIntegratorModel),
+    "relay": (_own(memory.Relay), fixed_point.FixedRelayModel),
+    "delay": (_own(memory.Delay), fixed_point.FixedDelayModel),
+    "temporal_conv": (_own(memory.TemporalConv), fixed_point.FixedTemporalConvModel),
+    "gate": (_own(operations.Gate), fixed_point.FixedGateModel),
+    "rotary": (_own(operations.Rotary), fixed_point.FixedRotaryModel),
+    "attention": (_own(operations.Attention), fixed_point.FixedAttentionModel),
 }
 
 
@@ -67,17 +89,25 @@ def build(folder: Path, report: int) -> tuple[dict[AbstractProcess, Any], int]:
     with np.load(folder / "plan.npz", allow_pickle=False) as file:
         stored = dict(file)
     window = Window(plan["period"], plan["steps"], tuple(int(n) for n in stored["lengths"]))
+    builders = FIXED_POINT if plan["fixed_point"] else FLOATING_POINT
     processes: dict[str, AbstractProcess] = {}
     models: dict[AbstractProcess, Any] = {}
     for spec in plan["specs"]:
-        make, model = BUILDERS[spec["kind"]]
+        make, model = builders[spec["kind"]]
         common = {"name": spec["name"], "window": window, "latency": spec["latency"]}
         arrays = {key: stored[stored_as] for key, stored_as in spec["arrays"].items()}
         processes[spec["name"]] = process = make(spec["values"], arrays, common)
         models[process] = model
-    ports = {name: port for name, process in processes.items() for port in [_out_port(process)]}
+    ports = {name: _out_port(process) for name, process in processes.items()}
+    ports |= {
+        f"{name}.{port}": getattr(process, port)
+        for name, process in processes.items()
+        for port in ("u_out", "v_out")
+        if hasattr(process, port)
+    }
     recorders = _recorders(plan, folder, window, report)
-    models.update({recorder: ends.RecorderModel for recorder, _ in recorders})
+    recorder_model = fixed_point.FixedRecorderModel if plan["fixed_point"] else ends.RecorderModel
+    models.update({recorder: recorder_model for recorder, _ in recorders})
     inputs = {f"record {i}": port for _, taken in recorders for i, port in taken}
     for source, target, role in plan["connections"]:
         ports[source].connect(inputs[target] if target in inputs else _in_port(processes[target], role))

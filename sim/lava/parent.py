@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import numpy as np
 from tqdm import tqdm
 
 from sim.graph import Graph, load
+from sim.lava import LavaError, fixed_plan, plan
 from sim.lava.child import run_child
-from sim.lava.plan import make_plan
 from sim.reference import checked_lengths
 from sim.schedule import schedule
 from sim.trace import Trace, in_window
@@ -32,7 +33,7 @@ def run(
     deadline_seconds: float | None = None,
     progress: bool = False,
 ) -> Trace:
-    """Runs a network on a set of samples in Lava, in double precision.
+    """Runs a network on a set of samples in Lava: in double precision, or a quantised one in Lava's fixed point.
 
     The network is built once; the samples follow each other in one stream (sim/schedule.py), and every Process starts
     afresh at the first step of a window.
@@ -55,22 +56,51 @@ def run(
         GraphError: the graph cannot be run, or the input does not fit.
         LavaError: Lava is missing, cannot express a node, failed, or did not finish in time.
     """
+    more: dict[str, Any] = {"samples": samples, "deadline_seconds": deadline_seconds, "progress": progress}
+    return run_with_states(graph, frames, lengths, labels, (), **more)[0]
+
+
+def run_with_states(
+    graph: Graph | nir.NIRGraph | str | Path,
+    frames: np.ndarray,
+    lengths: np.ndarray | None = None,
+    labels: np.ndarray | None = None,
+    nodes: Collection[str] = (),
+    *,
+    samples: int | None = None,
+    deadline_seconds: float | None = None,
+    progress: bool = False,
+) -> tuple[Trace, dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """As `run`, with u and v before the reset of the neurons `nodes` of a quantised graph, as `reference.states` has.
+
+    Returns:
+        The trace, and for each of `nodes` u and v, int32 [samples, steps, *neurons] each, zero outside the window.
+
+    Raises:
+        GraphError, LavaError: see `run`; or states of a floating-point graph are asked for.
+    """
     if not isinstance(graph, Graph):
         graph = load(graph)
+    if nodes and not graph.quantised:
+        raise LavaError(f"{graph.source}: u and v are recorded of quantised graphs only")
     frames, labels = frames[:samples], None if labels is None else labels[:samples]
     lengths = checked_lengths(graph, frames, None if lengths is None else lengths[:samples])
     timing = schedule(graph, frames.shape[1])
     mask = in_window(lengths, frames.shape[1]).reshape(*frames.shape[:2], *[1] * (frames.ndim - 2))
     frames = np.where(mask, frames, frames.dtype.type(0))
-    plan = make_plan(graph, timing, frames, lengths)
+    planned = (
+        fixed_plan.make_plan(graph, timing, frames, lengths, nodes)
+        if graph.quantised
+        else plan.make_plan(graph, timing, frames, lengths)
+    )
     if deadline_seconds is None:
-        deadline_seconds = START_SECONDS + SECONDS_PER_PROCESS_STEP * len(plan.specs) * plan.total_steps
+        deadline_seconds = START_SECONDS + SECONDS_PER_PROCESS_STEP * len(planned.specs) * planned.total_steps
     reports: dict[str, Any] = {}
     with (
         tempfile.TemporaryDirectory(prefix="neurotarget-lava-") as folder,
         tqdm(total=len(frames), desc="lava", unit="sample", disable=None if progress else True) as bar,
     ):
-        plan.save(Path(folder))
+        planned.save(Path(folder))
 
         def on_event(event: dict[str, Any]) -> None:
             reports.update({event["event"]: event})
@@ -79,14 +109,19 @@ def run(
 
         run_child(Path(folder), deadline_seconds, on_event)
         recorded = {
-            record["node"]: np.load(Path(folder, f"record{i}.npy")).reshape(
+            (record["node"], record["what"]): np.load(Path(folder, f"record{i}.npy")).reshape(
                 *frames.shape[:2], *graph.nodes[record["node"]].output_shape
             )
-            for i, record in enumerate(plan.records)
+            for i, record in enumerate(planned.records)
         }
-    header = {"backend": "lava", "precision": "float64", "source": graph.source, "dt": graph.dt}
+    header: dict[str, Any] = {"backend": "lava", "precision": graph.arithmetic if graph.quantised else "float64"}
+    header |= {"source": graph.source, "dt": graph.dt}
     header |= {"readout": graph.readout, "latency_steps": timing.total, "latency": dict(timing.latency)}
     header |= {"gap_steps": timing.gap, **{key: reports["built"][key] for key in ("processes", "python")}}
-    header |= {"physical_steps": plan.total_steps, "seconds": reports["finished"]["seconds"]}
-    output = recorded.pop(graph.output.name)
-    return Trace(recorded, output, frames, lengths, labels, header)
+    header |= {"physical_steps": planned.total_steps, "seconds": reports["finished"]["seconds"]}
+    spikes = {node.name: recorded[node.name, "spikes"] for node in graph.spiking}
+    output = recorded[graph.output.name, "output"]
+    if graph.quantised:  # integers leave the network, and only then get their unit
+        output = output.astype(np.float64) * np.asarray(graph.fixed[graph.output.name]["scale"]).item()
+    states = {name: (recorded[name, "u"], recorded[name, "v"]) for name in nodes}
+    return Trace(spikes, output, frames, lengths, labels, header), states

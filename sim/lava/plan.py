@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -38,13 +38,18 @@ class Spec:
 
 @dataclass(eq=False)
 class Plan:
-    """Processes, connections (source, target, port of the target) and what to record (node, latency, dtype)."""
+    """Processes, connections (source, target, port of the target) and what to record (node, what, latency, dtype).
+
+    `what` is `spikes`, `output`, or in fixed point `u` or `v`. A source is the name of a Process, or the name of a
+    neuron with `.u_out` or `.v_out` behind it.
+    """
 
     schedule: Schedule
     lengths: np.ndarray
     specs: dict[str, Spec] = field(default_factory=dict)
     connections: list[tuple[str, str, str]] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
+    fixed_point: bool = False
 
     @property
     def total_steps(self) -> int:
@@ -75,44 +80,54 @@ class Plan:
             "specs": specs,
             "connections": self.connections,
             "records": self.records,
+            "fixed_point": self.fixed_point,
         }
         np.savez(folder / "plan.npz", **arrays)
         (folder / "plan.json").write_text(json.dumps(plan))
 
 
 def make_plan(graph: Graph, schedule: Schedule, frames: np.ndarray, lengths: np.ndarray) -> Plan:
-    """Plans the run of `graph` on frames [samples, steps, *features].
+    """Plans the run of a floating-point `graph` on frames [samples, steps, *features]; fixed_plan.py has the other one.
 
     Raises:
         LavaError: a node of a kind that has no Process, or too large as a matrix.
     """
-    plan = Plan(schedule, lengths)
-    planner = _Planner(graph, schedule, plan)
-    flat = np.ascontiguousarray(frames).reshape(*frames.shape[:2], -1)
-    for node in graph.nodes.values():
-        if node.kind == "input":
-            plan.specs[node.name] = Spec(node.name, "source", 0, arrays={"frames": flat})
-        elif node.kind not in PLANNERS:
-            raise LavaError(
-                f"node {node.name}: {node.kind} does not run in Lava; supported are "
-                f"{', '.join(sorted({'input', *PLANNERS}))}"
-            )
-        elif (spec := PLANNERS[node.kind](planner, node)) is not None:
-            plan.specs[node.name] = spec
-    for node in graph.nodes.values():
-        if node.name in plan.specs or node.kind == "output":
-            planner.connect(node)
-    for node in graph.spiking:
-        planner.record(node, "uint8")
-    planner.record(graph.output, "float64")
-    return plan
+    return Planner(graph, schedule, Plan(schedule, lengths)).lay_out(frames)
 
 
-class _Planner:
+class Planner:
     """The plan under construction."""
+
+    output_dtype: ClassVar[str] = "float64"
 
     def __init__(self, graph: Graph, schedule: Schedule, plan: Plan) -> None:
         self.graph, self.schedule, self.plan = graph, schedule, plan
+
+    @property
+    def table(self) -> Mapping[str, Callable[[Any, Node], Spec | None]]:
+        """Kind of node -> the method below that plans its Process."""
+        return PLANNERS
+
+    def lay_out(self, frames: np.ndarray) -> Plan:
+        """Plans every node, every connection, and the records of spikes and output."""
+        for node in self.graph.nodes.values():
+            if node.kind == "input":
+                flat = np.ascontiguousarray(frames).reshape(*frames.shape[:2], -1)
+                self.plan.specs[node.name] = Spec(node.name, "source", 0, arrays={"frames": flat})
+            elif node.kind not in self.table:
+                raise LavaError(
+                    f"node {node.name}: {node.kind} does not run in Lava; supported are "
+                    f"{', '.join(sorted({'input', *self.table}))}"
+                )
+            elif (spec := self.table[node.kind](self, node)) is not None:
+                self.plan.specs[node.name] = spec
+        for node in self.graph.nodes.values():
+            if node.name in self.plan.specs or node.kind == "output":
+                self.connect(node)
+        for node in self.graph.spiking:
+            self.record(node, "spikes", "uint8")
+        self.record(self.graph.output, "output", self.output_dtype)
+        return self.plan
 
     def connect(self, node: Node) -> None:
         """Connects what feeds a node, through relays where the schedule asks for a delay."""
@@ -123,15 +138,19 @@ class _Planner:
             for source, delay, looped in self._feeders(node.name, sources):
                 self._join(source, node.name, port, delay, looped)
 
-    def record(self, node: Node, dtype: str) -> None:
-        """Records what a node sends; for the output, the sum of what feeds it."""
+    def record(self, node: Node, what: str, dtype: str) -> None:
+        """Records what a node sends; for the output, the sum of what feeds it; for `u` and `v`, that port."""
         record = {
             "node": node.name,
+            "what": what,
             "neurons": node.neurons,
             "latency": self.schedule.latency[node.name],
             "dtype": dtype,
         }
         self.plan.records.append(record)
+        if what in ("u", "v"):
+            self.plan.connections.append((f"{node.name}.{what}_out", f"record {len(self.plan.records) - 1}", ""))
+            return
         if node.kind != "output":
             self._join(node.name, f"record {len(self.plan.records) - 1}", "", 0, False)
             return
@@ -175,7 +194,7 @@ class _Planner:
         return Spec(node.name, "neuron", self.schedule.latency[node.name], {"neurons": node.neurons}, parameters)
 
     def linear(self, node: Node) -> Spec:
-        weight, bias = self._matrix(node)
+        weight, bias = self.matrix(node)
         latency = self.schedule.latency[node.name]
         if bias is not None and self._bias_for_neurons(node.name) is None:
             return Spec(node.name, "biased_dense", latency, arrays={"weight": weight, "bias": bias})
@@ -196,7 +215,7 @@ class _Planner:
         held = all(r.kind in STATEFUL and (name, r.name) not in self.graph.recurrent_edges for r in readers)
         return bias if held else None
 
-    def _matrix(self, node: Node) -> tuple[np.ndarray, np.ndarray | None]:
+    def matrix(self, node: Node) -> tuple[np.ndarray, np.ndarray | None]:
         """Weights [outputs, inputs] and bias [outputs] of a memoryless linear node, from its response to units."""
         if node.kind == "affine" and len(node.input_shape) == 1:
             return node.parameters["weight"], node.parameters["bias"]
@@ -251,15 +270,15 @@ class _Planner:
         """Flattening and the output only carry values."""
 
 
-PLANNERS: dict[str, Callable[[_Planner, Node], Spec | None]] = {
-    **dict.fromkeys(STATEFUL, _Planner.neuron),
-    **dict.fromkeys(("affine", "scale", "conv1d", "conv2d", "sum_pool", "avg_pool"), _Planner.linear),
-    **dict.fromkeys(("temporal_conv", "depthwise_conv"), _Planner.temporal_conv),
-    "look_ahead": _Planner.look_ahead,
-    "delay": _Planner.delay,
-    "gate": _Planner.gate,
-    "rotary": _Planner.rotary,
-    "attention": _Planner.attention,
-    "flatten": _Planner.nothing,
-    "output": _Planner.nothing,
+PLANNERS: dict[str, Callable[[Any, Node], Spec | None]] = {
+    **dict.fromkeys(STATEFUL, Planner.neuron),
+    **dict.fromkeys(("affine", "scale", "conv1d", "conv2d", "sum_pool", "avg_pool"), Planner.linear),
+    **dict.fromkeys(("temporal_conv", "depthwise_conv"), Planner.temporal_conv),
+    "look_ahead": Planner.look_ahead,
+    "delay": Planner.delay,
+    "gate": Planner.gate,
+    "rotary": Planner.rotary,
+    "attention": Planner.attention,
+    "flatten": Planner.nothing,
+    "output": Planner.nothing,
 }

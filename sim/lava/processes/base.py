@@ -15,7 +15,12 @@ class StreamModel(PyLoihiProcessModel):
 
     `latency` is the physical step in which the Process handles logical step 0: of its output for neurons, of its input
     for Processes with a memory of past inputs.
+
+    Attributes:
+        number: type of the state and of what is sent; the models of fixed_point.py say int64.
     """
+
+    number: type = np.float64
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)

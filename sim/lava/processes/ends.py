@@ -42,7 +42,8 @@ class SourceModel(StreamModel):
     def run_spk(self) -> None:
         frames = self.proc_params["frames"]
         sample, t = self.window.locate(self.step, self.latency)
-        self.s_out.send(frames[sample, t].astype(float) if self.inside else np.zeros(frames.shape[2]))
+        silence = np.zeros(frames.shape[2], self.number)
+        self.s_out.send(frames[sample, t].astype(self.number) if self.inside else silence)
 
 
 PORTS = 16  # in-ports of one recorder; a network with more recorded nodes gets more recorders

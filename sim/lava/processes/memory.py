@@ -42,7 +42,7 @@ class RelayModel(StreamModel):
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
-        self.held = np.zeros((proc_params["delay"], proc_params["neurons"]))
+        self.held: np.ndarray = np.zeros((proc_params["delay"], proc_params["neurons"]), self.number)
 
     def run_spk(self) -> None:
         if not len(self.held):
@@ -79,7 +79,7 @@ class DelayModel(StreamModel):
         super().__init__(proc_params)
         self.steps: np.ndarray = proc_params["steps"]
         self.neurons = np.arange(len(self.steps))
-        self.held = np.zeros((int(self.steps.max(initial=0)) + 1, len(self.steps)))
+        self.held: np.ndarray = np.zeros((int(self.steps.max(initial=0)) + 1, len(self.steps)), self.number)
 
     def run_spk(self) -> None:
         self.held[self.step % len(self.held)] = self.masked(self.a_in.recv())
@@ -117,15 +117,18 @@ class TemporalConvModel(StreamModel):
         weight: np.ndarray = proc_params["weight"]
         self.depthwise = weight.ndim == 2
         # [taps, inputs]: row i holds the input that tap i sees
-        self.past = np.zeros((weight.shape[-1], weight.shape[-2]))
+        self.past: np.ndarray = np.zeros((weight.shape[-1], weight.shape[-2]), self.number)
         self.weight = np.ascontiguousarray(
             weight.T if self.depthwise else np.moveaxis(weight, -1, 1).reshape(len(weight), -1)
         )
-        self.buffer = np.zeros(len(weight))
+        self.buffer: np.ndarray = np.zeros(len(weight), self.number)
 
     def run_spk(self) -> None:
         self.a_out.send(self.buffer)
         self.past[:-1] = self.past[1:]
         self.past[-1] = self.masked(self.s_in.recv())
         product = (self.weight * self.past).sum(axis=0) if self.depthwise else self.weight @ self.past.reshape(-1)
-        self.buffer = product + self.proc_params["bias"]
+        self.buffer = self.scaled(product) + self.proc_params["bias"]
+
+    def scaled(self, total: np.ndarray) -> np.ndarray:
+        return total

@@ -71,10 +71,15 @@ class Rotary(AbstractProcess):
     """Turns pair i of neighbouring neurons by t * angle[i], t counted from the start of the window, times `scale`.
 
     Su et al. 2021 (RoFormer, arXiv 2104.09864), equation 34. On a chip this is an oscillator a pair, not a table.
+
+    Args:
+        angle: [pairs], radians a step.
+        scale: of the floating-point model.
+        cos, sin, fraction_bits: of the fixed-point model, docs/fixed_point.md.
     """
 
-    def __init__(self, *, angle: np.ndarray, scale: float, **kwargs: Any) -> None:
-        super().__init__(angle=angle, scale=scale, **kwargs)
+    def __init__(self, *, angle: np.ndarray, **kwargs: Any) -> None:
+        super().__init__(angle=angle, **kwargs)
         self.a_in = InPort(shape=(2 * len(angle),))
         self.s_out = OutPort(shape=(2 * len(angle),))
 
@@ -99,7 +104,7 @@ class RotaryModel(StreamModel):
 
 
 class Attention(AbstractProcess):
-    """Attention without softmax, o = scale * q (k^T v) a head, with a state of [d_head, d_head] a head.
+    """Attention without softmax, o = q (k^T v) a head, scaled, with a state of [d_head, d_head] a head.
 
     Causal: each step adds k^T v to the state, then sends q times the state. Otherwise it adds up for `window.steps`
     steps while it keeps q, then sends the kept q times the state as it stood at the end of the utterance; meanwhile
@@ -107,10 +112,12 @@ class Attention(AbstractProcess):
 
     Args:
         neurons: heads * d_head.
+        scale: factor, of the floating-point model.
+        weight_exp: shift, of the fixed-point model.
     """
 
-    def __init__(self, *, neurons: int, heads: int, scale: float, causal: bool, **kwargs: Any) -> None:
-        super().__init__(neurons=neurons, heads=heads, scale=scale, causal=causal, **kwargs)
+    def __init__(self, *, neurons: int, heads: int, causal: bool, **kwargs: Any) -> None:
+        super().__init__(neurons=neurons, heads=heads, causal=causal, **kwargs)
         self.query = InPort(shape=(neurons,))
         self.key = InPort(shape=(neurons,))
         self.value = InPort(shape=(neurons,))
@@ -132,9 +139,9 @@ class AttentionModel(StreamModel):
         super().__init__(proc_params)
         heads, neurons = proc_params["heads"], proc_params["neurons"]
         self.shape = (heads, neurons // heads)
-        self.state = np.zeros((heads, neurons // heads, neurons // heads))
+        self.state = np.zeros((heads, neurons // heads, neurons // heads), self.number)
         self.finished = self.state.copy()
-        self.queries = np.zeros((self.window.steps, neurons))
+        self.queries = np.zeros((self.window.steps, neurons), self.number)
 
     def run_spk(self) -> None:
         query, key, value = (self.masked(port.recv()) for port in (self.query, self.key, self.value))
@@ -144,7 +151,11 @@ class AttentionModel(StreamModel):
         self.state += key.reshape(self.shape)[:, :, None] * value.reshape(self.shape)[:, None, :]
         state = self.state if self.proc_params["causal"] else self.finished
         out = replayed.reshape(self.shape)[:, None, :] @ state
-        self.s_out.send(out.reshape(-1) * self.proc_params["scale"])
+        self.s_out.send(self.scaled(out.reshape(-1)))
+
+    def scaled(self, total: np.ndarray) -> np.ndarray:
+        scaled: np.ndarray = total * self.proc_params["scale"]
+        return scaled
 
     def _replay(self, query: np.ndarray) -> np.ndarray:
         """The query of one run before. Runs before the state takes in this step: the next utterance may start now."""
