@@ -20,7 +20,11 @@ from sim.lava.plan import Plan, Spec
 from tests.sim.lava.networks import chain, spikes
 
 SOON_SECONDS = 5.0
-ENDLESS = "from tests.sim.lava.networks import *; import sim.lava; sim.lava.run(chain(), spikes(2000, 20, 4))"
+# A shell starts background jobs with SIGINT ignored, and so would run the tests' children: restore Python's handler.
+ENDLESS = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from tests.sim.lava.networks import *; import sim.lava; sim.lava.run(chain(), spikes(2000, 20, 4))"
+)
 
 
 def children(pid: int) -> list[int]:
