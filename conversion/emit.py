@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import nir
 import numpy as np
 
-from conversion.draft import Draft, Layer
+from conversion.draft import Draft, Layer, UnsupportedModule
 from sim import dialect
 
 Nodes = dict[str, Any]
@@ -25,9 +26,15 @@ def emit(draft: Draft, dt: float, readout: str) -> nir.NIRGraph:
     nodes: Nodes = {}
     edges: Edges = []
     writers: dict[str, list[str]] = {}  # layer -> the nodes that give its output
+    loops: Edges = []  # (source, layer) where the source comes later
     for layer in draft.layers.values():
-        inputs = list(dict.fromkeys(name for source in layer.sources for name in writers[source]))
+        loops += [(source, layer.name) for source in layer.sources if source not in writers]
+        inputs = list(dict.fromkeys(name for source in layer.sources for name in writers.get(source, ())))
+        if layer.roles:  # a role names a node
+            named = {role: _only(layer.name, writers[source]) for role, source in layer.roles.items()}
+            layer = dataclasses.replace(layer, roles=named)
         writers[layer.name] = EMITTERS[layer.kind](layer, inputs, nodes, edges, dt)
+    edges.extend((name, target) for source, target in loops for name in writers[source])
     thetas = {layer.parameters["theta"] for layer in draft.layers.values() if "theta" in layer.parameters}
     metadata: dict[str, Any] = {
         dialect.KEY_DIALECT: dialect.DIALECT,
@@ -39,6 +46,12 @@ def emit(draft: Draft, dt: float, readout: str) -> nir.NIRGraph:
     if len(thetas) == 1:
         metadata[dialect.KEY_THETA] = thetas.pop()
     return nir.NIRGraph(nodes=nodes, edges=edges, metadata=metadata)
+
+
+def _only(name: str, found: list[str]) -> str:
+    if len(found) != 1:
+        raise UnsupportedModule(f"layer {name}: {len(found)} nodes ({', '.join(found)}) feed one of its inputs")
+    return found[0]
 
 
 def _node(layer: Layer, node: Any, inputs: list[str], nodes: Nodes, edges: Edges) -> list[str]:
@@ -146,7 +159,8 @@ def _neuron(layer: Layer, inputs: list[str], nodes: Nodes, edges: Edges, dt: flo
     if layer.kind == "if":
         return _node(layer, nir.IF(r=full(1 / dt), **thresholds), inputs, nodes, edges)
     # SpikingJelly leaks towards v_reset; so does NIR with v_leak = v_reset.
-    leak = {"tau": full(p["tau"] * dt), "r": full(1.0), "v_leak": full(p["v_reset"])}
+    resistance = p["tau"] * p["gain"] if "gain" in p else 1.0
+    leak = {"tau": full(p["tau"] * dt), "r": full(resistance), "v_leak": full(p["v_reset"])}
     return _node(layer, nir.LIF(**leak, **thresholds), inputs, nodes, edges)
 
 

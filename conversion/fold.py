@@ -43,8 +43,8 @@ def fold_time_constant(draft: Draft) -> None:
     """
     for neuron in [layer for layer in draft.layers.values() if layer.kind == "lif"]:
         tau = neuron.parameters["tau"]
-        if neuron.parameters["decay_input"]:
-            continue  # the input decays too: that is r = 1 already
+        if neuron.parameters["decay_input"] or "gain" in neuron.parameters:
+            continue  # the input decays too: that is r = 1 already; or the neuron's own resistance holds the factor
         drivers = [_driver(draft, draft.layers[name], neuron.name) for name in neuron.sources]
         if any(driver is None for driver in drivers):
             size = neuron.shape

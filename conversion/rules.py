@@ -14,7 +14,7 @@ from spikingjelly.activation_based import layer, neuron
 from torch import nn
 
 from conversion.draft import Draft, Layer, UnsupportedModule, array
-from model import delays, spikescr
+from model import backbones, delays, spikescr
 from model.neuron import FusedLIFNode
 
 Sources = tuple[str, ...]
@@ -198,6 +198,89 @@ def _rotary(draft: Draft, name: str, module: spikescr.Rotary, sources: Sources) 
     return draft.add(Layer(name, "rotary", sources, draft.shape(sources), parameters))
 
 
+Child = Callable[[str, Sources], Sources]
+
+
+def _children(draft: Draft, name: str, module: nn.Module) -> Child:
+    return lambda path, inputs: draft_module(draft, f"{name}.{path}", module.get_submodule(path), inputs)
+
+
+def _spikformer(draft: Draft, name: str, module: backbones.SpikformerAttention, sources: Sources) -> Sources:
+    child = _children(draft, name, module)
+    query = child("query", sources)
+    if isinstance(module, backbones.InteractingAttention):
+        query = child("interaction", query)
+    roles = {"query": query[0], "key": child("key", sources)[0], "value": child("value", sources)[0]}
+    parameters = {"heads": module.product.heads, "scale": module.product.scale, "causal": module.product.causal}
+    shape = draft.shape(query)
+    product = draft.add(Layer(f"{name}.product", "attention", tuple(roles.values()), shape, parameters, roles))
+    return child("output", child("product_lif", product))
+
+
+def _temporal_interaction(draft: Draft, name: str, module: backbones.TemporalInteraction, sources: Sources) -> Sources:
+    """A loop: output_lif -> past -> past_lif, and back to output_lif one step later."""
+    child = _children(draft, name, module)
+    output = child("output_lif", (*sources, f"{name}.past_lif"))
+    # Past and present weigh the same: that weight is the neuron's, so that no synapse stands in their way.
+    draft.layers[output[0]] = draft.layers[output[0]].changed(gain=backbones.TIM_SHARE)
+    (width,), heads = draft.shape(output), module.heads
+    kernel, reach = array(module.past.weight)[0, 0], backbones.TIM_TAPS // 2
+    band = sum(np.eye(width // heads, k=i - reach) * weight for i, weight in enumerate(kernel))
+    parameters = {"weight": np.kron(np.eye(heads), band), "bias": np.full(width, array(module.past.bias)[0])}
+    past = draft.add(Layer(f"{name}.past", "linear", output, (width,), parameters))
+    child("past_lif", past)
+    return output
+
+
+def _token_sum(draft: Draft, name: str, module: backbones.TokenSum, key: Sources, value: Sources) -> Sources:
+    """Sum over steps of key * value, a channel: attention with one channel a head, read by a query of ones.
+
+    The ones are the bias of a synapse without weights.
+    """
+    (width,) = draft.shape(key)
+    nothing = {"weight": np.zeros((width, width, 1)), "bias": np.ones(width), "look_ahead": 0}
+    ones = draft.add(Layer(f"{name}.ones", "temporal_conv", key, (width,), nothing))
+    parameters = {"heads": width, "scale": 1.0, "causal": module.causal}
+    roles = {"query": ones[0], "key": key[0], "value": value[0]}
+    return draft.add(Layer(name, "attention", (*ones, *key, *value), (width,), parameters, roles))
+
+
+def _pass(draft: Draft, name: str, child: Child, current: Sources, gate: Sources) -> Sources:
+    roles = {"current": current[0], "gate": gate[0]}
+    return child("output", draft.add(Layer(f"{name}.product", "gate", (*current, *gate), draft.shape(gate), {}, roles)))
+
+
+def _spike_driven(draft: Draft, name: str, module: backbones.SpikeDrivenAttention, sources: Sources) -> Sources:
+    child = _children(draft, name, module)
+    query, key = child("query", sources), child("key", sources)
+    gate = child("gate_lif", _token_sum(draft, f"{name}.total", module.total, query, key))
+    return _pass(draft, name, child, child("value", sources), gate)
+
+
+def _channel_attention(draft: Draft, name: str, module: backbones.ChannelAttention, sources: Sources) -> Sources:
+    child = _children(draft, name, module)
+    query = child("query", sources)  # of spikes, so the sum of q * q is the sum of q
+    gate = child("gate_lif", _token_sum(draft, f"{name}.total", module.total, query, query))
+    return _pass(draft, name, child, child("key", sources), gate)
+
+
+def _token_attention(draft: Draft, name: str, module: backbones.TokenAttention, sources: Sources) -> Sources:
+    child = _children(draft, name, module)
+    gate = child("spread", child("gate_lif", child("total", child("query", sources))))
+    return _pass(draft, name, child, child("key", sources), gate)
+
+
+def _head_sum(draft: Draft, name: str, module: backbones.HeadSum, sources: Sources) -> Sources:
+    weight = np.kron(np.eye(module.heads), np.ones(draft.shape(sources)[0] // module.heads))
+    return draft.add(Layer(name, "linear", sources, (module.heads,), {"weight": weight, "bias": None}))
+
+
+def _head_spread(draft: Draft, name: str, module: backbones.HeadSpread, sources: Sources) -> Sources:
+    (heads,) = draft.shape(sources)
+    weight = np.kron(np.eye(heads), np.ones((module.width // heads, 1)))
+    return draft.add(Layer(name, "linear", sources, (module.width,), {"weight": weight, "bias": None}))
+
+
 def _gated_convolution(draft: Draft, name: str, module: spikescr.GatedConvolution, sources: Sources) -> Sources:
     def child(path: str, inputs: Sources) -> Sources:
         return draft_module(draft, f"{name}.{path}", module.get_submodule(path), inputs)
@@ -244,6 +327,14 @@ RULES: dict[type, Rule] = {
     spikescr.ConvUnit: _sequential,
     spikescr.TemporalConv: _temporal_conv,
     spikescr.Rotary: _rotary,
+    backbones.SpikformerAttention: _spikformer,
+    backbones.InteractingAttention: _spikformer,
+    backbones.TemporalInteraction: _temporal_interaction,
+    backbones.SpikeDrivenAttention: _spike_driven,
+    backbones.TokenAttention: _token_attention,
+    backbones.ChannelAttention: _channel_attention,
+    backbones.HeadSum: _head_sum,
+    backbones.HeadSpread: _head_spread,
     delays.DelaysNetwork: _delays_network,
     delays.DelayUnit: _sequential,
     delays.DelayedLinear: _delayed_linear,

@@ -25,6 +25,8 @@ from torch import Tensor, nn
 
 from model.neuron import FusedLIFNode
 
+ATTENTIONS = ("spikescr", "spikformer", "spikformer_tim", "sdsa", "qk_token", "qk_channel")
+
 
 @dataclasses.dataclass(frozen=True)
 class SpikeSCRConfig:
@@ -43,6 +45,7 @@ class SpikeSCRConfig:
         alpha: slope of the ATan surrogate gradient.
         dropout: share of channels dropped after a LIF, in training only.
         causal: attention over past keys only, and convolutions that do not look ahead.
+        attention: one of `ATTENTIONS`: the paper's own, or one that it compares with (docs/backbones.md).
     """
 
     features: int = 140
@@ -57,6 +60,7 @@ class SpikeSCRConfig:
     alpha: float = 5.0
     dropout: float = 0.1
     causal: bool = False
+    attention: str = "spikescr"
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):  # a TOML or a checkpoint may hold anything
@@ -74,6 +78,8 @@ class SpikeSCRConfig:
             raise ValueError("tau must exceed 1 step, threshold and alpha 0, and all three be finite")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout = {self.dropout}; it must lie in [0, 1)")
+        if self.attention not in ATTENTIONS:
+            raise ValueError(f"attention = {self.attention!r}; known are {', '.join(ATTENTIONS)}")
 
     @classmethod
     def preset(cls, name: str, **changes: object) -> SpikeSCRConfig:
@@ -220,6 +226,15 @@ class Attention(nn.Module):
         return self.output(self.product_lif(product))
 
 
+def chosen_attention(config: SpikeSCRConfig) -> nn.Module:
+    """The attention that the configuration names: [T, B, width] and a mask [T, B, 1] or None to [T, B, width]."""
+    if config.attention == "spikescr":
+        return Attention(config)
+    from model.backbones import BACKBONES  # built from the parts of this file
+
+    return BACKBONES[config.attention](config)
+
+
 class MLP(nn.Module):
     """Two units without bias."""
 
@@ -266,7 +281,7 @@ class Block(nn.Module):
 
     def __init__(self, config: SpikeSCRConfig) -> None:
         super().__init__()
-        self.attention = Attention(config)
+        self.attention = chosen_attention(config)
         self.mlp1 = MLP(config)
         self.convolution = GatedConvolution(config)
         self.mlp2 = MLP(config)
