@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,7 @@ WORD_BYTES = 4
 SIZES_BYTES = (0, 8 * 1024, 32 * 1024, 1024 * 1024)
 ACCESS_PJ = (0.0, 10.0, 20.0, 100.0)
 CONVOLUTIONS = frozenset({"conv1d", "conv2d", "temporal_conv", "depthwise_conv", "sum_pool", "avg_pool"})
+PARTS = ("operations", "neurons", "accesses", "addressing")  # of `MemoryEnergy`
 FIFO_WORDS = 1000  # the paper's spiking layers take and give spikes through queues of 1000 messages
 WITHOUT_LEAK = frozenset({"if", "integrator", "threshold"})
 SOURCE = "E. Lemaire et al., ICONIP 2022, arXiv 2210.13107; prices: M. Horowitz, ISSCC 2014"
@@ -102,6 +104,17 @@ def dense_layer(layer: LayerCount) -> MemoryEnergy:
     accesses += layer.neurons * layer.sample_steps * access_pj(layer.neurons)
     operations = layer.dense_macs * MAC_PJ + layer.biases * ADD_PJ
     return MemoryEnergy(operations, 0.0, accesses, (layer.inputs + layer.neurons) * layer.sample_steps * ADD_PJ)
+
+
+def by_layer(counts: Sequence[LayerCount]) -> list[dict[str, Any]]:
+    """What each layer takes, microjoule an inference: `name`, its parts and `total_uj`."""
+    rows = []
+    for layer in counts:
+        energy = spiking_layer(layer)
+        unit = max(layer.samples, 1) * PJ_PER_UJ
+        parts = {f"{key}_uj": getattr(energy, key) / unit for key in PARTS}
+        rows.append({"name": layer.name, **parts, "total_uj": energy.total / unit})
+    return rows
 
 
 def memory_energy(counts: Sequence[LayerCount]) -> EnergyFigure:

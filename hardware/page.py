@@ -36,6 +36,7 @@ def render(report: Mapping[str, Any], trace: Trace) -> str:
         _break_even(report),
         page_more.twin(report["twin"]),
         _layers(report),
+        page_more.waterfall(report["memory_layers"]),
         page_more.counters(report["counters"]),
         page_more.chips(report["placement"]),
         _raster(trace),

@@ -70,11 +70,24 @@ def _claim_details(claim: Mapping[str, Any]) -> str:
             ]
         )
     body = table(head, rows) + f'<p class="faint">Source of the claim: {escape(claim["source"])}.</p>'
+    plotted = ""
     if claim["spike_rate"] and any(row["scaling"] > 0 for row in claim["rows"]):
-        body = figure(plots.claim(claim), prose.CLAIM_PLOT) + body
+        plotted += figure(plots.claim(claim), prose.CLAIM_PLOT)
     if any(row["break_even_steps"] for row in claim["rows"]):
-        body = figure(plots.claim_steps(claim), prose.CLAIM_STEPS) + body
-    return f"<details><summary>{escape(claim['name'])}</summary>{body}</details>"
+        plotted += figure(plots.claim_steps(claim), prose.CLAIM_STEPS)
+    return f"<details><summary>{escape(claim['name'])}</summary>{plotted}{body}</details>"
+
+
+def waterfall(layers: Sequence[Mapping[str, Any]]) -> str:
+    """Where the energy goes with memory included, layer by layer."""
+    if not any(layer["total_uj"] for layer in layers):
+        return ""
+    return section(
+        "waterfall",
+        "Where the energy goes",
+        f"<p>{prose.WATERFALL}</p>",
+        figure(plots.waterfall(layers), prose.FALL_PLOT),
+    )
 
 
 def twin(result: Mapping[str, Any]) -> str:
@@ -135,7 +148,8 @@ def _counters_in_all(rows: Sequence[Mapping[str, Any]]) -> str:
         mine = [row for row in rows if row["counter"] == counter]
         equal = sum(row["equal"] for row in mine)
         reasons = Counter(row["why"] for row in mine if not row["equal"])
-        why = "; ".join(f"{count} layers: {reason}" for reason, count in reasons.most_common()) or "nowhere"
+        spoken = [f"{count} layer{'s' * (count > 1)}: {reason}" for reason, count in reasons.most_common()]
+        why = "; ".join(spoken) or "nowhere"
         tone = "good" if equal == len(mine) else "mixed"
         sums = cells(sum(row[key] for row in mine) for key in ("acs", "macs"))
         lines.append([escape(counter), *sums, tag(f"{equal} of {len(mine)}", tone), escape(why)])

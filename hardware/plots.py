@@ -226,6 +226,34 @@ def break_even(curves: Sequence[Mapping[str, Any]], spike_rate: float) -> Pictur
     return picture(draw, "Energy of the spiking network relative to the dense one over the spike rate", 8.6, 4.6)
 
 
+def waterfall(layers: Sequence[Mapping[str, Any]]) -> Picture:
+    """Energy of each layer, from where the one before ends, split into accesses, neurons and operations."""
+    shown = [layer for layer in layers if layer["total_uj"] > 0]
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        start = np.concatenate([[0.0], np.cumsum([layer["total_uj"] for layer in shown])])
+        left = start[:-1].copy()
+        rows = np.arange(len(shown))
+        operations = [layer["operations_uj"] + layer["addressing_uj"] for layer in shown]
+        for label, values, colour in (
+            ("accesses", [layer["accesses_uj"] for layer in shown], theme.spiking),
+            ("neuron updates", [layer["neurons_uj"] for layer in shown], theme.multiply),
+            ("operations and addresses", operations, theme.faint),
+        ):
+            axes.barh(rows, values, left=left, height=0.62, color=colour, label=label)
+            left += values
+        for row in rows[:-1]:
+            axes.plot([start[row + 1]] * 2, [row - 0.31, row + 1.31], color=theme.grid, linewidth=0.8, zorder=1)
+        axes.set_yticks(rows, [layer["name"] for layer in shown])
+        axes.tick_params(axis="y", labelcolor=theme.ink)
+        axes.invert_yaxis()
+        axes.margins(y=0.01)
+        axes.set_xlabel("microjoule an inference (estimated)")
+        _legend(axes, theme)
+
+    return picture(draw, "Energy with memory included, layer after layer", 8.6, 1.1 + 0.21 * max(len(shown), 1))
+
+
 CURVES = 8
 
 

@@ -67,3 +67,8 @@ CHIPS = """The network placed on the cores of a chip, by rules and limits that a
 a chip. Loihi 2's memory layout is not published, so that its cores are a lower bound."""
 
 CHIP_PICTURE = "Each square is a core, four to a tile; the darker, the fuller its fullest resource."
+
+WATERFALL = """The boundary “memory included” (Lemaire et al. 2022), one layer after another: each bar starts where the
+one above it ends, so that the last one ends at the whole."""
+
+FALL_PLOT = "Microjoule an inference, estimated. Accesses are reads and writes of weights, potentials and spikes."

@@ -25,7 +25,7 @@ from hardware.chips import load_chip, shipped
 from hardware.claims import ClaimError, Side, judge, load_claims
 from hardware.count import LayerCount, count
 from hardware.energy import energies
-from hardware.memory import memory_energy
+from hardware.memory import by_layer, memory_energy
 from hardware.meter import measure
 from hardware.place import describe, sentence
 from hardware.prices import PriceError, PriceTable, load_tables
@@ -160,6 +160,7 @@ def build(arguments: argparse.Namespace) -> tuple[dict[str, Any], Trace]:
         "layers": [layer_row(layer) for layer in counts],
         "totals": totals,
         "energy": energy,
+        "memory_layers": by_layer(counts),
         "twin": twin.compare(counts),
         "placement": placements(graph, trace),
         "claims": judge(claims, runs, [figure.table for figure in figures]),

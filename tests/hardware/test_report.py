@@ -30,6 +30,7 @@ KEYS = {
     "layers",
     "totals",
     "energy",
+    "memory_layers",
     "twin",
     "placement",
     "claims",
@@ -48,6 +49,7 @@ SECTIONS = (
     "Where the answer flips",
     "Against a quantised twin",
     "Where the operations go",
+    "Where the energy goes",
     "On a chip",
     "Spikes of one utterance",
     "Is it the same network everywhere?",
@@ -140,6 +142,7 @@ def test_report_json_holds_what_is_documented(report: Path) -> None:
     documented = (Path(__file__).parents[2] / "docs/report.md").read_text()
     keys = [*content, *content["layers"][0], *content["totals"], *content["energy"][0], *content["parity"][0]]
     claim = content["claims"][0]
+    keys += [*content["memory_layers"][0]]
     for key in [*keys, *content["twin"], *content["twin"]["twins"][0], *claim, *claim["rows"][0]]:
         assert f"`{key}`" in documented, f"docs/report.md does not document {key}"
 
@@ -180,6 +183,13 @@ def test_the_page_needs_nothing_from_elsewhere(report: Path) -> None:
     assert not re.search(r"url\(|@import|<script|<link|<iframe", text)
 
 
+def test_layers_add_up_to_the_energy_with_memory(report: Path) -> None:
+    content = read(report)
+    (figure,) = [row for row in content["energy"] if row["boundary"] == "memory"]
+    assert sum(layer["total_uj"] for layer in content["memory_layers"]) == pytest.approx(figure["snn_uj"])
+    assert [layer["name"] for layer in content["memory_layers"]] == [layer["name"] for layer in content["layers"]]
+
+
 def test_two_models_are_compared(report: Path) -> None:
     claim = read(report)["claims"][1]
     assert claim["answer"] == "holds" and len(claim["rows"]) == 2
@@ -194,9 +204,8 @@ def images(text: str) -> list[str]:
 
 def test_no_picture_is_empty(report: Path) -> None:
     found = images((report / "report.html").read_text())
-    assert (
-        len(found) == 18
-    )  # a claim, one in rate and steps, energy, break-even, layers, two chips, raster; light and dark
+    # a claim, one in rate and in steps, energy, break-even, layers, waterfall, two chips, raster; light and dark
+    assert len(found) == 20
     for uri in found:
         pixels = matplotlib.image.imread(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
         assert pixels.shape[0] > 100 and pixels.shape[1] > 400
@@ -312,7 +321,7 @@ def test_the_page_in_chromium(report: Path, tmp_path: Path, width: int, dark: bo
     match = re.search(r'<pre id="probe">(.*?)</pre>', document, re.S)
     assert match
     seen = json.loads(html.unescape(match[1]))
-    assert len(seen["images"]) == 9 and all(size > 0 for image in seen["images"] for size in image)
+    assert len(seen["images"]) == 10 and all(size > 0 for image in seen["images"] for size in image)
     # Wide tables and plots scroll inside their own box: the page itself never does.
     assert seen["page"] <= seen["window"] and seen["boxes"] <= seen["window"]
     assert seen["paper"] == ("rgb(23, 27, 33)" if dark else "rgb(255, 255, 255)")
