@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sim import reference
-from sim.compare import compare, main
+from sim.compare import compare, compare_states, main
 from sim.graph import load
 from sim.run import main as run_main
 from sim.run import open_input
@@ -165,3 +165,51 @@ def test_compare_exits_1_at_a_divergence(files, capsys, monkeypatch):
 def test_samples_are_spread_over_the_split(files):
     data = open_input(str(files / "in.npz"), samples=2)
     assert data.labels.tolist() == [0, 1] and data.lengths.tolist() == [6, 3]
+
+
+# ---- integers --------------------------------------------------------------------------------------------------------
+
+
+def integers():
+    """The two layers of `network` in fixed point, and frames that bring v to exactly theta, where nothing fires."""
+    net = network(theta=64.0)
+    neuron = {"du": 4095, "dv": 2048, "vth": 1, "bias_mant": [0, 0], "bias_exp": [0, 0], "scale": 1.0}
+    fixed = {
+        "input": {"scale": 1.0, "minimum": -128, "maximum": 127},
+        "first": neuron,
+        "middle": {"weight_exp": 0, "scale": 1.0},
+        "second": neuron,
+        "output": {"scale": 0.25},
+    }
+    net.metadata |= {"arithmetic": "lava-fixed", "fixed": fixed, "rule": ">"}
+    return load(net), np.array([1.0, 2, 0, 1, 0, 3]).reshape(1, 6, 1).repeat(2, axis=2)
+
+
+def test_of_integers_no_tie_and_no_difference_is_forgiven():
+    graph, frames = integers()
+    trace = reference.run(graph, frames)
+    assert compare(graph, trace, trace).holds
+    parity = compare(graph, trace, flipped(trace, "first", (0, 0, 0)))
+    assert parity.first_divergence.distance == 0
+    assert not parity.holds and (parity.mismatched, parity.near_threshold) == (1, 0)
+    assert not compare(graph, trace, dataclasses.replace(trace, output=trace.output + 1e-12)).holds
+
+
+def test_states_are_compared_and_the_first_that_differs_is_named():
+    graph, frames = integers()
+    trace = reference.run(graph, frames)
+    states = reference.states(graph, frames, None, ["first", "second"])
+    other = {name: (u.copy(), v.copy()) for name, (u, v) in states.items()}
+    parity = compare(graph, trace, trace)
+    same = compare_states(parity, graph, states, other)
+    assert same.holds and (same.states, same.states_mismatched) == (48, 0)
+    other["second"][0][0, 2, 1] += 1
+    other["first"][1][0, 3, 0] -= 1
+    found = compare_states(parity, graph, states, other)
+    assert not found.holds and found.states_mismatched == 2
+    assert found.first_state.startswith("sample 0, node first, step 3, neuron 0: v = ")
+
+
+def test_states_of_a_float_file_are_refused(files, capsys):
+    assert main([str(files / "net.nir"), "--input", str(files / "in.npz"), "--states"]) == 2
+    assert "--states compares integers" in capsys.readouterr().err
