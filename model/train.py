@@ -8,9 +8,7 @@ number only, so an interrupted run goes on as if it had not been.
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
-import io
 import json
 import math
 import sys
@@ -24,28 +22,14 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from model import checkpoint, networks, settings
+from model import checkpoint, networks, run_folder, settings
 from model.data import DataError, Dataset, Split, augment, open_dataset
 from model.delays import DelaysNetwork, delay_rate
-from model.files import remove_unfinished, write_bytes, write_text
+from model.files import remove_unfinished, write_text
+from model.run_folder import COLUMNS, TrainingError
 from model.spikescr import readout
 
-COLUMNS = (
-    "epoch",
-    "learning_rate",
-    "train_loss",
-    "train_accuracy",
-    "validation_loss",
-    "validation_accuracy",
-    "seconds",
-)
-
-
 KEPT = "what was written before is whole; mend this, then go on with --resume"
-
-
-class TrainingError(RuntimeError):
-    """Training that cannot go on: the message says at which epoch and what to change."""
 
 
 def cross_entropy(scores: torch.Tensor, labels: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
@@ -103,8 +87,8 @@ def train(
     identity = {**config.as_dict(), **task.description}
     history: list[dict[str, float]] = []
     if resume and (out / "last.pt").exists():
-        history = _restore(out / "last.pt", identity, model, optimizer)
-    events = _event_writer(out) if tensorboard else None
+        history = run_folder.restore(out / "last.pt", identity, model, optimizer)
+    events = run_folder.event_writer(out) if tensorboard else None
     bar = tqdm(
         range(len(history) + 1, config.training.epochs + 1),
         desc="training",
@@ -118,9 +102,9 @@ def train(
         best = max((past["validation_accuracy"] for past in history), default=-1.0)
         history.append(row)
         if row["validation_accuracy"] > best:
-            checkpoint.save(out / "ckpt.pt", _checkpoint(model, dataset, config, row))
-        _save_last(out / "last.pt", identity, model, optimizer, history)
-        _write_csv(out / "metrics.csv", history)
+            checkpoint.save(out / "ckpt.pt", run_folder.as_checkpoint(model, dataset, config, row))
+        run_folder.save_last(out / "last.pt", identity, model, optimizer, history)
+        run_folder.write_csv(out / "metrics.csv", history)
         if events is not None:
             for name, value in row.items():
                 events.add_scalar(name, value, epoch)
@@ -132,7 +116,7 @@ def train(
     metrics["seconds"] = sum(row["seconds"] for row in history)
     checkpoint.save(out / "ckpt.pt", dataclasses.replace(best_network, metrics=metrics))
     write_text(out / "metrics.json", json.dumps({"data": config.data, "settings": identity, **metrics}, indent=2))
-    _plot(out / "curves.png", history, config.data)
+    run_folder.plot(out / "curves.png", history, config.data)
     return metrics
 
 
@@ -283,99 +267,6 @@ def _tensors(
         torch.from_numpy(labels.copy()).to(parameter.device),
         torch.from_numpy(lengths.copy()).to(parameter.device),
     )
-
-
-# ---- what a run leaves behind ----------------------------------------------------------------------------------------
-
-
-def _checkpoint(
-    model: networks.Network, dataset: Dataset, config: settings.Settings, metrics: dict[str, float]
-) -> checkpoint.Checkpoint:
-    return checkpoint.Checkpoint(
-        config=config.model,
-        state={name: value.detach().cpu().clone() for name, value in model.state_dict().items()},
-        metrics=metrics,
-        data=config.data,
-        classes=dataset.classes,
-        step_seconds=dataset.step_seconds,
-        versions=checkpoint.versions(),
-    )
-
-
-def _save_last(
-    path: Path,
-    identity: Mapping[str, Any],
-    model: networks.Network,
-    optimizer: torch.optim.Optimizer,
-    history: list[dict[str, float]],
-) -> None:
-    content = {"settings": dict(identity), "state": model.state_dict(), "optimizer": optimizer.state_dict()}
-    checkpoint.save_by_rename(path, {**content, "history": history})
-
-
-def _restore(
-    path: Path, identity: Mapping[str, Any], model: networks.Network, optimizer: torch.optim.Optimizer
-) -> list[dict[str, float]]:
-    content = checkpoint.load_content(path)
-    if missing := [key for key in ("settings", "state", "optimizer", "history") if key not in content]:
-        raise checkpoint.CheckpointError(f"{path}: not the state of a run: it lacks {', '.join(missing)}")
-    if changed := _differences(content["settings"], identity):
-        raise TrainingError(
-            f"{path}: was trained with other settings ({', '.join(changed)}); repeat them, choose another --out, or "
-            "leave --resume out"
-        )
-    if not path.with_name("ckpt.pt").exists():
-        raise TrainingError(f"{path}: ckpt.pt beside it, the best epoch so far, is missing; leave --resume out")
-    model.load_state_dict(content["state"])
-    optimizer.load_state_dict(content["optimizer"])
-    history: list[dict[str, float]] = content["history"]
-    return history
-
-
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """`training.epochs was 3, is 5` for each value that differs."""
-    found = []
-    for key in {**before, **now}:
-        old, new = before.get(key), now.get(key)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            found += _differences(old, new, f"{prefix}{key}.")
-        elif old != new:
-            found.append(f"{prefix}{key} was {old}, is {new}")
-    return found
-
-
-def _write_csv(path: Path, history: list[dict[str, float]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS)
-    writer.writeheader()
-    writer.writerows(history)
-    write_text(path, text.getvalue())
-
-
-def _event_writer(out: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise TrainingError("--tensorboard needs the package: pip install 'neurotarget[tensorboard]'") from None
-    return SummaryWriter(str(out / "tensorboard"))
-
-
-def _plot(path: Path, history: list[dict[str, float]], data: str) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    axes = figure.subplots(1, 2)
-    for axis, what in zip(axes, ("loss", "accuracy"), strict=True):
-        for split in ("train", "validation"):
-            axis.plot([row["epoch"] for row in history], [row[f"{split}_{what}"] for row in history], label=split)
-        axis.set_xlabel("epoch")
-        axis.set_ylabel(what)
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0].legend(frameon=False)
-    figure.suptitle(data, fontsize=9)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
-    write_bytes(path, picture.getvalue())
 
 
 def parser() -> argparse.ArgumentParser:
