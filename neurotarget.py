@@ -11,6 +11,7 @@ VERBS = {
     "evaluate": ("model.evaluate", "measure a checkpoint on a data set"),
     "to-nir": ("conversion.to_nir", "write a checkpoint as a NIR file, checked against PyTorch"),
     "quantize": ("conversion.quantize", "write a NIR file in integers for Lava's fixed-point arithmetic"),
+    "to-netx": ("conversion.to_netx", "write a quantised NIR file as the HDF5 that lava-dl's NetX loads"),
     "run": ("sim.run", "run a NIR file on the reference simulator or on Lava"),
     "compare": ("sim.compare", "compare two back ends spike for spike"),
     "place": ("hardware.place", "place a NIR file on the cores of a chip: what fits, what does not"),
