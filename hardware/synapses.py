@@ -81,7 +81,7 @@ def one_to_one(size: int) -> csr_array:
 
 def heads(size: int, width: int) -> csr_array:
     """Each input reaches every output of its own group of `width`: heads of attention, pairs of a rotary."""
-    return csr_array(block_diag([np.ones((width, width), np.int32)] * (size // width), format="csr"))
+    return csr_array(block_diag([csr_array(np.ones((width, width), np.int32))] * (size // width), format="csr"))
 
 
 def tap_delay(node: Node) -> int:
