@@ -1,19 +1,29 @@
 """NetX: what is written runs in lava-dl and gives our spikes, and everything else is refused by name."""
 
+import importlib.util
 import itertools
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import nir
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from conversion import to_netx
+from conversion import quantize, to_netx
+from conversion.netx import to_layers
+from conversion.netx_weights import netx_weights
+from conversion.to_nir import to_nir
 from sim import reference
 from sim.graph import load
 from sim.lava import group, segments
+from sim.node import GraphError
+from tests.conversion import networks
 
 ROOT = Path(__file__).parents[2]
 DT = 1e-4
@@ -209,3 +219,183 @@ def test_netx_gives_the_spikes_of_the_integer_simulator(runs, case):
     print(f"{case}: {ours.size} places, {int(ours.sum())} spikes")
     assert 0.02 < share < 0.9, share
     np.testing.assert_array_equal(theirs.reshape(ours.shape), ours)
+
+
+# ---- weights ---------------------------------------------------------------------------------------------------------
+
+
+def lava_file(*parts):
+    """A module of Lava from its file: importing the package would import torch."""
+    found = importlib.util.find_spec("lava")
+    places = [Path(place, *parts) for place in (found.submodule_search_locations if found else [])]
+    if not any(place.exists() for place in places):
+        pytest.skip("lava-dl is not installed")
+    spec = importlib.util.spec_from_file_location(f"lava_{parts[-1][:-3]}", next(p for p in places if p.exists()))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def lava_functions():
+    return lava_file("lib", "dl", "netx", "utils.py"), lava_file("utils", "weightutils.py")
+
+
+matrices = st.tuples(
+    st.integers(-256, 255), st.integers(-256, 255), st.sampled_from([1, 2, 4, 64]), st.integers(0, 2**32 - 1)
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(matrices)
+def test_weights_are_those_that_netx_and_dense_keep(lava_functions, drawn):
+    netx, utils = lava_functions
+    low, high, multiple, seed = min(drawn[:2]), max(drawn[:2]), drawn[2], drawn[3]
+    weight = np.random.default_rng(seed).integers(low, high + 1, (3, 4)) // multiple * multiple
+    (ours,) = netx_weights(weight)
+    if ours is None:
+        return
+    with np.errstate(divide="ignore"):
+        moved, bits, exponent, _ = netx.optimize_weight_bits(weight)
+    mode = utils.determine_sign_mode(moved)
+    kept = utils.truncate_weights(utils.clip_weights(moved, mode, num_bits=8), mode, bits)
+    np.testing.assert_array_equal(kept >> -exponent, ours)
+    random = np.random.default_rng(seed + 1).integers(-128, 128, 4)
+    if np.array_equal(ours, weight):
+        np.testing.assert_array_equal((kept @ random) >> -exponent, weight @ random)
+
+
+@settings(deadline=None)
+@given(matrices)
+def test_even_weights_of_mixed_signs_are_kept(drawn):
+    weight = np.random.default_rng(drawn[3]).integers(-127, 128, (3, 4)) * 2
+    if weight.min() < 0 < weight.max():
+        np.testing.assert_array_equal(netx_weights(weight)[0], weight)
+
+
+# ---- refused ---------------------------------------------------------------------------------------------------------
+
+
+def broken(graph, add=(), edges=(), drop=()):
+    """The graph with nodes and edges more, and edges less."""
+    kept = [edge for edge in graph.edges if edge not in drop]
+    return nir.NIRGraph(nodes={**graph.nodes, **dict(add)}, edges=[*kept, *edges], metadata=graph.metadata)
+
+
+def two():
+    return Chain((6,)).dense(6).lif().dense(6).lif()
+
+
+def squared():
+    return 2.0 * np.eye(6)
+
+
+REFUSED = {
+    "node linear3: NetX has no weight exponent, and with its 3": lambda: two_exponents(3),
+    "node linear3: NetX has no weight exponent, and with its -3": lambda: two_exponents(-3),
+    "node lif4: a bias is no multiple of 64": lambda: (
+        Chain((6,)).dense(6).lif().dense(6).lif(bias=1, exponent=5).graph()
+    ),
+    "node lif4: a bias is no multiple of 64 from": (
+        lambda: Chain((6,)).dense(6).lif().dense(6).lif(bias=4095, exponent=7).graph()
+    ),
+    "node linear4: a delay of 63 steps; NetX clamps": lambda: (
+        Chain((6,)).dense(6).lif().delay(63).dense(4).lif().graph()
+    ),
+    "node conv2d4: NetX ignores delays": lambda: Chain((2, 5, 5)).conv(4).lif().delay(3).conv(4).lif().graph(),
+    "node sumpool2d3 .*NetX has no pooling": lambda: pooled(),
+    "node linear1: the output reads it": lambda: Chain((6,)).dense(6).graph(),
+    "node linear3: the output reads it": lambda: Chain((6,)).dense(6).lif().dense(4).graph(),
+    "node lif3: has no synapse": lambda: Chain((6,)).dense(6).lif().lif().graph(),
+    "node linear2: follows the synapse linear1": lambda: Chain((6,)).dense(6).dense(6).lif().graph(),
+    "node lif2: is read by .*sequential": lambda: broken(two().graph(), edges=[("lif2", "lif4")]),
+    "node linear1: NetX would change its weights": lambda: one_sign_and_a_zero(),
+    "node scale1: reads shape .*needs a Flatten": (
+        lambda: Chain((2, 5, 5)).add(nir.Scale(np.full((2, 5, 5), 2.0)), weight_exp=0, scale=1.0).lif().graph()
+    ),
+    "node lif2: its bias alone may fire it": lambda: Chain((6,)).dense(6).lif(bias=200).delay(3).dense(4).lif().graph(),
+    "node affine1: its bias passes through u": lambda: synapse_bias(du=1500),
+    "node loop: a loop beside delays": lambda: loop(Chain((6,)).delay(3).dense(6).lif(), squared()),
+    "closes a loop; NetX has one dense synapse": lambda: broken(
+        two().graph(), [("back", nir.Linear(weight=squared()))], [("lif4", "back"), ("back", "lif2")]
+    ),
+    "node conv: .* more than one delay": lambda: several_taps(),
+}
+
+
+def two_exponents(exponent):
+    return Chain((6,)).dense(6).lif().dense(6, exponent).lif().graph()
+
+
+def synapse_bias(du):
+    chain = Chain((6,))
+    weight = chain.weights((6, 6))
+    chain.add(nir.Affine(weight=weight, bias=np.arange(-30.0, 30, 10)), weight_exp=0, scale=1.0)
+    return chain.lif(du=du).graph()
+
+
+def one_sign_and_a_zero():
+    weight = -np.array([[3.0, 0, 7], [1, 5, 201]])
+    chain = Chain((3,)).add(nir.Linear(weight=weight), weight_exp=0, scale=1.0)
+    chain.shape = (2,)
+    return chain.lif().graph()
+
+
+def pooled():
+    chain = Chain((2, 6, 6)).conv(4).lif()
+    chain.add(nir.SumPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0])))
+    chain.shape = (4, 3, 3)
+    return chain.flatten().dense(4).lif().graph()
+
+
+def several_taps():
+    graph = taps(Chain((6,)).dense(8).lif())
+    for name in ("conv.tap0", "conv.tap1"):
+        graph.nodes[name].weight = np.full((9, 8), 2.0)
+    return graph
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_what_netx_cannot_be_is_refused_by_name(tmp_path, capsys, reason):
+    nir.write(tmp_path / "model.q.nir", REFUSED[reason]())
+    assert to_netx.main([str(tmp_path / "model.q.nir")]) == 2
+    error = capsys.readouterr().err.strip()
+    assert re.search(reason, error) and len(error.splitlines()) == 1, error
+    assert [path.name for path in tmp_path.iterdir()] == ["model.q.nir"]
+
+
+def test_operations_over_time_and_float_files_are_refused(tmp_path, capsys):
+    graph = to_nir(networks.tiny(), (12,))
+    nir.write(tmp_path / "model.nir", graph)
+    assert to_netx.main([str(tmp_path / "model.nir")]) == 2
+    error = capsys.readouterr().err
+    assert "in floating point" in error and "python -m conversion.quantize" in error
+    frames = np.random.default_rng(0).poisson(0.5, (2, 30, 12)).astype(float)
+    whole = load(quantize.quantize(load(graph), frames)[0])
+    with pytest.raises(GraphError, match=r"node blocks.0.*NetX has no layer that computes it"):
+        to_layers(whole)
+
+
+def test_a_bias_of_a_synapse_becomes_one_of_its_neurons():
+    (layer,) = to_layers(load(synapse_bias(du=4095))).layers
+    assert layer.bias.tolist() == [-30, -20, -10, 0, 10, 20]
+
+
+# ---- the file --------------------------------------------------------------------------------------------------------
+
+
+def test_the_file_holds_what_netx_reads(tmp_path, capsys):
+    nir.write(tmp_path / "model.q.nir", Chain((6,), scale=0.5).delay(4).dense(5).lif(du=1500, bias=3).graph())
+    assert to_netx.main([str(tmp_path / "model.q.nir"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["file"] == str(tmp_path / "model.net") and found["layers"][0]["longest_delay"] == 4
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.net", "model.q.nir"]
+    with h5py.File(tmp_path / "model.net") as file:
+        assert file.attrs["input_scale"] == 0.5 and file.attrs["input_message_bits"] == 8
+        assert file["layer/0/type"][()] == b"input" and file["layer/1/neuron/iDecay"][()] == 1501
+        assert file["layer/1/bias"][:].tolist() == [3] * 5 and file["layer/1/delay"].shape == (5, 6)
+    assert to_netx.main([str(tmp_path / "model.q.nir"), "-o", str(tmp_path / "model.q.nir")]) == 2
+    assert "would replace the model" in capsys.readouterr().err
+    assert to_netx.main([str(tmp_path / "none.q.nir")]) == 2
+    assert "no such file" in capsys.readouterr().err
