@@ -49,7 +49,7 @@ def emit_fixed(graph: Graph, fixed: Fixed) -> nir.NIRGraph:
     entries: dict[str, str] = {}
     for node in graph.nodes.values():
         inside: Edges = []
-        written = _write(graph, node, fixed, nodes, inside)
+        written = _write(graph, node, fixed, nodes, inside, writers)
         writers[node.name] = written
         edges += [edge for edge in inside if edge[0] != HERE]
         entries |= {edge[1]: node.name for edge in inside if edge[0] == HERE}
@@ -73,7 +73,9 @@ def emit_fixed(graph: Graph, fixed: Fixed) -> nir.NIRGraph:
 HERE = "(sources of the node)"  # stands in edges until every node is written: loops reach back
 
 
-def _write(graph: Graph, node: Node, fixed: Fixed, nodes: Nodes, edges: Edges) -> list[str]:
+def _write(
+    graph: Graph, node: Node, fixed: Fixed, nodes: Nodes, edges: Edges, writers: Mapping[str, list[str]]
+) -> list[str]:
     if node.kind in SAME:
         parameters = {"bias": None, **node.parameters}
         if node.kind in ("conv1d", "conv2d"):
@@ -92,9 +94,10 @@ def _write(graph: Graph, node: Node, fixed: Fixed, nodes: Nodes, edges: Edges) -
         steps = np.broadcast_to(node.parameters["steps"], node.output_shape)
         nodes[node.name] = nir.Delay(delay=steps * graph.dt)
     else:
-        roles = {role: sources[0] for role, sources in node.roles.items()}
-        if any(len(sources) > 1 for sources in node.roles.values()):
-            raise GraphError(f"node {node.name}: a file names one source a role, found {dict(node.roles)}")
+        feeders = {role: [n for s in sources for n in writers.get(s, [s])] for role, sources in node.roles.items()}
+        if any(len(names) > 1 for names in feeders.values()):
+            raise GraphError(f"node {node.name}: a file names one source a role, found {feeders}")
+        roles = {role: name for role, (name,) in feeders.items()}
         nodes[node.name] = dialect.extension(node.kind, node.neurons, {**node.parameters, **roles})
     edges.append((HERE, node.name))
     return [node.name]

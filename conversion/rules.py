@@ -238,8 +238,7 @@ def _token_sum(draft: Draft, name: str, module: backbones.TokenSum, key: Sources
     The ones are the bias of a synapse without weights.
     """
     (width,) = draft.shape(key)
-    nothing = {"weight": np.zeros((width, width, 1)), "bias": np.ones(width), "look_ahead": 0}
-    ones = draft.add(Layer(f"{name}.ones", "temporal_conv", key, (width,), nothing))
+    ones = _sparse(draft, f"{name}.ones", key, np.zeros((width, width)), np.ones(width))
     parameters = {"heads": width, "scale": 1.0, "causal": module.causal}
     roles = {"query": ones[0], "key": key[0], "value": value[0]}
     return draft.add(Layer(name, "attention", (*ones, *key, *value), (width,), parameters, roles))
@@ -271,14 +270,19 @@ def _token_attention(draft: Draft, name: str, module: backbones.TokenAttention, 
 
 
 def _head_sum(draft: Draft, name: str, module: backbones.HeadSum, sources: Sources) -> Sources:
-    weight = np.kron(np.eye(module.heads), np.ones(draft.shape(sources)[0] // module.heads))
-    return draft.add(Layer(name, "linear", sources, (module.heads,), {"weight": weight, "bias": None}))
+    size = draft.shape(sources)[0] // module.heads
+    return _sparse(draft, name, sources, np.kron(np.eye(module.heads), np.ones((1, size))))
 
 
 def _head_spread(draft: Draft, name: str, module: backbones.HeadSpread, sources: Sources) -> Sources:
     (heads,) = draft.shape(sources)
-    weight = np.kron(np.eye(heads), np.ones((module.width // heads, 1)))
-    return draft.add(Layer(name, "linear", sources, (module.width,), {"weight": weight, "bias": None}))
+    return _sparse(draft, name, sources, np.kron(np.eye(heads), np.ones((module.width // heads, 1))))
+
+
+def _sparse(draft: Draft, name: str, sources: Sources, weight: np.ndarray, bias: np.ndarray | None = None) -> Sources:
+    """A linear map as a convolution over one step: there, zero weights are no synapses and cost nothing."""
+    parameters = {"weight": weight[..., None], "bias": bias, "look_ahead": 0}
+    return draft.add(Layer(name, "temporal_conv", sources, weight.shape[:1], parameters))
 
 
 def _gated_convolution(draft: Draft, name: str, module: spikescr.GatedConvolution, sources: Sources) -> Sources:
