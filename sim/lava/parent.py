@@ -15,7 +15,7 @@ from sim.graph import Graph, load
 from sim.lava import LavaError, fixed_plan, plan
 from sim.lava.child import run_child
 from sim.reference import checked_lengths
-from sim.schedule import schedule
+from sim.schedule import Schedule, schedule
 from sim.trace import Trace, in_window
 
 START_SECONDS = 60.0
@@ -88,11 +88,7 @@ def run_with_states(
     timing = schedule(graph, frames.shape[1])
     mask = in_window(lengths, frames.shape[1]).reshape(*frames.shape[:2], *[1] * (frames.ndim - 2))
     frames = np.where(mask, frames, frames.dtype.type(0))
-    planned = (
-        fixed_plan.make_plan(graph, timing, frames, lengths, nodes)
-        if graph.quantised
-        else plan.make_plan(graph, timing, frames, lengths)
-    )
+    planned = make_plan(graph, timing, frames, lengths, nodes)
     if deadline_seconds is None:
         deadline_seconds = START_SECONDS + SECONDS_PER_PROCESS_STEP * len(planned.specs) * planned.total_steps
     reports: dict[str, Any] = {}
@@ -125,3 +121,12 @@ def run_with_states(
         output = output.astype(np.float64) * np.asarray(graph.fixed[graph.output.name]["scale"]).item()
     states = {name: (recorded[name, "u"], recorded[name, "v"]) for name in nodes}
     return Trace(spikes, output, frames, lengths, labels, header), states
+
+
+def make_plan(
+    graph: Graph, timing: Schedule, frames: np.ndarray, lengths: np.ndarray, states: Collection[str] = ()
+) -> plan.Plan:
+    """The plan in the arithmetic of the graph; `states` are neurons whose u and v are recorded in fixed point."""
+    if graph.quantised:
+        return fixed_plan.make_plan(graph, timing, frames, lengths, states)
+    return plan.make_plan(graph, timing, frames, lengths)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 import nir
 import numpy as np
@@ -18,6 +19,7 @@ from sim.node import GraphError
 from tests.conversion import networks as torch_networks
 from tests.sim.lava.fixed_networks import assert_identical, neurons, one_neuron_each, quantised
 from tests.sim.lava.networks import DT, THETA, Network, chain, spike_scr, spikes
+from tests.sim.lava.test_networks import OTHER
 from tests.sim.lava.test_primitives import NEURONS, POTENTIALS, N, recurrent, spatial
 
 # ---- networks --------------------------------------------------------------------------------------------------------
@@ -131,6 +133,16 @@ def test_samples_in_one_run_equal_a_fresh_start() -> None:
         for i in (0, 1):
             np.testing.assert_array_equal(alone_states[name][i][0], states[name][i][1])
     np.testing.assert_array_equal(alone.output[0], together.output[1])
+
+
+@pytest.mark.skipif(OTHER not in os.environ, reason=f"{OTHER} names no second interpreter with a Lava of its own")
+def test_another_interpreter_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames, lengths = spikes(2, 9, 5, largest=3), np.array([5, 9])
+    graph = quantised(spike_scr(seed=2), frames, lengths)
+    here, _ = assert_identical(graph, frames, lengths, quiet=2)
+    monkeypatch.setenv("NEUROTARGET_LAVA_PYTHON", os.environ[OTHER])
+    there, _ = assert_identical(graph, frames, lengths, quiet=2)
+    assert here.header["python"] != there.header["python"]
 
 
 # ---- the ends of the ranges ------------------------------------------------------------------------------------------
