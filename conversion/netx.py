@@ -308,6 +308,6 @@ class _Part:
         if np.any(mantissa << BIAS_EXPONENT != total) or mantissa.min() < low or mantissa.max() > high:
             raise GraphError(
                 f"node {neuron.name}: a bias is no multiple of {1 << BIAS_EXPONENT} from {low} to {high}; "
-                f"NetX fixes the bias exponent at {BIAS_EXPONENT}"
+                f"NetX fixes the bias exponent at {BIAS_EXPONENT}; --fit FILE takes the nearest"
             )
         return mantissa.reshape(shape)

@@ -53,7 +53,8 @@ def folded(node: Node, weight: np.ndarray, exponent: int) -> np.ndarray:
     exact = exponent >= 0 or np.array_equal(scaled << -exponent, weight)
     if not exact or not np.array_equal(lava_weights(scaled), scaled):
         raise GraphError(
-            f"node {node.name}: NetX has no weight exponent, and with its {exponent} the weights do not fit 8 bits"
+            f"node {node.name}: NetX has no weight exponent, and with its {exponent} the weights do not fit 8 bits; "
+            "--fit FILE takes the nearest network without"
         )
     return scaled
 
@@ -68,7 +69,7 @@ def netx_weights(*parts: np.ndarray) -> list[np.ndarray | None]:
 
     lava/lib/dl/netx/utils.py, `optimize_weight_bits`, moves the weights up to fill 8 bits and back down after the sum,
     those of a loop beside those before it; lava/utils/weightutils.py, `clip_weights` and `truncate_weights`, then
-    decide the signs of each matrix anew. Nothing where that shifts by less than 0, or NetX raises.
+    decide the signs of each matrix anew. Nothing where that shifts by less than 0 or leaves a remainder, or NetX raises.
     """
     whole = np.concatenate(parts, axis=1)
     high, low = int(whole.max()), int(whole.min())
@@ -97,5 +98,5 @@ def _in_lava(weight: np.ndarray, shift: int, dropped: int) -> np.ndarray | None:
         moved = (np.clip(moved, -256, 255) >> dropped) << dropped
     else:
         moved = np.sign(moved) * ((np.minimum(np.abs(moved), 255) >> dropped) << dropped)
-    kept: np.ndarray = moved >> shift
-    return kept
+    # A remainder would be floored after the sum, not weight by weight: no weights do the same.
+    return None if np.any(moved & ((1 << shift) - 1)) else moved >> shift

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import nir
 import numpy as np
 
 from conversion.netx import Layer, NetX, to_layers
-from sim.graph import load
+from conversion.netx_fit import fit
+from sim.graph import Graph, load
 from sim.node import GraphError
 
 INPUT_MESSAGE_BITS = 8  # any number above 0 tells NetX that the input is not spikes
@@ -39,6 +41,21 @@ def write(network: NetX, path: str | Path) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_fitted(graph: Graph, path: Path) -> Graph:
+    """Writes the nearest network that NetX can hold, by rename, once it has been converted from its own file."""
+    if not graph.quantised:
+        to_layers(graph)  # says what to do
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        nir.write(temporary, fit(graph))
+        fitted = load(temporary)
+        to_layers(fitted)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return fitted
 
 
 def _append(groups: Any, datasets: dict[str, Any]) -> Any:
@@ -102,6 +119,9 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("model", type=Path, help="NIR file written by conversion.quantize")
     parser.add_argument("-o", "--output", type=Path, help="file to write (default: model.net beside the model)")
+    parser.add_argument(
+        "--fit", type=Path, metavar="FILE", help="first write the nearest network that NetX can hold to FILE (.q.nir)"
+    )
     parser.add_argument("--json", action="store_true", help="print the layers as JSON")
     return parser
 
@@ -112,7 +132,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if target.resolve() == arguments.model.resolve():
             raise GraphError(f"{target}: would replace the model; name another file with -o")
-        network = to_layers(load(arguments.model))
+        if arguments.fit is not None and arguments.fit.resolve() in (arguments.model.resolve(), target.resolve()):
+            raise GraphError(f"{arguments.fit}: names the model or the target; give --fit a file of its own")
+        graph = load(arguments.model)
+        network = to_layers(graph if arguments.fit is None else write_fitted(graph, arguments.fit))
         write(network, target)
     except (GraphError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from conversion import quantize, to_netx
 from conversion.netx import to_layers
+from conversion.netx_fit import fit
 from conversion.netx_weights import netx_weights
 from conversion.to_nir import to_nir
 from sim import reference
@@ -176,7 +177,22 @@ CASES = {
         .graph()
     ),
 }
-STREAMED = {"bias", "one dimension", "one sign"}  # a bias acts before the first input arrives, unless NetX resets
+
+
+def trained():
+    """A SpikingJelly network that was quantised, then fitted to NetX."""
+    network, shape = networks.dense(3)
+    frames = np.random.default_rng(0).poisson(0.5, (6, 40, *shape)).astype(np.float64)
+    return fit(load(quantize.quantize(load(to_nir(network, shape)), frames)[0]))
+
+
+CASES["fitted"] = trained
+STREAMED = {
+    "fitted",
+    "bias",
+    "one dimension",
+    "one sign",
+}  # a bias acts before the first input arrives, unless NetX resets
 STEPS = {"axonal delays": 90}
 
 
@@ -380,6 +396,55 @@ def test_operations_over_time_and_float_files_are_refused(tmp_path, capsys):
 def test_a_bias_of_a_synapse_becomes_one_of_its_neurons():
     (layer,) = to_layers(load(synapse_bias(du=4095))).layers
     assert layer.bias.tolist() == [-30, -20, -10, 0, 10, 20]
+
+
+# ---- fitted to NetX --------------------------------------------------------------------------------------------------
+
+
+def test_what_quantisation_writes_needs_a_fit_that_changes_little(tmp_path, capsys):
+    network, shape = networks.dense(3)
+    frames = np.random.default_rng(0).poisson(0.5, (6, 40, *shape)).astype(np.float64)
+    whole = quantize.quantize(load(to_nir(network, shape)), frames)[0]
+    model, fitted = tmp_path / "model.q.nir", tmp_path / "model.netx.q.nir"
+    nir.write(model, whole)
+    assert to_netx.main([str(model)]) == 2
+    assert "--fit" in capsys.readouterr().err
+    assert to_netx.main([str(model), "--fit", str(fitted)]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.net", "model.netx.q.nir", "model.q.nir"]
+    before, after = (reference.run(load(path), frames).spikes for path in (model, fitted))
+    different = {name: float(np.mean(before[name] != after[name])) for name in before}
+    print(different, {name: float(np.mean(before[name])) for name in before})
+    assert max(different.values()) < 0.05
+    assert to_netx.main([str(model), "--fit", str(model)]) == 2
+
+
+@pytest.mark.parametrize("exponent", [3, -3])
+def test_a_fit_divides_current_threshold_and_bias(exponent):
+    chain, ones = Chain((6,)).dense(6, exponent).delay(2), np.ones(6)
+    keys = {"bias_mant": np.full(6, 800), "bias_exp": np.full(6, 5), "scale": 1.0}
+    # Nothing decays, so nothing is lost.
+    chain.add(nir.IF(r=ones, v_threshold=(2000 << 6) * ones, v_reset=0 * ones), du=4095, dv=0, vth=2000, **keys)
+    before, after = load(chain.graph()), load(fit(load(chain.graph())))
+    assert after.fixed["linear1"]["weight_exp"] == 0
+    assert after.fixed["if3"]["vth"] == 2000 / 2.0**exponent
+    np.testing.assert_array_equal(after.fixed["if3"]["bias_mant"], 400 / 2.0**exponent)
+    if exponent > 0:
+        frames = np.random.default_rng(0).poisson(3.0, (2, 60, 6)).astype(float)
+        ours, theirs = (reference.run(graph, frames).spikes["if3"] for graph in (before, after))
+        assert ours.any()
+        np.testing.assert_array_equal(ours, theirs)
+    (layer,) = to_layers(after).layers
+    assert layer.delay is not None and layer.bias is not None
+
+
+def test_a_fit_of_what_fits_changes_nothing():
+    for case in ("lif", "exponent", "bias", "images", "loop", "delays on both sides", "learned delays", "scale"):
+        graph = load(CASES[case]())
+        fitted = load(fit(graph))
+        frames = np.random.default_rng(0).poisson(0.5, (2, 30, *graph.input.output_shape)).astype(float)
+        ours, theirs = (reference.run(g, frames).spikes for g in (graph, fitted))
+        for name in ours:
+            np.testing.assert_array_equal(ours[name], theirs[name])
 
 
 # ---- the file --------------------------------------------------------------------------------------------------------
