@@ -69,7 +69,8 @@ def netx_weights(*parts: np.ndarray) -> list[np.ndarray | None]:
 
     lava/lib/dl/netx/utils.py, `optimize_weight_bits`, moves the weights up to fill 8 bits and back down after the sum,
     those of a loop beside those before it; lava/utils/weightutils.py, `clip_weights` and `truncate_weights`, then
-    decide the signs of each matrix anew. Nothing where that shifts by less than 0 or leaves a remainder, or NetX raises.
+    decide the signs of each matrix anew. Nothing where that shifts by less than 0 or leaves a remainder, or where NetX
+    raises.
     """
     whole = np.concatenate(parts, axis=1)
     high, low = int(whole.max()), int(whole.min())
