@@ -414,7 +414,7 @@ def test_the_arms_have_the_same_budget(config):
 
 @pytest.mark.slow
 def test_an_ablation_compares_the_arms_of_two_seeds(config, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(train, "_plot", lambda *_: None)  # of each of 24 runs
+    monkeypatch.setattr(train.run_folder, "plot", lambda *_: None)  # of each of 24 runs
     options = ["--set", "training.epochs=1", "--set", "stage.2.epochs=1"]
     text = config.read_text() + "[[stage]]\nsteps = 10\nepochs = 1\n"
     (tmp_path / "three.toml").write_text(text)
