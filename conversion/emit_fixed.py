@@ -123,6 +123,10 @@ def _neuron(node: Node, fixed: Mapping[str, Any], weight_exp: int, dt: float) ->
     thresholds = {key: node.parameters[key] for key in ("v_threshold", "v_reset") if key in node.parameters}
     if node.kind in ("if", "integrator"):  # has no v_leak: a tool without our metadata runs it without bias
         return nir.IF(r=full(finer / dt), **thresholds) if thresholds else nir.I(r=full(finer / dt))
+    if not a:
+        raise GraphError(
+            f"node {node.name} ({node.kind}): dv = 0 is no leak, which NIR writes as IF or I; quantise again"
+        )
     leak = {"r": full(finer / a), "v_leak": bias / a}
     if node.kind in ("lif", "li"):
         kind = nir.LIF if thresholds else nir.LI

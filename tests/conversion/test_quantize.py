@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conversion import calibrate, quantize, rounding
+from conversion import calibrate, emit_fixed, quantize, rounding
 from conversion.to_nir import to_nir
 from conversion.units import groups
 from sim import dialect, integer, reference
 from sim.graph import load
-from sim.node import GraphError
+from sim.node import GraphError, Node
 from tests.conversion import networks
 
 
@@ -411,3 +411,10 @@ def test_rules_and_readout_survive(files, tmp_path):
     whole = load(tmp_path / "model.q.nir")
     assert whole.readout == dialect.READOUT_SOFTMAX_SUM and whole.rule == dialect.RULE_EXCEEDS
     assert whole.dt == load(files[0]).dt
+
+
+def test_a_leaky_neuron_without_leak_is_refused_by_name():
+    node = Node("soma", "lif", ("input",), output_shape=(2,))
+    fixed = {"dv": 0, "du": 4095, "bias_mant": np.zeros(2, np.int64), "bias_exp": 0}
+    with pytest.raises(GraphError, match=r"node soma \(lif\): dv = 0 is no leak"):
+        emit_fixed._neuron(node, fixed, 0, 1e-4)
