@@ -35,6 +35,7 @@ from model.stages import Stage
 from model.train import KEPT, TrainingError, train
 
 ARMS = ("teacher", "scratch", "scratch_long", "fine_tuned", "at_once", "ptcd")
+COMPARISONS = (("ptcd", "below", "teacher", -1), ("ptcd", "above", "scratch", 1), ("ptcd", "above", "scratch_long", 1))
 
 
 def _with_training(stage: Stage, **changes: Any) -> Stage:
@@ -61,40 +62,66 @@ def at_once(chain: Sequence[Stage]) -> tuple[Stage, ...]:
     return chain[0], _with_training(chain[-1], epochs=epochs)
 
 
-def run_seed(chain: Sequence[Stage], out: Path, resume: bool) -> dict[str, dict[str, Any]]:
-    """Trains every arm with the seed that the chain has; validation and test accuracy by arm."""
-    results = {"ptcd": distill(chain, out / "ptcd", resume=resume)}
-    results["teacher"] = results["ptcd"]["stages"][0]
-    teacher = out / "ptcd" / chain[0].folder / "ckpt.pt"
-    if len(chain) > 2:
+def chosen_arms(chain: Sequence[Stage], names: Sequence[str] | None) -> tuple[str, ...]:
+    """The arms in the order of `ARMS`; all that this chain has when none are named.
+
+    Raises:
+        SettingsError: an unknown arm, one that the chain does not have, or a chain of one stage.
+    """
+    if len(chain) < 2:
+        raise SettingsError("an ablation compares a first stage with a last one; the configuration has one stage")
+    if names is None:
+        names = [arm for arm in ARMS if arm != "at_once" or len(chain) > 2]
+    if unknown := [name for name in names if name not in ARMS]:
+        raise SettingsError(f"unknown arm {', '.join(unknown)}; known are {', '.join(ARMS)}")
+    if "at_once" in names and len(chain) == 2:
+        raise SettingsError("at_once leaves out the stages between; this chain of two stages has none: it is ptcd")
+    return tuple(arm for arm in ARMS if arm in names)
+
+
+def run_seed(chain: Sequence[Stage], out: Path, resume: bool, arms: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Trains the arms with the seed that the chain has; validation and test accuracy by arm."""
+    first, results = chain[0], {}
+    teacher = out / "ptcd" / first.folder / "ckpt.pt"
+    if "ptcd" in arms:
+        results["ptcd"] = distill(chain, out / "ptcd", resume=resume)
+        results["teacher"] = results["ptcd"]["stages"][0]
+    elif {"teacher", "at_once", "fine_tuned"} & set(arms):  # the chain's first stage, where the others find it later
+        results["teacher"] = {**train(first.settings, teacher.parent, resume), "steps_per_second": first.steps}
+    if "at_once" in arms:
         results["at_once"] = distill(at_once(chain), out / "at_once", teacher, resume)
-    results["fine_tuned"] = distill(fine_tuned(chain), out / "fine_tuned", teacher, resume)
+    if "fine_tuned" in arms:
+        results["fine_tuned"] = distill(fine_tuned(chain), out / "fine_tuned", teacher, resume)
     total = sum(stage.settings.training.epochs for stage in chain)
-    for name, epochs in (("scratch", chain[0].settings.training.epochs), ("scratch_long", total)):
-        metrics = train(scratch(chain, epochs).settings, out / name, resume)
-        results[name] = {**metrics, "steps_per_second": chain[-1].steps}
-    return {name: results[name] for name in ARMS if name in results}
+    for name, epochs in (("scratch", first.settings.training.epochs), ("scratch_long", total)):
+        if name in arms:
+            metrics = train(scratch(chain, epochs).settings, out / name, resume)
+            results[name] = {**metrics, "steps_per_second": chain[-1].steps}
+    return {name: results[name] for name in arms}
 
 
-def ablate(chain: Sequence[Stage], out: Path, seeds: Sequence[int], resume: bool = False) -> dict[str, Any]:
-    """Trains every arm with every seed and returns the summary that `metrics.json` holds.
+def ablate(
+    chain: Sequence[Stage], out: Path, seeds: Sequence[int], resume: bool = False, arms: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Trains the arms with every seed and returns the summary that `metrics.json` holds.
 
     Args:
         chain: two stages or more, from many steps a second to few.
         out: folder of the run; `seedN/ARM` inside.
         seeds: of weights, order, dropout and augmentation.
         resume: go on with what is in `out`.
+        arms: some of `ARMS`; all that the chain has when left out.
 
     Raises:
-        SettingsError: fewer than two stages. Otherwise as `model.distill.distill`.
+        SettingsError: arms that this chain does not have. Otherwise as `model.distill.distill`.
     """
-    if len(chain) < 2:
-        raise SettingsError("an ablation compares a first stage with a last one; the configuration has one stage")
+    arms = chosen_arms(chain, arms)
     results = [
-        run_seed([_with_training(stage, seed=seed) for stage in chain], out / f"seed{seed}", resume) for seed in seeds
+        run_seed([_with_training(stage, seed=seed) for stage in chain], out / f"seed{seed}", resume, arms)
+        for seed in seeds
     ]
     rows = []
-    for arm in results[0]:
+    for arm in arms:
         tests = [result[arm]["test_accuracy"] for result in results]
         rows.append(
             {
@@ -110,10 +137,12 @@ def ablate(chain: Sequence[Stage], out: Path, seeds: Sequence[int], resume: bool
     summary = {
         "data": chain[0].settings.data,
         "seeds": list(seeds),
-        "test_samples": results[0]["ptcd"]["test_samples"],
-        "ptcd_below_teacher": accuracy["teacher"] - accuracy["ptcd"],
-        "ptcd_above_scratch": accuracy["ptcd"] - accuracy["scratch"],
-        "ptcd_above_scratch_long": accuracy["ptcd"] - accuracy["scratch_long"],
+        "test_samples": results[0][arms[0]]["test_samples"],
+        **{
+            f"{one}_{word}_{other}": sign * (accuracy[one] - accuracy[other])
+            for one, word, other, sign in COMPARISONS
+            if one in accuracy and other in accuracy
+        },
         "arms": rows,
     }
     write_text(out / "metrics.json", json.dumps(summary, indent=2))
@@ -158,6 +187,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("config", type=Path, help="TOML file of a chain, as for model.distill")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds, from training.seed on (default 3)")
+    parser.add_argument("--arms", metavar="ARM,ARM", help=f"only these, of {', '.join(ARMS)}")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="table.key=value")
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted run in --out stopped")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
@@ -172,7 +202,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         chain = stages.read(arguments.config, arguments.overrides)
         first = chain[0].settings.training.seed
-        summary = ablate(chain, arguments.out, range(first, first + arguments.seeds), arguments.resume)
+        arms = None if arguments.arms is None else arguments.arms.split(",")
+        summary = ablate(chain, arguments.out, range(first, first + arguments.seeds), arguments.resume, arms)
     except (SettingsError, DataError, checkpoint.CheckpointError, TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

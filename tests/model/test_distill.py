@@ -433,6 +433,30 @@ def test_an_ablation_compares_the_arms_of_two_seeds(config, tmp_path, capsys, mo
     assert json.loads(capsys.readouterr().out) == summary
 
 
+def test_chosen_arms_train_alone_and_the_others_may_follow(config, tmp_path, capsys):
+    run = tmp_path / "run"
+    command = [str(config), "--out", str(run), "--seeds", "1", "--set", "training.epochs=1", "--json"]
+    assert ablation.main([*command, "--set", "stage.2.epochs=1", "--arms", "scratch,teacher"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert [row["arm"] for row in summary["arms"]] == ["teacher", "scratch"]
+    assert "ptcd_above_scratch" not in summary
+    assert sorted(path.name for path in (run / "seed0").iterdir()) == ["ptcd", "scratch"]
+    teacher = (run / "seed0/ptcd/stage1_steps50/last.pt").read_bytes()
+    assert ablation.main([*command, "--set", "stage.2.epochs=1", "--arms", "teacher,scratch,ptcd", "--resume"]) == 0
+    later = json.loads(capsys.readouterr().out)
+    assert later["arms"][:2] == summary["arms"]
+    assert (run / "seed0/ptcd/stage1_steps50/last.pt").read_bytes() == teacher
+    assert later["ptcd_above_scratch"] == later["arms"][2]["test_accuracy"] - later["arms"][1]["test_accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("arms", "message"), [("teacher,cheat", "unknown arm cheat; known are teacher"), ("at_once", "it is ptcd")]
+)
+def test_arms_that_a_chain_does_not_have_are_refused(config, tmp_path, capsys, arms, message):
+    assert ablation.main([str(config), "--out", str(tmp_path / "run"), "--arms", arms]) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_an_ablation_of_one_stage_is_refused(config, tmp_path, capsys):
     one_stage = tmp_path / "one.toml"
     one_stage.write_text(config.read_text().rpartition("[[stage]]")[0])
