@@ -280,12 +280,19 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="table.key=value")
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted run in --out stopped")
     parser.add_argument("--tensorboard", action="store_true", help="also write TensorBoard events to RUN/tensorboard")
+    parser.add_argument(
+        "--quantized", type=Path, metavar="model.q.nir", help="fine-tune this quantised file instead, in its integers"
+    )
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
+    if arguments.quantized is not None:
+        from conversion import fine_tune  # stands above this package, which must not need it
+
+        return fine_tune.command(arguments)
     try:
         config = settings.read(arguments.config, arguments.overrides)
         metrics = train(config, arguments.out, arguments.resume, arguments.tensorboard)

@@ -1,0 +1,245 @@
+"""Trains on through the integers: `python -m model.train CONFIG.toml --out RUN --quantized model.q.nir`.
+
+The network is a quantised NIR file; what training sees is what the chip runs (integer_network.py). The run's folder
+gets `model.q.nir` (best epoch by validation accuracy, the file as it came being epoch 0), `metrics.csv`, `metrics.json`
+and `curves.png`. Before the file appears it is opened again and run on the reference simulator, whose spikes and
+outputs must be those of the training network, bit for bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import nir
+import numpy as np
+import torch
+import torch.nn.functional as F
+from tqdm import tqdm
+
+from conversion.emit_fixed import emit_fixed
+from conversion.integer_network import IntegerNetwork
+from model import run_folder, settings
+from model.data import DataError, Dataset, Split, open_dataset
+from model.files import remove_unfinished, write_text
+from model.run_folder import COLUMNS, TrainingError
+from model.spikescr import readout
+from model.train import augmented, fitted, learning_rate
+from sim import dialect, reference
+from sim.graph import Graph, load
+from sim.node import GraphError
+from sim.trace import classify
+
+CHECKED = 64  # samples on which the file written is compared with the training network
+NAME = "model.q.nir"
+
+
+def fine_tune(config: settings.Settings, source: Path, out: Path) -> dict[str, Any]:
+    """Fine-tunes a quantised file and returns its metrics.
+
+    Args:
+        config: data, schedule and augmentation; of its network only `alpha` is used, dropout is not integer.
+        source: quantised NIR file to start from.
+        out: folder of the run, made when missing.
+
+    Raises:
+        GraphError: the file cannot be trained, or does not fit the data.
+        DataError: data that cannot be used.
+        TrainingError: a gradient is not finite, or the file written is not the network that was trained.
+        OSError: the run's folder cannot be written; what was in it is whole.
+    """
+    dataset = open_dataset(config.data)
+    config = fitted(config, dataset)
+    graph = load(source)
+    network = IntegerNetwork(graph, config.model.alpha)
+    _check_fits(graph, dataset)
+    if (out / NAME).resolve() == source.resolve():
+        raise GraphError(f"{source}: the fine-tuned file would replace the one it starts from; choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(out)
+    schedule = config.training
+    optimizer = torch.optim.AdamW(network.parameters(), schedule.learning_rate, weight_decay=schedule.weight_decay)
+    history = [_as_it_came(network, dataset, schedule.batch)]
+    best, best_state = history[0], copy.deepcopy(network.state_dict())
+    bar = tqdm(range(1, schedule.epochs + 1), desc="fine-tuning", unit="epoch", disable=None)
+    for epoch in bar:
+        row = _epoch(network, optimizer, dataset, config, epoch)
+        history.append(row)
+        if _merit(row) > _merit(best):
+            best, best_state = row, copy.deepcopy(network.state_dict())
+        run_folder.write_csv(out / "metrics.csv", history)
+        bar.set_postfix(loss=f"{row['train_loss']:.3f}", validation=f"{row['validation_accuracy']:.3f}")
+    network.load_state_dict(best_state)
+    write_checked(network, out / NAME, dataset.split("validation"))
+    test = dataset.split("test")
+    metrics = {
+        **best,
+        "test_accuracy": _accuracy(load(out / NAME), test),
+        "test_samples": len(test.labels),
+        "calibrated_validation_accuracy": history[0]["validation_accuracy"],
+        "calibrated_test_accuracy": _accuracy(graph, test),
+        "seconds": sum(row["seconds"] for row in history),
+    }
+    identity = {"data": config.data, "quantized": str(source), "settings": config.as_dict()}
+    write_text(out / "metrics.json", json.dumps({**identity, **metrics}, indent=2))
+    run_folder.plot(out / "curves.png", history, config.data)
+    return metrics
+
+
+def _merit(row: dict[str, float]) -> tuple[float, float]:
+    """Validation accuracy; of equals the lower loss, because few utterances give many equals."""
+    return row["validation_accuracy"], -row["validation_loss"]
+
+
+def _check_fits(graph: Graph, dataset: Dataset) -> None:
+    expected = (dataset.features,), (len(dataset.classes),)
+    found = graph.input.output_shape, graph.output.output_shape
+    if found != expected:
+        raise GraphError(
+            f"{graph.source}: takes {found[0]} features and gives {found[1]} outputs; {dataset.spec} has {expected[0]} "
+            f"features and {expected[1]} classes"
+        )
+
+
+# ---- epochs ----------------------------------------------------------------------------------------------------------
+
+
+def scores(network: IntegerNetwork, frames: np.ndarray, lengths: np.ndarray) -> torch.Tensor:
+    """What the file's readout compares, float64 [samples, classes], of frames [samples, steps, features]."""
+    window = torch.from_numpy(lengths.copy())
+    output = network(torch.from_numpy(np.array(frames)), window)
+    if network.graph.readout == dialect.READOUT_SOFTMAX_SUM:
+        return readout(output.transpose(0, 1), window)
+    return output.sum(dim=1)
+
+
+def _as_it_came(network: IntegerNetwork, dataset: Dataset, batch: int) -> dict[str, float]:
+    """Epoch 0: both splits without augmentation."""
+    started = time.perf_counter()
+    measured = (
+        *evaluate(network, dataset.split("train"), batch),
+        *evaluate(network, dataset.split("validation"), batch),
+    )
+    return dict(zip(COLUMNS, (0, 0.0, *measured, time.perf_counter() - started), strict=True))
+
+
+@torch.no_grad()
+def evaluate(network: IntegerNetwork, split: Split, batch: int) -> tuple[float, float]:
+    """Mean cross-entropy and accuracy on a split."""
+    rows = [slice(start, start + batch) for start in range(0, len(split.labels), batch)]
+    found = torch.cat([scores(network, split.frames[part], split.lengths[part]) for part in rows])
+    labels = torch.from_numpy(split.labels.copy())
+    return F.cross_entropy(found, labels).item(), int((found.argmax(-1) == labels).sum()) / len(labels)
+
+
+def _epoch(
+    network: IntegerNetwork,
+    optimizer: torch.optim.Optimizer,
+    dataset: Dataset,
+    config: settings.Settings,
+    epoch: int,
+) -> dict[str, float]:
+    started = time.perf_counter()
+    split, schedule = dataset.split("train"), config.training
+    rng = np.random.default_rng([schedule.seed, epoch])
+    batches = max(1, len(split.labels) // schedule.batch)
+    total_loss = correct = 0.0
+    for index, rows in enumerate(np.array_split(rng.permutation(len(split.labels)), batches)):
+        rate = learning_rate(schedule, epoch - 1 + index / batches)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        frames, window = augmented(split, rows, config.augmentation, rng)
+        labels = torch.from_numpy(split.labels[rows])
+        found = scores(network, frames, window)
+        loss = F.cross_entropy(found, labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), schedule.clip)
+        if not torch.isfinite(norm):
+            raise TrainingError(
+                f"epoch {epoch}, batch {index + 1}: the norm of the gradient is {norm.item()}; lower "
+                f"training.learning_rate (now {schedule.learning_rate:g}); nothing was written to {NAME}"
+            )
+        optimizer.step()
+        total_loss += loss.item() * len(rows)
+        correct += int((found.argmax(-1) == labels).sum())
+    samples = len(split.labels)
+    trained = rate, total_loss / samples, correct / samples
+    validated = evaluate(network, dataset.split("validation"), schedule.batch)
+    return dict(zip(COLUMNS, (epoch, *trained, *validated, time.perf_counter() - started), strict=True))
+
+
+# ---- the file --------------------------------------------------------------------------------------------------------
+
+
+def write_checked(network: IntegerNetwork, target: Path, split: Split) -> None:
+    """Writes the network's integers; the file gets its name when the simulator runs it as the network runs.
+
+    Raises:
+        TrainingError: spikes or outputs differ, or u wraps around in a layer; nothing is written.
+    """
+    frames, lengths = split.frames[:CHECKED], split.lengths[:CHECKED]
+    whole = network.as_graph()
+    temporary = target.with_name(f"{target.name}.{os.getpid()}.unchecked")
+    try:
+        nir.write(temporary, emit_fixed(whole, whole.fixed))
+        trace = reference.run(load(temporary), frames, lengths)
+        spikes: dict[str, torch.Tensor] = {}
+        with torch.no_grad():
+            output = network(torch.from_numpy(np.array(frames)), torch.from_numpy(lengths.copy()), spikes)
+        same = {name: np.array_equal(found, spikes[name].numpy()) for name, found in trace.spikes.items()}
+        same["output"] = np.array_equal(trace.output, output.numpy())
+        if not all(same.values()):
+            layer = next(name for name, equal in same.items() if not equal)
+            raise TrainingError(f"{layer}: the simulator runs the file otherwise than it was trained; nothing written")
+        if wrapped := trace.header["wrapped_u"]:
+            raise TrainingError(
+                f"u wraps around 24 bits in {', '.join(wrapped)}; lower training.learning_rate; nothing written"
+            )
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _accuracy(graph: Graph, split: Split) -> float:
+    """As the reference simulator runs it."""
+    trace = reference.run(graph, split.frames, split.lengths)
+    return float(np.mean(classify(trace.output, trace.lengths, graph.readout) == split.labels))
+
+
+# ---- command line ----------------------------------------------------------------------------------------------------
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """What `model.train` does when it is given `--quantized`; its exit codes."""
+    try:
+        for option in ("resume", "tensorboard"):
+            if getattr(arguments, option):
+                raise TrainingError(f"--{option} does not go with --quantized, which always starts from its file")
+        config = settings.read(arguments.config, arguments.overrides)
+        metrics = fine_tune(config, arguments.quantized, arguments.out)
+    except (settings.SettingsError, DataError, GraphError, TrainingError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename or arguments.out}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"interrupted; {NAME} is written at the end of a run", file=sys.stderr)
+        return 130
+    if arguments.json:
+        print(json.dumps(metrics))
+    else:
+        print(
+            f"{arguments.out / NAME}: epoch {metrics['epoch']}, accuracy on validation "
+            f"{metrics['calibrated_validation_accuracy']:.4f} -> {metrics['validation_accuracy']:.4f}, on test "
+            f"{metrics['calibrated_test_accuracy']:.4f} -> {metrics['test_accuracy']:.4f} "
+            f"({metrics['test_samples']} samples of {config.data})"
+        )
+    return 0
