@@ -7,11 +7,12 @@ RUN := runs/demo
 setup: .venv/ready
 
 # pip repeats safely after an interruption; the marker is written only when every step held.
-.venv/ready: pyproject.toml requirements-lava.txt
+.venv/ready: pyproject.toml requirements-lava.txt requirements-counters.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable ".[demo,dev,lava,tensorboard,delays]"
 	$(BIN)/python -m pip install --quiet --no-deps --ignore-requires-python --requirement requirements-lava.txt
+	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-counters.txt
 	touch $@
 
 demo: setup

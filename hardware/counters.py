@@ -22,7 +22,7 @@ from sim.trace import Trace
 
 SAMPLES = 16  # each runs alone, three times over
 DROPPED = ("MultiStepIFNode", "MultiStepLIFNode", "MultiStepParametricLIFNode")
-INSTALL = "not installed; install the extra 'counters'"
+INSTALL = "not installed; pip install --no-deps -r requirements-counters.txt"
 Counted = Mapping[str, tuple[float, float]]  # layer -> ACs, MACs a sample
 
 WHY_INTEGER = "the input is not spikes: this counter takes the whole layer as dense MACs, ours counts its events"

@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--compare-counters",
         action="store_true",
-        help="run SpikingJelly's op_counter, syops and NeuroBench on the --checkpoint too (extra 'counters')",
+        help="run SpikingJelly's op_counter, syops and NeuroBench on the --checkpoint too (requirements-counters.txt)",
     )
     parser.add_argument("--dt", type=float, help="seconds a step, for a file that does not say (default 1e-4)")
     parser.add_argument("--json", action="store_true", help="print report.json")

@@ -86,14 +86,14 @@ def test_the_names_that_syops_needs_are_gone_afterwards() -> None:
     assert not any(hasattr(module, name) for name in counters.DROPPED)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("syops") is None, reason="the extra 'counters' is not installed")
+@pytest.mark.skipif(importlib.util.find_spec("syops") is None, reason=counters.INSTALL)
 def test_syops_counts_spikingjellys_own_layers_as_nothing() -> None:
     module, trace, counts = network()
     rows = [row for row in compare_module(module, trace, counts)["rows"] if row["counter"] == "syops"]
     assert [(row["acs"], row["macs"], row["why"]) for row in rows] == [(0, 0, counters.WHY_ZERO)] * 2
 
 
-@pytest.mark.skipif(importlib.util.find_spec("neurobench") is None, reason="the extra 'counters' is not installed")
+@pytest.mark.skipif(importlib.util.find_spec("neurobench") is None, reason=counters.INSTALL)
 def test_neurobench_agrees_on_spikes_and_on_integers() -> None:
     module, trace, counts = network()
     rows = [row for row in compare_module(module, trace, counts)["rows"] if row["counter"] == "NeuroBench"]
