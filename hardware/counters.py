@@ -29,7 +29,10 @@ WHY_INTEGER = "the input is not spikes: this counter takes the whole layer as de
 WHY_REAL = "the input holds numbers that are not integers: no event has the same price in both"
 WHY_ZERO = "a layer of no exact type that this counter knows: counted as nothing"
 WHY_MISSED = "not a layer with a hook of this counter: counted as nothing"
-WHY_ATTENTION = "this counter counts coincidences of q k^T and a dense product with v; ours the linear order q (k^T v)"
+WHY_ATTENTION = (
+    "this counter takes the products in PyTorch's order (causal: q k^T first), and coincidences only where both "
+    "operands happen to be binary; ours counts the linear order q (k^T v)"
+)
 WHY_PADDING = "this counter counts products with padding, or in outputs beyond the ends; ours counts real synapses"
 WHY_UTTERANCE = "spikes or not is decided there for each utterance, here for the run; or a weight is exactly zero"
 WHY_RATE = "ACs are dense operations times the mean rate, with the bias"

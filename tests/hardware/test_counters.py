@@ -14,6 +14,7 @@ from conversion.to_nir import to_nir
 from hardware import counters
 from hardware.count import count
 from hardware.counters import CounterMissing, compare_module
+from model.spikescr import SpikeSCR, SpikeSCRConfig
 from sim.graph import load
 from sim.trace import Trace
 from tests.hardware.networks import run
@@ -42,6 +43,35 @@ def test_op_counter_agrees_on_spikes_and_departs_on_integers() -> None:
     assert spikes["equal"] and spikes["acs"] > 0 and spikes["why"] == ""
     assert not integer["equal"] and "not spikes" in integer["why"]
     assert integer["macs"] == pytest.approx(7 * 12 * 16) and integer["our_macs"] < integer["macs"]
+
+
+def spikescr() -> tuple[SpikeSCR, Trace, list[counters.LayerCount]]:
+    """A small SpikeSCR whose every layer spikes, thresholds being low, and a run of its graph on integers."""
+    torch.manual_seed(0)
+    config = SpikeSCRConfig.preset("tiny")
+    module = SpikeSCR(config)
+    with torch.no_grad():
+        module(torch.rand(8, 20, config.features) * 2)  # statistics for the batch norms
+    module.eval().double()
+    for node in module.modules():
+        if isinstance(node, neuron.LIFNode):
+            node.v_threshold = 0.3
+    graph = load(to_nir(module, (config.features,)))
+    trace = run(graph, np.random.default_rng(0).poisson(0.5, size=(2, 12, config.features)), [12, 9])
+    return module, trace, count(graph, trace)
+
+
+def test_op_counter_agrees_on_every_layer_of_spikescr_that_gets_spikes() -> None:
+    module, trace, counts = spikescr()
+    rows = {
+        row["layer"]: row for row in compare_module(module, trace, counts)["rows"] if row["counter"] == "op_counter"
+    }
+    spiking = [layer for layer in counts if layer.name in rows and layer.payload == "spike"]
+    assert {layer.kind for layer in spiking} >= {"affine", "attention", "depthwise_conv"}
+    assert all(rows[layer.name]["equal"] and rows[layer.name]["acs"] > 0 for layer in spiking)
+    # Every other one gets integers, and is dense MACs there.
+    others = [row for row in rows.values() if not row["equal"]]
+    assert others and all(row["why"] == counters.WHY_INTEGER and row["macs"] > row["our_macs"] for row in others)
 
 
 def test_the_page_sums_up_each_counter() -> None:
@@ -98,3 +128,12 @@ def test_neurobench_agrees_on_spikes_and_on_integers() -> None:
     module, trace, counts = network()
     rows = [row for row in compare_module(module, trace, counts)["rows"] if row["counter"] == "NeuroBench"]
     assert len(rows) == 2 and all(row["equal"] for row in rows)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("neurobench") is None, reason=counters.INSTALL)
+def test_neurobench_agrees_on_every_layer_of_spikescr_that_it_hooks() -> None:
+    module, trace, counts = spikescr()
+    rows = [row for row in compare_module(module, trace, counts)["rows"] if row["counter"] == "NeuroBench"]
+    missed = [row for row in rows if not row["equal"]]
+    assert [(row["layer"], row["why"]) for row in missed] == [("blocks.0.attention.product", counters.WHY_MISSED)]
+    assert len(rows) > 10
