@@ -43,6 +43,8 @@ KNOWN: dict[str, tuple[str, ...]] = {
         "tag_bits",
         "index_bits",
         "state_bits",
+        "population_axon_slots",
+        "population_axon_bases",
     ),
     "mesh": ("tile_columns", "tile_rows", "tile_cores", "within_tile_pj", "east_west_pj", "north_south_pj"),
 }

@@ -7,6 +7,7 @@ its own, over its limit, for rules.py to find.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -154,19 +155,16 @@ def _parts(network: Network, chip: Chip, name: str, splits: Mapping[str, int], w
     memory: list[dict[str, int]] = [{} for _ in sizes]
     formats: list[set[object]] = [set() for _ in sizes]
     for projection in population.projections:
-        lists = _lists(projection, edges)
-        reach = (lists > 0).astype(np.int32)
-        for source in projection.sources:
-            inputs += np.asarray((projection.axons[source.population] @ reach).sum(axis=0)).ravel().astype(np.int64)
-        columns = lists.toarray()
-        stored += np.asarray(lists.sum(axis=0)).ravel().astype(np.int64) * projection.copies
+        lists, arriving = _lists_of_parts(chip, projection, edges)
+        inputs += arriving
         for number, size in enumerate(sizes):
-            counts = columns[:, number]
-            form = _format(projection, counts, int(size), weight_bits)
+            counts, targets = lists[number]
+            form = _format(projection, counts, int(size), targets, weight_bits)
             bits = synapses.memory_bits(chip, counts[counts > 0], form) * projection.copies
+            stored[number] += int(counts.sum()) * projection.copies
             memory[number][projection.layer] = memory[number].get(projection.layer, 0) + bits
             formats[number].add(form)
-    outputs = _output_axons(network, name, splits)
+    outputs = _output_axons(network, chip, name, edges, splits)
     state = population.state * chip.size("state_bits")
     result = []
     for number, size in enumerate(sizes):
@@ -174,7 +172,7 @@ def _parts(network: Network, chip: Chip, name: str, splits: Mapping[str, int], w
         use = {
             "compartments": int(size) * population.compartments,
             "input_axons": int(inputs[number]),
-            "output_axons": int(outputs[start:stop].sum()),
+            "output_axons": int(outputs[number]),
             "memory_bits": sum(memory[number].values()) + int(size) * state,
         }
         sets = {
@@ -184,6 +182,24 @@ def _parts(network: Network, chip: Chip, name: str, splits: Mapping[str, int], w
         }
         result.append(Part(name, start, stop, use, sets, memory[number], int(stored[number])))
     return result
+
+
+def _lists_of_parts(
+    chip: Chip, projection: Projection, edges: list[int]
+) -> tuple[list[tuple[np.ndarray, int]], np.ndarray]:
+    """For each part, the synapses of each of its lists and how many targets an index must tell; and its input axons."""
+    if projection.kernel is None:
+        lists = _lists(projection, edges)
+        links, reach = projection.axons, (lists > 0).astype(np.int64)
+        parts = list(zip(lists.toarray().T, np.diff(edges).tolist(), strict=True))
+    else:
+        links, reach = projection.kernel.axons, projection.kernel.reach(edges)
+        bases = chip.size("population_axon_bases")
+        parts = [projection.kernel.lists(start, stop, bases) for start, stop in itertools.pairwise(edges)]
+    inputs = np.zeros(len(parts), np.int64)
+    for source in projection.sources:
+        inputs += np.asarray((links[source.population] @ reach).sum(axis=0)).ravel()
+    return parts, inputs
 
 
 def axons_between(network: Network, placement_bounds: Mapping[str, list[int]]) -> list[tuple[str, str, np.ndarray]]:
@@ -208,24 +224,35 @@ def _lists(projection: Projection, edges: list[int]) -> csr_array:
     return csr_array(projection.matrix @ indicator)
 
 
-def _format(projection: Projection, counts: np.ndarray, size: int, weight_bits: int) -> synapses.Format:
+def _format(projection: Projection, counts: np.ndarray, size: int, targets: int, weight_bits: int) -> synapses.Format:
     """Lists that hold every neuron of the part once need no index."""
-    dense = projection.taps == 0 and bool(np.all((counts == size) | (counts == 0)))
+    alone = projection.taps == 0 and projection.kernel is None
+    dense = alone and bool(np.all((counts == size) | (counts == 0)))
     delays = synapses.delay_bits(projection.longest_delay)
     # A part has at most 4096 compartments or is split further; an index beyond that is reported as the widest.
-    return synapses.Format(weight_bits, delays, 0 if dense else synapses.index_bits(min(size, 4096)))
+    return synapses.Format(weight_bits, delays, 0 if dense else synapses.index_bits(min(targets, 4096)))
 
 
-def _output_axons(network: Network, name: str, splits: Mapping[str, int]) -> np.ndarray:
-    """Output axons of each neuron of a population: one for each list that it starts on each part of each reader."""
-    total = np.zeros(network.populations[name].neurons, np.int64)
+def _output_axons(network: Network, chip: Chip, name: str, edges: list[int], splits: Mapping[str, int]) -> np.ndarray:
+    """Output axons of each part of a population: one for each list that a neuron starts on each part of each reader.
+
+    A population axon is one for all channels of a position, and takes more than one place.
+    """
+    total = np.zeros(len(edges) - 1, np.int64)
     for reader in network.populations.values():
         for projection in reader.projections:
             for source in projection.sources:
                 if relay_name(source.population, source.held) != name:
                     continue
-                lists = _lists(projection, bounds(reader.neurons, splits.get(reader.name, 1)))
-                reach = (lists > 0).astype(np.int32)
-                counts = projection.axons[source.population] @ reach
-                total += np.asarray(counts.sum(axis=1)).ravel().astype(np.int64)
+                borders = bounds(reader.neurons, splits.get(reader.name, 1))
+                kernel = projection.kernel
+                if kernel is None:
+                    reach = (_lists(projection, borders) > 0).astype(np.int64)
+                    counts = np.asarray((projection.axons[source.population] @ reach).sum(axis=1)).ravel()
+                    width, slots = 1, 1
+                else:
+                    counts = (kernel.axons[source.population] @ kernel.reach(borders)).sum(axis=1)
+                    width, slots = kernel.channels[source.population], chip.size("population_axon_slots")
+                for number, (start, stop) in enumerate(itertools.pairwise(edges)):
+                    total[number] += slots * int(counts[start // width : -(-stop // width)].sum())
     return total

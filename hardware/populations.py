@@ -20,6 +20,7 @@ from scipy.sparse import csr_array
 
 from hardware import synapses
 from hardware.chips import Chip
+from hardware.population_axons import SharedKernel, shared_kernel
 from sim.graph import Graph
 from sim.node import STATEFUL, SYNAPTIC, Node
 from sim.schedule import Schedule
@@ -48,6 +49,7 @@ class Projection:
         axons: source population -> [its neurons, lists]: which lists a neuron's spike starts.
         sources: populations that share the lists; those of another synapse delay need lists of their own.
         taps: longest delay among the layer's own synapses, in steps.
+        kernel: of a convolution whose weights the chip's population axons share; None elsewhere.
     """
 
     layer: str
@@ -56,6 +58,7 @@ class Projection:
     axons: Mapping[str, csr_array]
     sources: tuple[Source, ...]
     taps: int
+    kernel: SharedKernel | None = None
 
     @property
     def longest_delay(self) -> int:
@@ -202,8 +205,12 @@ class _Builder:
             sources = tuple(dict.fromkeys(self._source(node.name, *path, taps, relayed) for path in found))
             self.relays |= {(source.population, source.held) for source in sources if source.held}
             axons = {origin: csr_array(lists[_order(self.graph.nodes[origin])]) for origin, lists in axons.items()}
-            matrix = csr_array(matrix[:, _order(self.graph.nodes[population.name])])
-            population.projections.append(Projection(node.name, population.name, matrix, axons, sources, taps))
+            target = self.graph.nodes[population.name]
+            matrix = csr_array(matrix[:, _order(target)])
+            kernel = None
+            if self.chip.size("population_axon_slots"):
+                kernel = shared_kernel(node, target, {origin: self.graph.nodes[origin] for origin in axons}, axons)
+            population.projections.append(Projection(node.name, target.name, matrix, axons, sources, taps, kernel))
 
     def _relays_take_less(self, found: list[tuple[str, int]], matrix: csr_array) -> bool:
         """Whether to wait in relays rather than in synapses, by bits of memory; 8 bits a weight decide."""

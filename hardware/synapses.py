@@ -6,6 +6,7 @@ where a convolution over time reaches the output at several delays. A weight tha
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,20 +51,12 @@ def synapse_matrix(node: Node) -> csr_array:
 
 def _slid(node: Node, mask: np.ndarray, groups: int, dilation: tuple[int, ...]) -> csr_array:
     """A kernel's mask [outputs, inputs a group, *kernel] at every position; padding is not a synapse."""
-    stride, padding = node.parameters["stride"], node.parameters["padding"]
     outputs, inputs, *kernel = mask.shape
-    space = node.output_shape[1:]
-    positions = np.indices(space).reshape(len(space), -1)
-    size_out, size_in = int(np.prod(space)), int(np.prod(node.input_shape[1:]))
+    size_out, size_in = int(np.prod(node.output_shape[1:])), int(np.prod(node.input_shape[1:]))
+    elements = mask.reshape(outputs, inputs, -1)
     rows, columns = [], []
-    for offset in np.ndindex(*kernel):
-        read = [
-            axis * s + k * d - p for axis, s, k, d, p in zip(positions, stride, offset, dilation, padding, strict=True)
-        ]
-        inside = np.all([(r >= 0) & (r < n) for r, n in zip(read, node.input_shape[1:], strict=True)], axis=0)
-        source = np.ravel_multi_index([r[inside] for r in read], node.input_shape[1:])
-        target = np.flatnonzero(inside)
-        for out, local in np.argwhere(mask[(slice(None), slice(None), *offset)]):
+    for number, (source, target) in enumerate(slide(node, tuple(kernel), dilation)):
+        for out, local in np.argwhere(elements[:, :, number]):
             channel = out // (outputs // groups) * inputs + local
             rows.append(channel * size_in + source)
             columns.append(out * size_out + target)
@@ -72,6 +65,19 @@ def _slid(node: Node, mask: np.ndarray, groups: int, dilation: tuple[int, ...]) 
         return csr_array(shape, dtype=np.int32)
     row, column = np.concatenate(rows), np.concatenate(columns)
     return csr_array(coo_array((np.ones(len(row), np.int32), (row, column)), shape=shape))
+
+
+def slide(node: Node, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """For each element of a kernel, the input and output positions that it connects, flattened."""
+    stride, padding = node.parameters["stride"], node.parameters["padding"]
+    space = node.output_shape[1:]
+    positions = np.indices(space).reshape(len(space), -1)
+    for offset in np.ndindex(*kernel):
+        read = [
+            axis * s + k * d - p for axis, s, k, d, p in zip(positions, stride, offset, dilation, padding, strict=True)
+        ]
+        inside = np.all([(r >= 0) & (r < n) for r, n in zip(read, node.input_shape[1:], strict=True)], axis=0)
+        yield np.ravel_multi_index([r[inside] for r in read], node.input_shape[1:]), np.flatnonzero(inside)
 
 
 def one_to_one(size: int) -> csr_array:

@@ -198,14 +198,14 @@ def test_images_are_split_by_position() -> None:
     first = nir.Conv2d(input_shape=(16, 64), weight=rng.normal(size=(4, 1, 3, 3)), bias=np.zeros(4), **options)
     second = nir.Conv2d(input_shape=(16, 64), weight=rng.normal(size=(4, 4, 3, 3)), bias=np.zeros(4), **options)
     nodes = {"c": first, "n": spatial((4, 16, 64)), "d": second, "m": spatial((4, 16, 64))}
-    placement = placed(chain((1, 16, 64), nodes, (4, 16, 64)))
-    assert check(placement) == []
-    parts = [part for part in placement.parts if part.population == "m"]
-    assert (
-        sum(part.synapses for part in parts) == connections(chain((1, 16, 64), nodes, (4, 16, 64)).nodes["d"]).synapses
-    )
-    # Each part is reached by its own neurons and a border of one position on each side, not by the whole image.
-    assert all(part.use["input_axons"] <= (part.stop - part.start) + 4 * 2 * (64 + 1) for part in parts)
+    graph = chain((1, 16, 64), nodes, (4, 16, 64))
+    for chip in (LOIHI1, LOIHI2):
+        placement = placed(graph, chip)
+        assert check(placement) == []
+        parts = [part for part in placement.parts if part.population == "m"]
+        # Each part is reached by its own positions and a border of one on each side, not by the whole image.
+        assert all(part.use["input_axons"] <= (part.stop - part.start) + 4 * 2 * (64 + 2) for part in parts)
+    assert sum(part.synapses for part in parts) == connections(graph.nodes["d"]).synapses  # Loihi 2 stores each
 
 
 def spatial(shape: tuple[int, ...]) -> nir.IF:
