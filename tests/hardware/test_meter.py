@@ -1,153 +1,282 @@
-"""The GPU path against a simulated counter and a simulated clock."""
+"""The GPU path against simulated counters and a simulated clock; zeus itself runs in test_sensors.py."""
 
 from __future__ import annotations
 
+import dataclasses
 import sys
-import types
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from hardware import meter, sensors
 from hardware.energy import EnergyFigure
-from hardware.meter import Bench, ZeusMeter, measure, open_meter
+from hardware.meter import Bench, measure
+from hardware.sensors import PLAUSIBLE_WATTS, Domain, MeterError, Sensor
+from model import checkpoint
+from model.spikescr import SpikeSCR, SpikeSCRConfig
 
 FRAMES, LENGTHS = np.zeros((2, 5, 3)), np.array([5, 5])
 
 
 @dataclass
 class Machine:
-    """A device that draws 20 W idle and takes 10 ms and 1 J more a batch."""
+    """A device that draws 20 W idle and takes 10 ms and 1 J more a batch.
 
+    Its counter starts again from zero at `wrap_joules` (None: never).
+    """
+
+    wrap_joules: float | None = None
     now: float = 0.0
-    joule: float = 0.0
-    mark: float = 0.0
-    name: str = "simulated counter"
-    step: float = 1.0
+    joules: float = 0.0
+    seconds_a_batch: float = 0.01
     batches: list[int] = field(default_factory=list)
 
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
-        self.joule += 20 * seconds
+        self.joules += 20 * seconds
 
     def run(self, batch: int) -> None:
         self.batches.append(batch)
-        self.pass_time(0.01)
-        self.joule += self.step
+        self.pass_time(self.seconds_a_batch)
+        self.joules += 1
 
-    def begin(self) -> None:
-        self.mark = self.joule
+    def counter(self) -> list[float]:
+        return [self.joules if self.wrap_joules is None else self.joules % self.wrap_joules]
 
-    def end(self) -> float:
-        return self.joule - self.mark
+    def sensor(self, read: Callable[[], list[float]] | None = None) -> Sensor:
+        domains = (Domain("counter 0", self.wrap_joules),)
+        return Sensor("simulated counter", "a device", "cpu", "nothing else", domains, read or self.counter)
 
-    def bench(self) -> Bench:
+    def bench(self, _: str = "cpu") -> Bench:
         return Bench(self.run, lambda: None, lambda: self.now, self.pass_time, window_seconds=1.0, windows=3)
+
+
+def measure_with(machine: Machine, read: Callable[[], list[float]] | None = None) -> dict:
+    return measure("ckpt.pt", FRAMES, LENGTHS, [], {"simulated": lambda: machine.sensor(read)}, machine.bench)
 
 
 def figure(table: str, ann_uj: float) -> EnergyFigure:
     return EnergyFigure(table, "operations", None, ann_uj, None, "estimated", "sheet", "derived", table, "GPU floor")
 
 
-def test_energy_of_an_inference_with_idle_subtracted() -> None:
-    machine = Machine()
-    result = measure("ckpt.pt", FRAMES, LENGTHS, [figure("gpu-a100-fp32", 7.0)], machine, machine.bench())
+# ---- a measurement ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrap_joules", [None, 3500.0])  # 22 windows of 120 J: the second counter wraps once
+def test_energy_of_an_inference_with_idle_subtracted(wrap_joules: float | None) -> None:
+    machine = Machine(wrap_joules, joules=3000.0)
+    result = measure_with(machine)
     assert result["available"] and result["kind"] == "measured" and result["source"] == "simulated counter"
-    assert result["idle_watts"] == pytest.approx(20)
+    assert (result["device"], result["includes"], result["domains"]) == ("a device", "nothing else", ["counter 0"])
+    assert result["idle_watts"] == pytest.approx(20) and result["idle_watts_std"] == pytest.approx(0, abs=1e-6)
     one = result["batch_1"]
     assert one["total_uj"] == pytest.approx(1.2e6)  # 1 J, and 10 ms at 20 W
     assert one["dynamic_uj"] == pytest.approx(1.0e6)
     assert one["latency_ms"] == pytest.approx(10)
-    assert one["total_uj_std"] == pytest.approx(0, abs=1e-3)
+    assert one["total_uj_std"] == pytest.approx(0, abs=1e-3) == one["dynamic_uj_std"]
+    assert [row["batch"] for row in result["batches"]] == [1, 8, 32, 64, 128, 256] and result["stopped"] is None
     assert result["best_batch"]["batch"] == 256
     assert result["best_batch"]["total_uj"] == pytest.approx(1.2e6 / 256)
-    assert result["estimate"][0] == {
-        "table": "gpu-a100-fp32",
-        "uj": 7.0,
-        "kind": "estimated",
-        "source": "sheet",
-        "title": "gpu-a100-fp32",
-    }
+    assert machine.joules > 3500  # the counter did wrap
 
 
-class Broken(Machine):
-    """A counter with a fault."""
+def test_spread_is_the_deviation_between_windows() -> None:
+    machine = Machine()
+    extra = iter(
+        [0.0] * 6 + [0.0, 10.0, 10.0, 30.0, 30.0, 30.0] + [30.0] * 100
+    )  # 10 and 20 J in two windows of batch 1
+    result = measure_with(machine, lambda: [machine.joules + next(extra)])
+    inferences = result["batch_1"]["inferences"] / 3
+    windows = np.array([10.0, 20.0, 0.0]) / inferences * 1e6
+    assert result["batch_1"]["total_uj"] == pytest.approx(1.2e6 + windows.mean(), rel=1e-6)
+    assert result["batch_1"]["total_uj_std"] == pytest.approx(windows.std(ddof=1), rel=1e-6)
 
-    def __init__(self, delta: float) -> None:
-        super().__init__()
-        self.delta = delta
 
-    def end(self) -> float:
-        return super().end() if not self.batches else self.delta
+def test_a_slow_device_measures_no_larger_batches_and_says_so() -> None:
+    machine = Machine(seconds_a_batch=1.5)
+    result = measure_with(machine)
+    assert [row["batch"] for row in result["batches"]] == [1]
+    assert result["stopped"] == "a batch of 1 takes 1.5 s; larger ones were left out"
+    assert result["batch_1"] == result["best_batch"]
+    assert len(machine.batches) == 1 + 3  # warm-up ends after a window's time, then a batch a window
+
+
+def test_a_batch_that_does_not_fit_ends_the_growth() -> None:
+    machine = Machine()
+
+    def run(batch: int) -> None:
+        if batch > 32:
+            raise RuntimeError("CUDA error: out of memory\nmore lines")
+        machine.run(batch)
+
+    bench = Bench(run, lambda: None, lambda: machine.now, machine.pass_time, 1.0, 1)
+    result = measure("ckpt.pt", FRAMES, LENGTHS, [], {"simulated": machine.sensor}, lambda _: bench)
+    assert result["available"] and result["best_batch"]["batch"] == 32
+    assert result["stopped"] == "batch 64: CUDA error: out of memory"
+
+
+# ---- counters that misbehave -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("delta", "reason"), [(-5.0, "wrapped round"), (0.0, "stood still"), (float("nan"), "wrapped round")]
+    ("change", "reason"),
+    [
+        (lambda joules: joules - 5000, "moved by -"),  # reset: without a range nothing explains it
+        (lambda joules: 0.0, "moved by -"),  # in the first window under load, as all of these
+        (lambda joules: float("nan"), "moved by nan"),
+        (lambda joules: joules * 1e6, "reset or is faulty"),
+    ],
 )
-def test_a_faulty_counter_is_not_a_measurement(delta: float, reason: str) -> None:
-    machine = Broken(delta)
-    result = measure("ckpt.pt", FRAMES, LENGTHS, [], machine, machine.bench())
-    assert not result["available"] and reason in result["reason"]
+def test_a_faulty_counter_is_not_a_measurement(change: Callable[[float], float], reason: str) -> None:
+    machine = Machine(joules=10.0)
+    result = measure_with(machine, lambda: [change(machine.joules) if len(machine.batches) > 50 else machine.joules])
+    assert not result["available"] and "batches" not in result
+    assert reason in result["meters"][0]["reason"] and "counter 0" in result["meters"][0]["reason"]
+
+
+def test_a_counter_that_stands_still_is_not_a_measurement() -> None:
+    result = measure_with(Machine(), lambda: [7.0])
+    assert result["meters"][0]["reason"] == "simulated counter, counter 0: the counter stood still for 1.0 s"
+
+
+def test_a_counter_that_vanishes_in_the_middle_discards_what_came_before() -> None:
+    machine = Machine()
+
+    def read() -> list[float]:
+        if 8 in machine.batches:
+            raise FileNotFoundError("energy_uj")
+        return machine.counter()
+
+    result = measure_with(machine, read)
+    assert not result["available"] and "batches" not in result
+    expected = "simulated counter: the counter cannot be read: FileNotFoundError: energy_uj"
+    assert result["meters"] == [{"meter": "simulated", "reason": expected}]
+
+
+@given(
+    start=st.integers(0, 10**9 - 1),
+    spent=st.integers(1, 10**9 - 1),
+    counted=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+)
+def test_a_wrap_is_corrected_whether_or_not_it_was_counted(start: int, spent: int, counted: tuple[int, int]) -> None:
+    """In units of 10 mJ; `counted` are the wraps that zeus had noticed at the two readings, rightly or not."""
+    size = 10**9  # 1e7 J
+    before = start + counted[0] * size
+    after = (start + spent) % size + counted[1] * size
+    sensor = Sensor("s", "d", "cpu", "", (Domain("package-0", size / 100),), list)
+    seconds = 1000.0  # at most 3e6 J
+    if spent / 100 <= PLAUSIBLE_WATTS * seconds:
+        if before == after:
+            pytest.fail("a window's energy is less than a range")
+        assert sensor.spent([before / 100], [after / 100], seconds) == pytest.approx(spent / 100, abs=1e-6)
+    else:
+        with pytest.raises(MeterError, match="reset or is faulty"):
+            sensor.spent([before / 100], [after / 100], seconds)
+
+
+def test_a_window_that_could_hold_two_wraps_is_refused() -> None:
+    sensor = Sensor("s", "d", "cpu", "", (Domain("package-0", 65_536.0),), list)
+    assert sensor.spent([65_000.0], [464.0], 20.0) == pytest.approx(1000)
+    with pytest.raises(MeterError, match=r"wraps at 65536 J, which a window of 22.0 s may exceed"):
+        sensor.spent([65_000.0], [464.0], 22.0)
+
+
+def test_every_domain_is_corrected_and_judged_alone() -> None:
+    sensor = Sensor("s", "d", "cpu", "", (Domain("package-0", 9000.0), Domain("package-0 DRAM", 8000.0)), list)
+    assert sensor.spent([8990.0, 7999.0], [40.0, 4.0], 1.0) == pytest.approx(50 + 5)
+    with pytest.raises(MeterError, match="package-0 DRAM: the counter stood still"):
+        sensor.spent([1.0, 7.0], [2.0, 7.0], 1.0)
+
+
+# ---- no meter --------------------------------------------------------------------------------------------------------
+
+
+def refuse() -> Sensor:
+    raise MeterError("no such device")
+
+
+def test_the_first_meter_that_works_is_used() -> None:
+    machine = Machine()
+
+    def unused() -> Sensor:
+        raise AssertionError("opened although another works")
+
+    choice = {"first": refuse, "second": machine.sensor, "third": unused}
+    result = measure("ckpt.pt", FRAMES, LENGTHS, [], choice, machine.bench)
+    assert result["available"] and result["meters"] == [{"meter": "first", "reason": "no such device"}]
 
 
 def test_a_device_fault_is_a_reason() -> None:
     machine = Machine()
 
     def fail(batch: int) -> None:
-        raise RuntimeError("CUDA error: out of memory\nmore lines")
+        raise RuntimeError("CUDA error: unspecified launch failure\nmore lines")
 
     bench = Bench(fail, lambda: None, lambda: machine.now, machine.pass_time, 1.0, 1)
-    result = measure("ckpt.pt", FRAMES, LENGTHS, [], machine, bench)
-    assert result == {"available": False, "reason": "CUDA error: out of memory", "estimate": []}
+    result = measure("ckpt.pt", FRAMES, LENGTHS, [], {"simulated": machine.sensor}, lambda _: bench)
+    assert result == {
+        "available": False,
+        "reason": "no energy meter works here",
+        "meters": [{"meter": "simulated", "reason": "CUDA error: unspecified launch failure"}],
+        "estimate": [],
+    }
 
 
-def test_without_a_meter_the_reason_is_given_beside_an_estimate() -> None:
-    result = measure("ckpt.pt", FRAMES, LENGTHS, [figure("gpu-a100-fp16", 3.0)], "no CUDA device on this machine")
-    assert result["available"] is False and result["reason"] == "no CUDA device on this machine"
-    assert [row["kind"] for row in result["estimate"]] == ["estimated"]
-    assert "checkpoint" in measure(None, FRAMES, LENGTHS, [])["reason"]
+def test_without_a_meter_the_reasons_are_given_beside_an_estimate() -> None:
+    result = measure("ckpt.pt", FRAMES, LENGTHS, [figure("gpu-a100-fp16", 3.0)], {"a": refuse, "b": refuse})
+    assert result["available"] is False and result["reason"] == "no energy meter works here"
+    assert result["meters"] == [{"meter": name, "reason": "no such device"} for name in ("a", "b")]
+    expected = {"table": "gpu-a100-fp16", "title": "gpu-a100-fp16", "uj": 3.0}
+    assert result["estimate"] == [expected | {"kind": "estimated", "source": "sheet", "grade": "derived"}]
+    assert measure(None, FRAMES, LENGTHS, [])["reason"] == "no --checkpoint was given"
 
 
-def fake_zeus(monkeypatch: pytest.MonkeyPatch, monitor: Any) -> None:
-    module = types.ModuleType("zeus.monitor")
-    module.ZeusMonitor = monitor  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "zeus", types.ModuleType("zeus"))
-    monkeypatch.setitem(sys.modules, "zeus.monitor", module)
-
-
-class FakeMonitor:
-    """What we use of zeus.monitor.ZeusMonitor, over a simulated NVML counter."""
-
-    def __init__(self, gpu_indices: list[int], approx_instant_energy: bool) -> None:
-        self.open: list[str] = []
-
-    def begin_window(self, key: str, sync_execution: bool) -> None:
-        self.open.append(key)
-
-    def end_window(self, key: str, sync_execution: bool) -> Any:
-        self.open.remove(key)
-        return types.SimpleNamespace(gpu_energy={0: 3.5}, time=1.0)
-
-
-def test_zeus_meter(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_zeus(monkeypatch, FakeMonitor)
-    meter = ZeusMeter()
-    meter.begin()
-    assert meter.end() == 3.5
-
-
-def test_open_meter_names_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_meter_says_why_it_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert open_meter() == "no CUDA device on this machine"
+    monkeypatch.setattr(sensors, "POWERCAP", (tmp_path / "powercap",))
+    monkeypatch.setattr(sensors, "TEGRA", (tmp_path / "tegra",))
+    result = measure("ckpt.pt", FRAMES, LENGTHS, [])
+    reasons = {row["meter"]: row["reason"] for row in result["meters"]}
+    assert list(reasons) == ["NVML", "Jetson", "RAPL"]
+    assert reasons["NVML"] == "PyTorch sees no CUDA device" and reasons["Jetson"] == "this machine is not a Jetson"
+    assert f"{tmp_path / 'powercap'} does not exist" in reasons["RAPL"]
+    # With the devices there, what is missing is the library.
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setitem(sys.modules, "zeus", None)
-    assert "zeus is not installed" in str(open_meter())
+    (tmp_path / "powercap").mkdir()
+    (tmp_path / "tegra").mkdir()
+    for name in ("zeus", "zeus.device.gpu.nvidia", "zeus.device.soc.jetson", "zeus.device.cpu.rapl"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for row in measure("ckpt.pt", FRAMES, LENGTHS, [])["meters"]:
+        assert "zeus cannot be imported" in row["reason"] and "pip install 'neurotarget[meter]'" in row["reason"]
 
-    def denied(**_: Any) -> None:
-        raise PermissionError("Insufficient Permissions")
 
-    fake_zeus(monkeypatch, denied)
-    assert "cannot be opened: PermissionError: Insufficient Permissions" in str(open_meter())
+def test_a_real_checkpoint_runs_on_the_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the real clock, and a counter of 10 W: then energy and time of a batch are one figure."""
+    network = SpikeSCR(SpikeSCRConfig.preset("tiny"))
+    classes = tuple(str(number) for number in range(network.config.classes))
+    content = checkpoint.Checkpoint(
+        network.config, network.state_dict(), {}, "synth", classes, 0.01, checkpoint.versions()
+    )
+    checkpoint.save(tmp_path / "ckpt.pt", content)
+    monkeypatch.setattr(meter, "BATCHES", (1, 3))
+    frames = np.ones((2, 5, network.config.features))
+    clock = time.perf_counter
+    sensor = Sensor("clock", "d", "cpu", "", (Domain("package-0"),), lambda: [10 * clock()])
+
+    def make_bench(device: str) -> Bench:
+        bench = meter._torch_bench(tmp_path / "ckpt.pt", frames, LENGTHS, device)
+        return dataclasses.replace(bench, window_seconds=0.02, windows=2)
+
+    result = measure(tmp_path / "ckpt.pt", frames, LENGTHS, [], {"clock": lambda: sensor}, make_bench)
+    assert [row["batch"] for row in result["batches"]] == [1, 3]
+    assert result["idle_watts"] == pytest.approx(10, rel=0.05)
+    for row in result["batches"]:
+        assert row["total_uj"] == pytest.approx(10 * row["latency_ms"] * 1e3 / row["batch"], rel=0.05)
