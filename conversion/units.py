@@ -18,7 +18,7 @@ from sim.node import STATEFUL, SYNAPTIC, GraphError, Node
 from sim.wiring import infer_shapes, order
 
 MAKERS = SYNAPTIC | {"rotary", "attention"}  # their output has a unit of their own choice
-CARRIERS = frozenset({"flatten", "delay", "look_ahead", "sum_pool", "avg_pool", "gate"})
+CARRIERS = frozenset({"input_part", "flatten", "delay", "look_ahead", "sum_pool", "avg_pool", "gate"})
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ BATCH = 32
 POOLS = frozenset({"sum_pool", "avg_pool"})
 COUNTED = SYNAPTIC | STATEFUL | POOLS | {"gate", "rotary", "attention", "delay"}
 # Nodes that hand on what they get. Behind them may stand spikes, which are events, or currents, which are not.
-CARRIERS = frozenset({"delay", "flatten", "look_ahead"})
+CARRIERS = frozenset({"delay", "flatten", "input_part", "look_ahead"})
 
 
 @dataclass(frozen=True)

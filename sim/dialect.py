@@ -42,6 +42,14 @@ KEY_ARITHMETIC, KEY_FIXED = "arithmetic", "fixed"
 ARITHMETIC_FLOAT = "float"
 ARITHMETIC_LAVA_FIXED = "lava-fixed"
 
+# Metadata of the graph whose words change what is computed -> the words that are known, the default first.
+WORDS = {
+    KEY_SCHEME: (SCHEME_EULER,),
+    KEY_RULE: (RULE_EXCEEDS, RULE_REACHES),
+    KEY_READOUT: (READOUT_SUM, READOUT_SOFTMAX_SUM),
+    KEY_ARITHMETIC: (ARITHMETIC_FLOAT, ARITHMETIC_LAVA_FIXED),
+}
+
 # Operation -> (roles of its inputs, parameters). An operation without roles takes the sum of its inputs.
 OPERATIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "look_ahead": ((), ("steps",)),

@@ -15,9 +15,9 @@ from typing import Any
 import nir
 import numpy as np
 
-from sim import dialect
+from sim import dialect, nir_file
 from sim.node import SPIKING, GraphError, Node
-from sim.wiring import flatten, infer_shapes, join_taps, order
+from sim.wiring import flatten, infer_shapes, join_inputs, join_taps, order
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class Graph:
 
     `components` are the strongly connected components in that order: one node runs over all steps at once, several run
     step by step together. `recurrent_edges` are the (source, target) pairs inside a component that carry the value
-    of the step before.
+    of the step before. `notes` are sentences for the user about what a file left open and what was assumed.
     """
 
     nodes: Mapping[str, Node]
@@ -39,6 +39,7 @@ class Graph:
     source: str
     arithmetic: str = dialect.ARITHMETIC_FLOAT
     fixed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def quantised(self) -> bool:
@@ -55,6 +56,11 @@ class Graph:
     @property
     def input(self) -> Node:
         return self.of_kind("input")[0]
+
+    @property
+    def entries(self) -> list[Node]:
+        """Where input enters: the input, or its parts where the file has several Inputs."""
+        return self.of_kind("input_part") or [self.input]
 
     @property
     def output(self) -> Node:
@@ -74,48 +80,58 @@ def load(source: str | Path | nir.NIRGraph, dt: float | None = None) -> Graph:
     Raises:
         GraphError: the file is missing, foreign or inconsistent, or holds something that cannot be run.
     """
+    file = nir_file.NirFile(source, {}, ()) if isinstance(source, nir.NIRGraph) else nir_file.read(Path(source))
     origin = "graph in memory" if isinstance(source, nir.NIRGraph) else str(source)
-    raw = source if isinstance(source, nir.NIRGraph) else _read(Path(source))
-    metadata = raw.metadata or {}
+    raw, metadata = file.graph, file.graph.metadata or {}
+    try:
+        raw.validate_structure()  # every edge joins nodes that exist, once
+    except ValueError as error:
+        raise GraphError(f"{origin}: {error}") from error
     if str(metadata.get(dialect.KEY_DIALECT, dialect.DIALECT)) != dialect.DIALECT:
         raise GraphError(f"{origin}: dialect {metadata[dialect.KEY_DIALECT]!r}, this version reads {dialect.DIALECT!r}")
+    words = _words(metadata, origin)
     dt, dt_is_default = _time_step(metadata, dt, origin)
-    nodes = join_taps(flatten(raw, dt))
+    nodes = join_inputs(join_taps(flatten(raw, dt)))
     for kind in ("input", "output"):
-        count = sum(node.kind == kind for node in nodes.values())
-        if count != 1:
-            raise GraphError(f"{origin}: {count} {kind} nodes; exactly one is supported")
+        found = [node.name for node in nodes.values() if node.kind == kind]
+        if len(found) != 1:
+            raise GraphError(f"{origin}: {len(found)} {kind} nodes ({', '.join(found)}); exactly one is supported")
     components, recurrent = order(nodes)
+    nodes = infer_shapes(nodes, components, recurrent)
+    _check_declared(nodes, file.declared)
     return Graph(
-        nodes=infer_shapes(nodes, components, recurrent),
+        nodes=nodes,
         components=components,
         recurrent_edges=recurrent,
         dt=dt,
         dt_is_default=dt_is_default,
-        rule=str(metadata.get(dialect.KEY_RULE, dialect.RULE_EXCEEDS)),
-        readout=str(metadata.get(dialect.KEY_READOUT, dialect.READOUT_SUM)),
+        rule=words[dialect.KEY_RULE],
+        readout=words[dialect.KEY_READOUT],
         source=origin,
-        arithmetic=_arithmetic(metadata, origin),
+        arithmetic=words[dialect.KEY_ARITHMETIC],
         fixed=_fixed(metadata, origin),
+        notes=file.notes,
     )
 
 
-def _read(path: Path) -> nir.NIRGraph:
-    if not path.is_file():
-        raise GraphError(f"{path}: no such file")
-    try:
-        return nir.read(path, type_check=True)
-    except Exception as error:  # nir raises anything from KeyError to a bare AssertionError on foreign files
-        reason = str(error).split("\n")[0] or type(error).__name__
-        raise GraphError(f"{path}: not a NIR file that can be run: {reason}") from error
+def _words(metadata: Mapping[str, Any], origin: str) -> dict[str, str]:
+    """What the metadata say of the arithmetic; a word that is not known is refused, because it changes the spikes."""
+    words = {}
+    for key, known in dialect.WORDS.items():
+        words[key] = str(metadata.get(key, known[0]))
+        if words[key] not in known:
+            raise GraphError(f"{origin}: {key} {words[key]!r}, this version runs {' and '.join(known)}")
+    return words
 
 
-def _arithmetic(metadata: Mapping[str, Any], origin: str) -> str:
-    arithmetic = str(metadata.get(dialect.KEY_ARITHMETIC, dialect.ARITHMETIC_FLOAT))
-    known = (dialect.ARITHMETIC_FLOAT, dialect.ARITHMETIC_LAVA_FIXED)
-    if arithmetic not in known:
-        raise GraphError(f"{origin}: arithmetic {arithmetic!r}, this version runs {' and '.join(known)}")
-    return arithmetic
+def _check_declared(nodes: Mapping[str, Node], declared: Mapping[str, tuple[int, ...]]) -> None:
+    """A convolution's or flattening's own word about its input must hold too."""
+    for name, shape in declared.items():
+        if name not in nodes or not shape:
+            continue
+        found = nodes[name].input_shape[1:] if nodes[name].kind.startswith("conv") else nodes[name].input_shape
+        if shape != found:
+            raise GraphError(f"node {name}: the file says that its input has shape {shape}, but it gets {found}")
 
 
 def _fixed(metadata: Mapping[str, Any], origin: str) -> Mapping[str, Mapping[str, Any]]:
@@ -126,10 +142,13 @@ def _fixed(metadata: Mapping[str, Any], origin: str) -> Mapping[str, Mapping[str
 
 
 def _time_step(metadata: Mapping[str, Any], asked: float | None, origin: str) -> tuple[float, bool]:
-    written = metadata.get(dialect.KEY_DT)
-    if written is not None and asked is not None and not np.isclose(float(written), asked, rtol=1e-9):
-        raise GraphError(f"{origin}: written for dt = {float(written):g} s, asked to run at {asked:g} s")
-    chosen = asked if written is None else float(written)
+    try:
+        written = None if dialect.KEY_DT not in metadata else float(metadata[dialect.KEY_DT])
+    except (TypeError, ValueError):
+        raise GraphError(f"{origin}: dt = {metadata[dialect.KEY_DT]!r} in the metadata is no number") from None
+    if written is not None and asked is not None and not np.isclose(written, asked, rtol=1e-9):
+        raise GraphError(f"{origin}: written for dt = {written:g} s, asked to run at {asked:g} s")
+    chosen = asked if written is None else written
     if chosen is None:
         return dialect.DEFAULT_DT_SECONDS, True
     if not np.isfinite(chosen) or chosen <= 0:

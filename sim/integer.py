@@ -276,7 +276,7 @@ def overflow(peaks: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
 
 
 INTEGER_OPERATIONS: dict[str, Callable[[Call, Any], np.ndarray]] = {
-    **{kind: OPERATIONS[kind] for kind in ("sum_pool", "flatten", "delay", "look_ahead", "gate")},
+    **{kind: OPERATIONS[kind] for kind in ("input_part", "sum_pool", "flatten", "delay", "look_ahead", "gate")},
     **dict.fromkeys(sorted(STATEFUL - {"threshold"}), _neuron),
     "input": _input,
     "output": _output,

@@ -23,8 +23,8 @@ class Node:
 
     Attributes:
         name: path of the layer, as in PyTorch's `named_modules()` when we wrote the file.
-        kind: `input`, `output`, one of `SYNAPTIC`, one of `STATEFUL`, `sum_pool`, `avg_pool`, `flatten`, `delay`, or
-            one of `dialect.OPERATIONS`.
+        kind: `input`, `output`, one of `SYNAPTIC`, one of `STATEFUL`, `sum_pool`, `avg_pool`, `flatten`, `delay`, one
+            of `dialect.OPERATIONS`, or `input_part`, one of several Inputs of a file.
         sources: nodes whose outputs are summed at the input.
         roles: for gate and attention, the sources of each named input; `sources` is then their concatenation.
         parameters: arrays are float64; neuron parameters are broadcast to `output_shape`.

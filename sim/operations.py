@@ -164,6 +164,11 @@ def _flatten(call: Call, x: np.ndarray) -> np.ndarray:
     return x.reshape(*x.shape[:2], *call.node.output_shape)
 
 
+def _input_part(call: Call, x: np.ndarray) -> np.ndarray:
+    start = call.parameters["start"]
+    return x[..., start : start + call.node.neurons].reshape(*x.shape[:2], *call.node.output_shape)
+
+
 def _shift(x: np.ndarray, steps: int) -> np.ndarray:
     """y[t] = x[t + steps], zero where x ends; steps may be negative."""
     out = np.zeros_like(x)
@@ -249,6 +254,7 @@ def _output(call: Call, x: np.ndarray) -> np.ndarray:
 WHOLE_UTTERANCE = frozenset({"look_ahead", "temporal_conv", "depthwise_conv", "attention", "rotary"})
 OPERATIONS: dict[str, Callable[[Call, Any], np.ndarray]] = {
     "input": _pass,
+    "input_part": _input_part,
     "output": _output,
     "affine": _affine,
     "scale": _scale,

@@ -6,6 +6,7 @@ own inference of convolution shapes is not used: it is wrong for groups and for 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ import numpy as np
 
 from sim import dialect
 from sim.node import GraphError, Node
+
+LARGEST_LAYER = 2**27  # values that one node may hold a step, padding and delay lines included: 1 GiB in float64
 
 NEURON_PARAMETERS = {
     nir.I: ("integrator", ("r",)),
@@ -26,7 +29,11 @@ NEURON_PARAMETERS = {
 }
 
 
+HARD_RESET = ("hard", "zero", "to_zero", "v_reset", "value")
+
+
 def convert_node(name: str, raw: nir.NIRNode, sources: tuple[str, ...], dt: float) -> Node:
+    require_hard_reset(f"node {name}", raw.metadata or {})
     if isinstance(raw, nir.NIRGraph):
         return _extension(name, raw, sources)
     kind_of_neuron = NEURON_PARAMETERS.get(type(raw))
@@ -51,6 +58,15 @@ def convert_node(name: str, raw: nir.NIRNode, sources: tuple[str, ...], dt: floa
         if isinstance(value, np.ndarray):
             _require_finite(name, key, value)
     return Node(name, kind, sources, parameters)
+
+
+def require_hard_reset(name: str, metadata: Mapping[str, Any]) -> None:
+    """NIR has one reset, `v = v_reset`; a file that asks for another in its metadata would run as something else."""
+    for key, value in metadata.items():
+        if "reset" in str(key).lower() and str(value).lower() not in HARD_RESET:
+            raise GraphError(
+                f"{name}: its metadata say {key} = {value!r}; NIR has one reset, to v_reset, and no other is guessed"
+            )
 
 
 def _require_finite(name: str, key: str, array: np.ndarray) -> None:
@@ -107,6 +123,8 @@ def _scale(name: str, raw: Any, dt: float) -> tuple[str, dict[str, Any]]:
 def _conv(dimensions: int) -> Callable[[str, Any, float], tuple[str, dict[str, Any]]]:
     def convert(name: str, raw: Any, dt: float) -> tuple[str, dict[str, Any]]:
         weight = np.asarray(raw.weight, np.float64)
+        if weight.ndim != 2 + dimensions:
+            raise GraphError(f"node {name}: weight has shape {weight.shape}; {2 + dimensions} dimensions are expected")
         weight, groups = _compact(name, weight, int(raw.groups), raw.metadata or {})
         parameters: dict[str, Any] = {"weight": weight, "groups": groups}
         parameters["bias"] = np.broadcast_to(np.asarray(raw.bias, np.float64), weight.shape[:1])
@@ -123,9 +141,19 @@ def _conv(dimensions: int) -> Callable[[str, Any, float], tuple[str, dict[str, A
             parameters["padding"] = tuple(span // 2 if word == "same" else 0 for span in spans)
         else:
             parameters["padding"] = _pair(padding, dimensions)
+        _require_windows(name, weight.shape[2:], parameters, groups)
         return f"conv{dimensions}d", parameters
 
     return convert
+
+
+def _require_windows(name: str, kernel: tuple[int, ...], p: Mapping[str, Any], groups: int = 1) -> None:
+    at_least_one = {"kernel": kernel, "stride": p["stride"], "dilation": p.get("dilation", (1,)), "groups": (groups,)}
+    for key, values in at_least_one.items():
+        if min(values, default=0) < 1:
+            raise GraphError(f"node {name}: {key} {values}; at least 1 is needed")
+    if min(p["padding"]) < 0:
+        raise GraphError(f"node {name}: padding {p['padding']} is negative")
 
 
 def _compact(name: str, weight: np.ndarray, groups: int, metadata: Mapping[str, Any]) -> tuple[np.ndarray, int]:
@@ -147,10 +175,12 @@ def _pair(value: Any, dimensions: int) -> tuple[int, ...]:
 
 
 def _pool(kind: str) -> Callable[[str, Any, float], tuple[str, dict[str, Any]]]:
-    return lambda name, raw, dt: (
-        kind,
-        {key: _pair(getattr(raw, key), 2) for key in ("kernel_size", "stride", "padding")},
-    )
+    def convert(name: str, raw: Any, dt: float) -> tuple[str, dict[str, Any]]:
+        parameters = {key: _pair(getattr(raw, key), 2) for key in ("kernel_size", "stride", "padding")}
+        _require_windows(name, parameters["kernel_size"], parameters)
+        return kind, parameters
+
+    return convert
 
 
 def _flat(name: str, raw: Any, dt: float) -> tuple[str, dict[str, Any]]:
@@ -164,6 +194,10 @@ def _delay(name: str, raw: Any, dt: float) -> tuple[str, dict[str, Any]]:
         raise GraphError(f"node {name}: delays must be finite and not negative")
     if np.abs(exact - steps).max(initial=0) > 1e-6 * np.maximum(1, steps.max(initial=0)):
         raise GraphError(f"node {name}: a delay is not a whole number of steps of {dt:g} s")
+    if steps.max(initial=0) * steps.size > LARGEST_LAYER:
+        raise GraphError(
+            f"node {name}: {steps.size} delays of up to {steps.max():g} steps of {dt:g} s need too much memory"
+        )
     return "delay", {"steps": steps.astype(np.int64)}
 
 
@@ -199,7 +233,10 @@ def output_shape(node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
     Raises:
         GraphError: the node cannot take that shape.
     """
-    return SHAPES.get(node.kind, _same_shape)(node, shape)
+    found = SHAPES.get(node.kind, _same_shape)(node, shape)
+    if math.prod(found) > LARGEST_LAYER:
+        raise GraphError(f"node {node.name} ({node.kind}): {found} are more than {LARGEST_LAYER} values a step")
+    return found
 
 
 def _same_shape(node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -219,25 +256,29 @@ def _port_shape(node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape
 
 
+def _part_shape(node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(node.parameters["shape"])
+
+
 def _affine_shape(node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
     outputs, inputs = node.parameters["weight"].shape
     bias = node.parameters["bias"]
-    if shape[-1:] != (inputs,):
+    if shape != (inputs,):
         raise _mismatch(node, shape, (inputs,))
     if bias is not None and bias.shape != (outputs,):
         raise GraphError(f"node {node.name}: {outputs} outputs, but a bias of shape {bias.shape}")
-    return (*shape[:-1], outputs)
+    return (outputs,)
 
 
 def _scale_shape(node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
     weight = node.parameters["weight"]
-    if np.broadcast_shapes(weight.shape, shape) != shape:
+    if weight.shape not in ((), shape):
         raise _mismatch(node, shape, weight.shape)
     return shape
 
 
 def _delay_shape(node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
-    if np.broadcast_shapes(node.parameters["steps"].shape, shape) != shape:
+    if node.parameters["steps"].shape not in ((), shape):
         raise _mismatch(node, shape, node.parameters["steps"].shape)
     return shape
 
@@ -250,17 +291,21 @@ def _conv_shape(node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
     if outputs % p["groups"]:
         raise GraphError(f"node {node.name}: {outputs} output channels do not divide into {p['groups']} groups")
     spans = [d * (k - 1) + 1 for d, k in zip(p["dilation"], kernel, strict=True)]
-    return (outputs, *_windows(node, shape[1:], spans, p["stride"], p["padding"]))
+    return (outputs, *_windows(node, shape, spans, p["stride"], p["padding"]))
 
 
 def _pool_shape(node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
     p = node.parameters
     if len(shape) != 3:
         raise _mismatch(node, shape, "channels, height and width")
-    return (shape[0], *_windows(node, shape[1:], p["kernel_size"], p["stride"], p["padding"]))
+    return (shape[0], *_windows(node, shape, p["kernel_size"], p["stride"], p["padding"]))
 
 
-def _windows(node: Node, sizes: Any, spans: Any, strides: Any, paddings: Any) -> tuple[int, ...]:
+def _windows(node: Node, shape: tuple[int, ...], spans: Any, strides: Any, paddings: Any) -> tuple[int, ...]:
+    sizes = shape[1:]
+    padded = math.prod(size + 2 * padding for size, padding in zip(sizes, paddings, strict=True))
+    if shape[0] * padded > LARGEST_LAYER:
+        raise GraphError(f"node {node.name} ({node.kind}): padded by {tuple(paddings)}, its input is too large")
     counts = [
         (size + 2 * padding - span) // stride + 1
         for size, span, stride, padding in zip(sizes, spans, strides, paddings, strict=True)
@@ -294,6 +339,7 @@ def _depthwise_shape(node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 SHAPES: dict[str, Callable[[Node, tuple[int, ...]], tuple[int, ...]]] = {
     "input": _port_shape,
+    "input_part": _part_shape,
     "output": _port_shape,
     "affine": _affine_shape,
     "scale": _scale_shape,

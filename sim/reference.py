@@ -115,9 +115,10 @@ def checked_lengths(graph: Graph, frames: np.ndarray, lengths: np.ndarray | None
     """
     shape = graph.input.output_shape
     if frames.ndim != 2 + len(shape) or frames.shape[2:] != shape:
+        parts = [f"{node.name} {node.output_shape}" for node in graph.of_kind("input_part")]
         raise GraphError(
             f"input has shape {frames.shape}; the network of {graph.source} takes [samples, steps, "
-            f"{', '.join(map(str, shape))}]"
+            f"{', '.join(map(str, shape))}]" + (f", side by side {', '.join(parts)}" if parts else "")
         )
     if not frames.shape[0] or not frames.shape[1]:
         raise GraphError(f"input of shape {frames.shape} holds no sample or no step")

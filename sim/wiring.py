@@ -13,11 +13,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from sim.node import STATEFUL, GraphError, Node
-from sim.primitives import convert_node, output_shape
+from sim.primitives import convert_node, output_shape, require_hard_reset
 
 
 def flatten(graph: nir.NIRGraph, dt: float, prefix: str = "") -> dict[str, Node]:
     """Splices nested graphs into their parent; an extension operation stays one node."""
+    require_hard_reset(f"graph {prefix.rstrip('.')}".strip(), graph.metadata or {})
     edges = [(prefix + source, prefix + target) for source, target in graph.edges]
     nodes: dict[str, Node] = {}
     for short_name, raw in graph.nodes.items():
@@ -65,6 +66,29 @@ def _redirect(nodes: Mapping[str, Node], sources_of: Mapping[str, tuple[str, ...
         )
         for name, node in nodes.items()
     }
+
+
+def join_inputs(nodes: Mapping[str, Node]) -> dict[str, Node]:
+    """Makes one input of several: a vector of all their values, in the order of their names. Each Input is a part.
+
+    Raises:
+        GraphError: an Input whose shape the file does not say.
+    """
+    entries = sorted((node for node in nodes.values() if node.kind == "input"), key=lambda node: node.name)
+    if len(entries) < 2:
+        return dict(nodes)
+    whole = "inputs"
+    while whole in nodes:
+        whole += "_"
+    joined, start = dict(nodes), 0
+    for node in entries:
+        shape = node.parameters["shape"]
+        if shape is None:
+            raise GraphError(f"node {node.name}: the file does not say the shape of its input")
+        joined[node.name] = Node(node.name, "input_part", (whole,), {"start": start, "shape": shape})
+        start += int(np.prod(shape))
+    joined[whole] = Node(whole, "input", (), {"shape": (start,)})
+    return joined
 
 
 # ---- convolution over time -------------------------------------------------------------------------------------------

@@ -111,9 +111,13 @@ class Planner:
     def lay_out(self, frames: np.ndarray) -> Plan:
         """Plans every node, every connection, and the records of spikes and output."""
         for node in self.graph.nodes.values():
-            if node.kind == "input":
+            if node in self.graph.entries:
                 flat = np.ascontiguousarray(frames).reshape(*frames.shape[:2], -1)
-                self.plan.specs[node.name] = Spec(node.name, "source", 0, arrays={"frames": flat})
+                start = node.parameters.get("start", 0)
+                part = np.ascontiguousarray(flat[..., start : start + node.neurons])
+                self.plan.specs[node.name] = Spec(node.name, "source", 0, arrays={"frames": part})
+            elif node.kind == "input":
+                continue  # its parts are sources of their own
             elif node.kind not in self.table:
                 raise LavaError(
                     f"node {node.name}: {node.kind} does not run in Lava; supported are "
@@ -131,7 +135,7 @@ class Planner:
 
     def connect(self, node: Node) -> None:
         """Connects what feeds a node, through relays where the schedule asks for a delay."""
-        if node.kind == "output":
+        if node.kind == "output" or node in self.graph.entries:
             return
         roles = node.roles or {"": node.sources}
         for port, sources in roles.items():

@@ -105,10 +105,14 @@ def nan_lif():
         (simple(lif(2), metadata={"dialect": "neurotarget-99"}), "dialect 'neurotarget-99', this version reads"),
         (simple(lif(2), metadata={"dt": -1.0}), "it must be positive and finite"),
         (
-            graph_of({"input": port_in(2), "other": port_in(2), "node": lif(2), "output": port_out(2)},
-                     [("input", "node"), ("other", "node"), ("node", "output")]),
-            "2 input nodes; exactly one is supported",
+            graph_of({"input": port_in(2), "node": lif(2), "output": port_out(2), "other": port_out(2)},
+                     [("input", "node"), ("node", "output"), ("node", "other")]),
+            r"2 output nodes \(output, other\); exactly one is supported",
         ),
+        (simple(lif(2), metadata={"dt": "soon"}), "dt = 'soon' in the metadata is no number"),
+        (simple(lif(2), metadata={"scheme": "exponential"}), "scheme 'exponential', this version runs euler"),
+        (simple(lif(2), metadata={"rule": "about"}), "rule 'about', this version runs > and >="),
+        (simple(lif(2), metadata={"readout": "last"}), "readout 'last', this version runs sum and softmax_sum"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_run_is_refused_by_name(graph, words):
