@@ -142,6 +142,181 @@ def test_attention(seed: int, values: list[int], heads: int, causal: bool, lengt
     assert (record.synops, record.dense_macs) == (synops, dense)
 
 
+def kinds(graph: Graph) -> set[str]:
+    return {node.kind for node in graph.nodes.values()}
+
+
+@few
+@given(st.integers(0, 2**31), PAYLOADS, st.booleans(), st.lists(st.integers(0, 4), min_size=2, max_size=2))
+def test_affine_and_scale(seed: int, values: list[int], zeros: bool, lengths: list[int]) -> None:
+    weight, scale = drawn(seed, [0, 1, 2], 4, 4), drawn(seed + 1, [0, 1], 4)
+    nodes = {"fc": nir.Affine(weight=weight, bias=np.ones(4)), "s": nir.Scale(scale=scale)}
+    graph = wire((4,), nodes, (4,), [("input", "fc"), ("input", "s"), ("s", "output"), ("fc", "output")])
+    x = drawn(seed, values, 2, 4, 4)
+    expected = {name: Synapses() for name in nodes}
+    for sample, length in enumerate(lengths):
+        for step, channel in itertools.product(range(length), range(4)):
+            event = x[sample, step, channel]
+            if zeros or scale[channel]:
+                expected["s"].use(event)
+            for output in range(4):
+                if zeros or weight[output, channel]:
+                    expected["fc"].use(event)
+    records = {record.name: record for record in count(graph, run(graph, x, lengths), zero_weights=zeros)}
+    for name, synapses in expected.items():
+        check(records[name], synapses)
+    assert records["fc"].biases == 4 * sum(lengths) and {"affine", "scale"} <= kinds(graph)
+
+
+@few
+@given(st.integers(0, 2**31), PAYLOADS, SIZES, SIZES, st.integers(3, 7), st.integers(1, 3), st.integers(0, 2), SIZES)
+def test_convolution_in_one_dimension(
+    seed: int, values: list[int], outputs: int, inputs: int, size: int, stride: int, padding: int, taps: int
+) -> None:
+    conv = nir.Conv1d(size, np.ones((outputs, inputs, taps)), stride, padding, 1, 1, np.zeros(outputs))
+    positions = (size + 2 * padding - taps) // stride + 1
+    graph = chain((inputs, size), {"c": conv}, (outputs, positions))
+    x = drawn(seed, values, 2, 3, inputs, size)
+    expected = Synapses()
+    for sample, step, _output, position in itertools.product(range(2), range(3), range(outputs), range(positions)):
+        for channel, tap in itertools.product(range(inputs), range(taps)):
+            if 0 <= (place := position * stride + tap - padding) < size:
+                expected.use(x[sample, step, channel, place])
+    assert "conv1d" in kinds(graph)
+    check(layer(graph, run(graph, x), "c"), expected)
+
+
+@few
+@given(
+    st.integers(0, 2**31),
+    PAYLOADS,
+    st.sampled_from([nir.SumPool2d, nir.AvgPool2d]),
+    st.tuples(SIZES, SIZES),
+    st.tuples(SIZES, SIZES),
+    st.integers(0, 1),
+)
+def test_pools(
+    seed: int, values: list[int], pool: type, kernel: tuple[int, int], stride: tuple[int, int], padding: int
+) -> None:
+    padding = min(padding, *(k // 2 for k in kernel))
+    node = pool(kernel_size=np.array(kernel), stride=np.array(stride), padding=np.array([padding, padding]))
+    rows, columns = ((n + 2 * padding - k) // s + 1 for n, k, s in zip((5, 4), kernel, stride, strict=True))
+    graph = chain((2, 5, 4), {"p": node}, (2, rows, columns))
+    x = drawn(seed, values, 1, 2, 2, 5, 4)
+    expected = Synapses()
+    for step, channel, row, column in itertools.product(range(2), range(2), range(rows), range(columns)):
+        for i, j in np.ndindex(*kernel):
+            y, z = row * stride[0] + i - padding, column * stride[1] + j - padding
+            if 0 <= y < 5 and 0 <= z < 4:
+                expected.use(x[0, step, channel, y, z])
+    assert kinds(graph) & {"sum_pool", "avg_pool"}
+    check(layer(graph, run(graph, x), "p"), expected)
+
+
+@few
+@given(st.integers(0, 2**31), PAYLOADS, SIZES, st.lists(st.integers(0, 5), min_size=2, max_size=2))
+def test_rotary(seed: int, values: list[int], pairs: int, lengths: list[int]) -> None:
+    angle = np.random.default_rng(seed).uniform(0.1, 1, pairs)
+    node = dialect.extension("rotary", 2 * pairs, {"angle": angle, "scale": 1.0})
+    graph = chain((2 * pairs,), {"r": node}, (2 * pairs,))
+    x = drawn(seed, values, 2, 5, 2 * pairs)
+    expected = Synapses()
+    for sample, length in enumerate(lengths):
+        for step, pair, _output, member in itertools.product(range(length), range(pairs), range(2), range(2)):
+            expected.use(x[sample, step, 2 * pair + member])  # times a cosine or a sine
+    record = layer(graph, run(graph, x, lengths), "r")
+    check(record, expected)
+    assert (record.kind, record.acs, record.macs) == ("rotary", 0, expected.synops)
+
+
+@few
+@given(st.integers(0, 2**31), SIZES, st.lists(st.integers(0, 5), min_size=2, max_size=2))
+def test_gate_behind_spikes_of_its_own(seed: int, width: int, lengths: list[int]) -> None:
+    rng = np.random.default_rng(seed)
+    nodes: dict[str, nir.NIRNode] = {
+        "current": nir.Affine(weight=rng.normal(size=(width, 3)), bias=rng.normal(size=width)),
+        "fc": nir.Linear(weight=rng.normal(size=(width, 3))),
+        "n": lif(width, 0.5),
+        "g": dialect.extension("gate", width, {"current": "current", "gate": "n"}),
+    }
+    edges = [("input", "current"), ("input", "fc"), ("fc", "n"), ("current", "g"), ("n", "g"), ("g", "output")]
+    graph = wire((3,), nodes, (width,), edges)
+    trace = run(graph, drawn(seed, [0, 1], 2, 5, 3), lengths)
+    expected = Synapses()
+    for sample, length in enumerate(lengths):
+        for step, channel in itertools.product(range(length), range(width)):
+            expected.use(trace.spikes["n"][sample, step, channel])
+    record = layer(graph, trace, "g")
+    check(record, expected)
+    assert (record.kind, record.events, record.macs) == ("gate", expected.synops, 0)
+
+
+@few
+@given(
+    st.integers(0, 2**31),
+    PAYLOADS,
+    st.lists(st.integers(0, 6), min_size=3, max_size=3),
+    st.lists(st.integers(0, 6), min_size=2, max_size=2),
+)
+def test_delays(seed: int, values: list[int], steps: list[int], lengths: list[int]) -> None:
+    """A delay moves events and computes nothing; what it still holds when the utterance ends never arrives."""
+    nodes = {"d": nir.Delay(delay=1e-3 * np.array(steps)), "fc": nir.Linear(weight=np.ones((2, 3)))}
+    graph = chain((3,), nodes, (2,))
+    x = drawn(seed, values, 2, 6, 3)
+    expected, sent, dense = Synapses(), 0, 0
+    for sample, length in enumerate(lengths):
+        for step, channel in itertools.product(range(length), range(3)):
+            sent += bool(x[sample, step, channel])
+            for _output in range(2):
+                dense += 1
+                if (source := step - steps[channel]) >= 0:
+                    expected.use(x[sample, source, channel])
+    expected.dense = dense
+    trace = run(graph, x, lengths)
+    record = layer(graph, trace, "d")
+    assert (record.kind, record.events, record.synops, record.state) == ("delay", sent, 0, sum(steps))
+    check(layer(graph, trace, "fc"), expected)
+
+
+@few
+@given(st.integers(0, 2**31), PAYLOADS, st.lists(st.integers(0, 5), min_size=2, max_size=2))
+def test_events_wired_straight_to_neurons(seed: int, values: list[int], lengths: list[int]) -> None:
+    graph = chain((4,), {"n": lif(4, 0.4), "m": lif(4, 0.4)}, (4,))
+    trace = run(graph, drawn(seed, values, 2, 5, 4), lengths)
+    for name, events in (("n", trace.input), ("m", trace.spikes["n"])):
+        expected = 0
+        for sample, length in enumerate(lengths):
+            expected += sum(bool(events[sample, step, channel]) for step in range(length) for channel in range(4))
+        record = layer(graph, trace, name)
+        assert (record.events, record.synops, record.dense_macs) == (expected, expected, 0)
+
+
+@few
+@given(st.integers(0, 2**31), st.lists(st.integers(0, 8), min_size=3, max_size=3))
+def test_a_recurrent_layer(seed: int, lengths: list[int]) -> None:
+    """A loop through weights: an event counts at the step at which it is sent, and arrives one step late."""
+    rng = np.random.default_rng(seed)
+    nodes = {
+        "fc": nir.Linear(weight=rng.normal(size=(4, 3))),
+        "n": lif(4, 0.6),
+        "back": nir.Linear(weight=rng.normal(size=(4, 4))),
+    }
+    graph = wire((3,), nodes, (4,), [("input", "fc"), ("fc", "n"), ("n", "back"), ("back", "n"), ("n", "output")])
+    trace = run(graph, drawn(seed, [0, 0, 1], 3, 8, 3), lengths)
+    expected, active = Synapses(), 0
+    for sample, length in enumerate(lengths):
+        for step in range(length):
+            spikes = trace.spikes["n"][sample, step]
+            for _output, channel in itertools.product(range(4), range(4)):
+                expected.use(int(spikes[channel]))
+            reached = trace.input[sample, step].any() or (step and trace.spikes["n"][sample, step - 1].any())
+            active += sum(bool(reached or spikes[neuron]) for neuron in range(4))
+    check(layer(graph, trace, "back"), expected)
+    record = layer(graph, trace, "n")
+    assert (record.spikes, record.messages) == (expected.synops // 4, 2 * (expected.synops // 4))
+    assert (record.neuron_updates, record.active_updates) == (4 * sum(lengths), active)
+
+
 @few
 @given(st.integers(0, 2**31), st.lists(st.integers(0, 6), min_size=3, max_size=3))
 def test_a_whole_network(seed: int, lengths: list[int]) -> None:
