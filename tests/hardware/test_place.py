@@ -89,6 +89,26 @@ def test_a_rule_passes_at_its_limit_and_trips_at_one_more(rule: Any) -> None:
     assert findings(low + 1) == []  # a chip without the limit cannot break it
 
 
+@pytest.mark.parametrize(
+    ("chip", "rule"),
+    [
+        pytest.param(chip, rule, id=f"{chip.name} {rule.name}")
+        for chip in (LOIHI1, LOIHI2)
+        for rule in RULES
+        if rule.limit in chip.limits
+    ],
+)
+def test_a_rule_at_the_chips_own_limit(chip: Chip, rule: Any) -> None:
+    limit = chip.limits[rule.limit]
+    most = int(limit.value)
+    assert rule.findings(replace(with_use(rule.limit, most), chip=chip)) == []
+    findings = rule.findings(replace(with_use(rule.limit, most + 1), chip=chip))
+    assert {(finding.rule, finding.used, finding.limit, finding.unit) for finding in findings} == {
+        (rule.name, most + 1, most, limit.unit)
+    }
+    assert all(finding.source == limit.source and finding.grade == limit.grade for finding in findings)
+
+
 def test_rules_have_names_of_their_own() -> None:
     assert len({rule.name for rule in RULES}) == len(RULES)
     # A limit that no rule compares would be a promise that nothing keeps; indices are bounded by the compartments.

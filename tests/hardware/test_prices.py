@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from hardware import memory, twin
 from hardware.prices import GRADES, ORDER, SHIPPED, PriceError, load_table, load_tables
+from hardware.published import PUBLISHED
 
 GOOD = {
     "title": '"T"',
@@ -42,6 +44,14 @@ def test_published_figures_are_the_ones_shipped() -> None:
     assert tables["keras-spiking-loihi"]["synaptic_operation"] == pytest.approx(23.6 + 3.5)
     assert tables["gpu-a100-fp16"]["dense_mac"] == pytest.approx(2 * 1.28, rel=0.01)  # 400 W / 312 TFLOP/s
     assert tables["gpu-h100-fp32"]["dense_mac"] == pytest.approx(2 * 10.4, rel=0.01)
+
+
+def test_figures_outside_the_tables_have_source_and_grade_too() -> None:
+    for figure in PUBLISHED:
+        assert figure.source and figure.unit and figure.boundary and figure.grade in GRADES, figure
+    assert "2210.13107" in memory.memory_energy([]).source and memory.memory_energy([]).grade in GRADES
+    result = twin.compare([])
+    assert "2409.08290" in result["source"] and result["grade"] in GRADES
 
 
 def test_a_user_adds_a_table(tmp_path: Path) -> None:
