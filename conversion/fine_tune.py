@@ -2,14 +2,13 @@
 
 The network is a quantised NIR file; what training sees is what the chip runs (integer_network.py). The run's folder
 gets `model.q.nir` (best epoch by validation accuracy, the file as it came being epoch 0), `metrics.csv`, `metrics.json`
-and `curves.png`. Before the file appears it is opened again and run on the reference simulator, whose spikes and
-outputs must be those of the training network, bit for bit.
+and `curves.png`. Each time before the file appears it is opened again and run on the reference simulator, whose spikes
+and outputs must be those of the training network, bit for bit.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import os
 import sys
@@ -54,10 +53,10 @@ def fine_tune(config: settings.Settings, source: Path, out: Path) -> dict[str, A
         TrainingError: a gradient is not finite, or the file written is not the network that was trained.
         OSError: the run's folder cannot be written; what was in it is whole.
     """
-    dataset = open_dataset(config.data)
-    config = fitted(config, dataset)
     graph = load(source)
     network = IntegerNetwork(graph, config.model.alpha)
+    dataset = open_dataset(config.data)
+    config = fitted(config, dataset)
     _check_fits(graph, dataset)
     if (out / NAME).resolve() == source.resolve():
         raise GraphError(f"{source}: the fine-tuned file would replace the one it starts from; choose another --out")
@@ -66,17 +65,17 @@ def fine_tune(config: settings.Settings, source: Path, out: Path) -> dict[str, A
     schedule = config.training
     optimizer = torch.optim.AdamW(network.parameters(), schedule.learning_rate, weight_decay=schedule.weight_decay)
     history = [_as_it_came(network, dataset, schedule.batch)]
-    best, best_state = history[0], copy.deepcopy(network.state_dict())
+    best = history[0]
+    write_checked(network, out / NAME, dataset.split("validation"))
     bar = tqdm(range(1, schedule.epochs + 1), desc="fine-tuning", unit="epoch", disable=None)
     for epoch in bar:
         row = _epoch(network, optimizer, dataset, config, epoch)
         history.append(row)
         if _merit(row) > _merit(best):
-            best, best_state = row, copy.deepcopy(network.state_dict())
+            best = row
+            write_checked(network, out / NAME, dataset.split("validation"))
         run_folder.write_csv(out / "metrics.csv", history)
         bar.set_postfix(loss=f"{row['train_loss']:.3f}", validation=f"{row['validation_accuracy']:.3f}")
-    network.load_state_dict(best_state)
-    write_checked(network, out / NAME, dataset.split("validation"))
     test = dataset.split("test")
     metrics = {
         **best,
@@ -164,7 +163,7 @@ def _epoch(
         if not torch.isfinite(norm):
             raise TrainingError(
                 f"epoch {epoch}, batch {index + 1}: the norm of the gradient is {norm.item()}; lower "
-                f"training.learning_rate (now {schedule.learning_rate:g}); nothing was written to {NAME}"
+                f"training.learning_rate (now {schedule.learning_rate:g}); {NAME} is the best epoch before"
             )
         optimizer.step()
         total_loss += loss.item() * len(rows)
@@ -182,7 +181,7 @@ def write_checked(network: IntegerNetwork, target: Path, split: Split) -> None:
     """Writes the network's integers; the file gets its name when the simulator runs it as the network runs.
 
     Raises:
-        TrainingError: spikes or outputs differ, or u wraps around in a layer; nothing is written.
+        TrainingError: spikes or outputs differ, or u wraps around in a layer; what `target` held stays.
     """
     frames, lengths = split.frames[:CHECKED], split.lengths[:CHECKED]
     whole = network.as_graph()
@@ -197,10 +196,10 @@ def write_checked(network: IntegerNetwork, target: Path, split: Split) -> None:
         same["output"] = np.array_equal(trace.output, output.numpy())
         if not all(same.values()):
             layer = next(name for name, equal in same.items() if not equal)
-            raise TrainingError(f"{layer}: the simulator runs the file otherwise than it was trained; nothing written")
+            raise TrainingError(f"{layer}: the simulator runs the file otherwise than it was trained; not written")
         if wrapped := trace.header["wrapped_u"]:
             raise TrainingError(
-                f"u wraps around 24 bits in {', '.join(wrapped)}; lower training.learning_rate; nothing written"
+                f"u wraps around 24 bits in {', '.join(wrapped)}; not written; lower training.learning_rate"
             )
         temporary.replace(target)
     finally:
@@ -231,7 +230,7 @@ def command(arguments: argparse.Namespace) -> int:
         print(f"error: {error.filename or arguments.out}: {error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"interrupted; {NAME} is written at the end of a run", file=sys.stderr)
+        print(f"interrupted; {arguments.out / NAME} is the best epoch before, where it exists", file=sys.stderr)
         return 130
     if arguments.json:
         print(json.dumps(metrics))
