@@ -7,7 +7,8 @@ every step as well. Both twins are given, and which one is fair is for the reade
 
 Prices: 22 nm, an accumulate 0.0545 pJ; moving a bit by a hop 3.0 pJ where values come sparse, as events, and 0.25 pJ
 where they come dense, as a stream (the same paper). A multiplication by b bits is priced as b accumulates. Movement
-here is activations, once, over one hop; the paper also moves weights and potentials: its full model is not repeated.
+here is activations, once, over one hop; the paper also moves weights and potentials, by equations that were not at
+hand: its full model is not repeated, and docs/energy.md says which of its figures come out.
 """
 
 from __future__ import annotations

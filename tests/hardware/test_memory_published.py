@@ -1,9 +1,9 @@
 """The memory boundary against published figures of Lemaire et al. 2022's equations.
 
-The paper's own tables give no spike counts a layer, so none of them can be worked out again. SpikingJelly's developers
-worked out the paper's equations (1) to (20) by hand for single layers and published inputs and results in their
-documentation (docs/source/_static/tutorials/op_counter/energy_model_validation.csv, column oracle_pj, SpikingJelly
-96af964, rows l003 to l100; arXiv 2210.13107v1). Those figures are repeated here to their last digit.
+The paper's full text was not at hand, and its abstract gives ratios of whole networks without their spike counts.
+SpikingJelly's developers worked out the paper's equations (1) to (20) for single layers, in a script apart from their
+profiler, and published inputs and results (docs/source/_static/tutorials/op_counter/energy_model_validation.csv, column
+oracle_pj, SpikingJelly 96af964, rows l003 to l100; arXiv 2210.13107v1). These figures are repeated to their last digit.
 """
 
 from __future__ import annotations
