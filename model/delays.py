@@ -29,8 +29,8 @@ import torch.nn.functional as F
 from spikingjelly.activation_based import functional, layer, surrogate
 from torch import Tensor, nn
 
+from model.fused import fire
 from model.neuron import FusedLIFNode
-from model.spikescr import normalise
 
 # Width of the Gaussian, in steps: `dcls` adds 0.27 to what it is given, so that the paper's last sigma of 0.5 is 0.23.
 LAST_SIGMA = 0.23
@@ -180,7 +180,7 @@ class DelayUnit(nn.Module):
         self.dropout = layer.Dropout(config.dropout, step_mode="m")
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(self.lif(normalise(self.norm, self.synapse(x))))
+        return fire(self.norm, self.lif, self.dropout, self.synapse(x))
 
 
 class LeakyIntegrator(nn.Module):

@@ -67,6 +67,11 @@ def _backward(grad_spikes, charged, decay, threshold, slope, peak, grad_x):
                 later[n] = out[n] * decay
 
 
+def atan_slope_and_peak(alpha: float) -> tuple[float, float]:
+    """ATan surrogate (SpikingJelly, surrogate.ATan): g'(x) = peak / (1 + (slope x)^2), alpha / 2 and pi / 2 alpha."""
+    return math.pi / 2 * alpha, alpha / 2
+
+
 class _FusedLIF(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, v: torch.Tensor, decay: float, threshold: float, reset: float, alpha: float):
@@ -89,8 +94,7 @@ class _FusedLIF(torch.autograd.Function):
         decay, threshold, alpha = ctx.constants
         grad_x = np.empty_like(charged)
         rows = grad_spikes.contiguous().reshape(charged.shape).numpy()
-        # ATan (SpikingJelly, surrogate.ATan): g'(x) = alpha / 2 / (1 + (pi / 2 * alpha * x)^2)
-        slope, peak = scalar(math.pi / 2 * alpha), scalar(alpha / 2)
+        slope, peak = (scalar(number) for number in atan_slope_and_peak(alpha))
         _backward(rows, charged, scalar(decay), scalar(threshold), slope, peak, grad_x)
         return torch.from_numpy(grad_x).view_as(grad_spikes), None, None, None, None, None
 
@@ -102,7 +106,8 @@ class FusedLIFNode(neuron.LIFNode):
     [steps, samples, ...], float32 or float64; the gradient does not flow into the final membrane potential.
     """
 
-    def _compiled(self, x: torch.Tensor) -> bool:
+    def compiled(self, x: torch.Tensor) -> bool:
+        """Whether the compiled pass computes what this neuron's parameters ask for on such an input."""
         return (
             x.device.type == "cpu"
             and x.dtype in (torch.float32, torch.float64)
@@ -114,8 +119,12 @@ class FusedLIFNode(neuron.LIFNode):
             and not self.store_v_seq
         )
 
+    def at_rest(self) -> bool:
+        """Whether the next step starts at a membrane potential of 0, as after a reset."""
+        return not isinstance(self._memories["v"], torch.Tensor) and self._memories["v"] == 0.0
+
     def multi_step_forward(self, x_seq: torch.Tensor, *args: torch.Tensor, **kwargs: object) -> torch.Tensor:
-        if not self._compiled(x_seq):
+        if not self.compiled(x_seq):
             return super().multi_step_forward(x_seq, *args, **kwargs)
         state: Any = self._memories["v"]  # a number until the first call after a reset
         v = state if isinstance(state, torch.Tensor) else torch.full_like(x_seq[0], float(state))

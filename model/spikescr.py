@@ -23,6 +23,8 @@ import torch.nn.functional as F
 from spikingjelly.activation_based import functional, layer, surrogate
 from torch import Tensor, nn
 
+from model.depthwise import depthwise
+from model.fused import fire
 from model.neuron import FusedLIFNode
 
 ATTENTIONS = ("spikescr", "spikformer", "spikformer_tim", "sdsa", "qk_token", "qk_channel")
@@ -125,6 +127,13 @@ class TemporalConv(nn.Conv1d):
         self.look_ahead = 0 if causal else taps // 2
 
     def forward(self, x: Tensor) -> Tensor:
+        # Evaluation keeps torch's order of summation, which the parity of exports is judged by.
+        if self.training and x.device.type == "cpu" and self.groups == self.in_channels and self.bias is None:
+            return depthwise(x, self.weight, self.look_ahead)
+        return self.by_torch(x)
+
+    def by_torch(self, x: Tensor) -> Tensor:
+        """The same through torch, wherever the compiled pass does not apply."""
         taps = self.kernel_size[0]
         x = F.pad(x.permute(1, 2, 0), (taps - 1 - self.look_ahead, self.look_ahead))
         return super().forward(x).permute(2, 0, 1)
@@ -141,7 +150,7 @@ class Unit(nn.Module):
         self.dropout = layer.Dropout(config.dropout, step_mode="m")
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(self.lif(normalise(self.norm, self.linear(x))))
+        return fire(self.norm, self.lif, self.dropout, self.linear(x))
 
 
 class ConvUnit(nn.Module):
@@ -156,7 +165,7 @@ class ConvUnit(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         x = self.conv(x if mask is None else x * mask)
-        return self.dropout(self.lif(normalise(self.norm, x)))
+        return fire(self.norm, self.lif, self.dropout, x)
 
 
 def normalise(norm: nn.BatchNorm1d, x: Tensor) -> Tensor:
@@ -180,7 +189,7 @@ class Rotary(nn.Module):
         # Angles are multiplied in double precision: step * angle in float32 would lose three digits at step 500.
         turn = steps[:, None] * self.angle.double().repeat(self.heads)
         cos, sin = (f(turn).to(x)[:, None] for f in (torch.cos, torch.sin))
-        even, odd = x[..., 0::2], x[..., 1::2]
+        even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
         return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2)
 
 
