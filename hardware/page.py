@@ -232,20 +232,34 @@ def _parity(report: Mapping[str, Any]) -> str:
 
 
 def _measured(measured: Mapping[str, Any]) -> str:
+    reasons = "".join(f"<li>{escape(row['meter'])}: {escape(row['reason'])}</li>" for row in measured["meters"])
+    others = f"<p>Meters that gave nothing:</p><ul>{reasons}</ul>" if reasons else ""
     if measured["available"]:
-        keys = ("batch", "total_uj", "total_uj_std", "dynamic_uj", "latency_ms", "inferences")
-        titles = ("Batch", "Total µJ", "± µJ", "Dynamic µJ", "Batch time ms", "Inferences")
-        source = f"{escape(measured['source'])}; idle {number(measured['idle_watts'])} W. {prose.METERED}"
+        keys = (
+            "batch",
+            "total_uj",
+            "total_uj_std",
+            "dynamic_uj",
+            "dynamic_uj_std",
+            "latency_ms",
+            "latency_ms_std",
+            "inferences",
+        )
+        titles = ("Batch", "Total µJ", "± µJ", "Dynamic µJ", "± µJ", "Batch time ms", "± ms", "Inferences")
+        idle = f"idle {number(measured['idle_watts'])} ± {number(measured['idle_watts_std'])} W"
+        source = f"{escape(measured['device'])}, {escape(measured['source'])}, {idle}."
+        covers = f"Covers {escape(measured['includes'])}."
+        stopped = f" Stopped early: {escape(measured['stopped'])}." if measured["stopped"] else ""
         metered = [cells(row[key] for key in keys) for row in measured["batches"]]
-        body = f"<p>{source}</p>" + table([(title, "") for title in titles], metered)
+        body = f"<p>{source} {covers} {prose.METERED}{stopped}</p>" + table([(title, "") for title in titles], metered)
     else:
-        body = f"<p>{tag('unavailable', 'mixed')} {escape(measured['reason'])}. No energy was measured on a GPU.</p>"
+        body = f"<p>{tag('unavailable', 'mixed')} {escape(measured['reason'])}. No energy was measured.</p>"
     rows = [
-        [escape(row["title"]), number(row["uj"]), escape(row["kind"]), escape(row["source"])]
+        [escape(row["title"]), number(row["uj"]), escape(f"{row['kind']}, {row['grade']}"), escape(row["source"])]
         for row in measured["estimate"]
     ]
-    head = [("Estimate for the dense network", "text"), ("µJ", ""), ("Kind", "text"), ("Source", "long")]
-    return section("measured", "On a GPU", body, table(head, rows))
+    head = [("Estimate for the dense network on a GPU", "text"), ("µJ", ""), ("Kind", "text"), ("Source", "long")]
+    return section("measured", "PyTorch, measured", body + others, table(head, rows))
 
 
 def _published(published: Sequence[Mapping[str, Any]]) -> str:

@@ -31,7 +31,7 @@ after a tie: a potential within 1e-7 of its threshold. Single precision is expec
 measured."""
 
 METERED = """Energy an inference, mean and standard deviation over windows of seconds; the idle draw is subtracted
-in “dynamic”."""
+in “dynamic”. It is PyTorch running the spiking network, spikes as dense numbers."""
 
 PUBLISHED = """For orientation only: other networks, other data, other boundaries. None of these is a result of this
 run."""

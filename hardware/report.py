@@ -92,6 +92,8 @@ def main(argv: list[str] | None = None) -> int:
             print(f"claim: {claim['name']}: {claim['answer']}")
         for result in report["placement"]:
             print(f"{result['chip']}: {result['reason']}" if "reason" in result else sentence(result))
+        for meter in report["measured"]["meters"]:
+            print(f"meter: {meter['meter']}: {meter['reason']}")
         for entry in report["parity"]:
             print(f"parity: {entry['sides']}: {parity_words(entry)}")
         print(f"written: {arguments.out / 'report.html'}")

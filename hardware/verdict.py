@@ -42,7 +42,8 @@ def verdicts(energy: Sequence[Mapping[str, Any]], measured: Mapping[str, Any]) -
     if measured.get("available"):
         best, one = measured["best_batch"], measured["batch_1"]
         sentence = (
-            f"Measured on the GPU ({measured['source']}): {number(one['total_uj'])} µJ an inference at batch 1, "
+            f"Measured in PyTorch on {measured['device']} ({measured['source']}): {number(one['total_uj'])} µJ an "
+            f"inference at batch 1, {number(one['dynamic_uj'])} of it above idle, in {number(one['latency_ms'])} ms; "
             f"{number(best['total_uj'])} µJ at batch {best['batch']}. The spiking network on a neuromorphic chip was "
             "not measured here."
         )

@@ -1,4 +1,4 @@
-"""The GPU path against simulated counters and a simulated clock; zeus itself runs in test_sensors.py."""
+"""The GPU path against simulated counters and a simulated clock; zeus itself runs in test_sensors_*.py."""
 
 from __future__ import annotations
 
@@ -273,10 +273,10 @@ def test_a_real_checkpoint_runs_on_the_processor(tmp_path: Path, monkeypatch: py
 
     def make_bench(device: str) -> Bench:
         bench = meter._torch_bench(tmp_path / "ckpt.pt", frames, LENGTHS, device)
-        return dataclasses.replace(bench, window_seconds=0.02, windows=2)
+        return dataclasses.replace(bench, window_seconds=0.4, windows=2)
 
     result = measure(tmp_path / "ckpt.pt", frames, LENGTHS, [], {"clock": lambda: sensor}, make_bench)
     assert [row["batch"] for row in result["batches"]] == [1, 3]
-    assert result["idle_watts"] == pytest.approx(10, rel=0.05)
+    assert result["idle_watts"] == pytest.approx(10, rel=0.2)
     for row in result["batches"]:
-        assert row["total_uj"] == pytest.approx(10 * row["latency_ms"] * 1e3 / row["batch"], rel=0.05)
+        assert row["total_uj"] == pytest.approx(10 * row["latency_ms"] * 1e3 / row["batch"], rel=0.2)
