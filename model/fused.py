@@ -177,7 +177,10 @@ def fire(norm: nn.BatchNorm1d, lif: neuron.LIFNode, dropout: layer.Dropout, x: T
 
 
 def _applies(norm: nn.BatchNorm1d, lif: neuron.LIFNode, dropout: layer.Dropout, x: Tensor) -> bool:
-    if not (norm.training and dropout.training and isinstance(lif, FusedLIFNode)):
+    # Not a subclass either: parallel.py has one that looks at the batches of several processes.
+    if type(norm) is not layer.BatchNorm1d or not (
+        norm.training and dropout.training and isinstance(lif, FusedLIFNode)
+    ):
         return False
     several = x[..., 0].numel() > 1  # a single value has no variance, and torch says so
     return several and lif.compiled(x) and lif.v_reset == 0.0 and lif.at_rest()
