@@ -111,7 +111,7 @@ def _energy(report: Mapping[str, Any]) -> str:
                 *cells((row["snn_synapses_uj"], row["snn_neurons_uj"], row["snn_traffic_uj"])),
                 "none" if (row["break_even_spike_rate"] or 0) > 1 else percent(row["break_even_spike_rate"]),
                 number(row["break_even_steps"]),
-                escape(f"{row['kind']}, {row['grade']}"),
+                escape(f"{row['kind']}, price {row['grade']}"),
             ]
         )
     head = [
@@ -255,11 +255,11 @@ def _measured(measured: Mapping[str, Any]) -> str:
     else:
         body = f"<p>{tag('unavailable', 'mixed')} {escape(measured['reason'])}. No energy was measured.</p>"
     rows = [
-        [escape(row["title"]), number(row["uj"]), escape(f"{row['kind']}, {row['grade']}"), escape(row["source"])]
+        [escape(row["title"]), number(row["uj"]), escape(f"{row['kind']}, price {row['grade']}"), escape(row["source"])]
         for row in measured["estimate"]
     ]
     head = [("Estimate for the dense network on a GPU", "text"), ("µJ", ""), ("Kind", "text"), ("Source", "long")]
-    return section("measured", "PyTorch, measured", body + others, table(head, rows))
+    return section("measured", "PyTorch on this machine", body + others, table(head, rows))
 
 
 def _published(published: Sequence[Mapping[str, Any]]) -> str:

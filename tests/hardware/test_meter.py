@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from hardware import meter, sensors
 from hardware.energy import EnergyFigure
 from hardware.meter import Bench, measure
+from hardware.page import _measured
 from hardware.sensors import PLAUSIBLE_WATTS, Domain, MeterError, Sensor
+from hardware.verdict import verdicts
 from model import checkpoint
 from model.spikescr import SpikeSCR, SpikeSCRConfig
 
@@ -256,6 +258,23 @@ def test_each_meter_says_why_it_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_
         monkeypatch.setitem(sys.modules, name, None)
     for row in measure("ckpt.pt", FRAMES, LENGTHS, [])["meters"]:
         assert "zeus cannot be imported" in row["reason"] and "pip install 'neurotarget[meter]'" in row["reason"]
+
+
+def test_the_report_shows_both_outcomes() -> None:
+    machine = Machine(seconds_a_batch=1.5)
+    choice = {"first <b>": refuse, "second": machine.sensor}
+    found = measure("ckpt.pt", FRAMES, LENGTHS, [figure("gpu-a100-fp16", 3.0)], choice, machine.bench)
+    sentence = verdicts([], found)[-1].sentence
+    # 1 J and 1.5 s at 20 W, so 31 J; the joule is above idle.
+    assert "on a device (simulated counter): 31 000 000 µJ an inference at batch 1, 1 000 000 of it above idle" in (
+        sentence.replace("\u202f", " ").replace("\u00a0", " ").replace("\u2009", " ")
+    )
+    page = _measured(found)
+    assert "Covers nothing else." in page and "Stopped early: a batch of 1 takes 1.5 s" in page
+    assert "<li>first &lt;b&gt;: no such device</li>" in page and "estimated, price derived" in page
+    missing = measure("ckpt.pt", FRAMES, LENGTHS, [], {"first <b>": refuse})
+    assert "<li>first &lt;b&gt;: no such device</li>" in _measured(missing)
+    assert verdicts([], missing)[-1].sentence.startswith("Nothing was measured: no energy meter works here.")
 
 
 def test_a_real_checkpoint_runs_on_the_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
