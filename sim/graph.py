@@ -91,11 +91,9 @@ def load(source: str | Path | nir.NIRGraph, dt: float | None = None) -> Graph:
         raise GraphError(f"{origin}: dialect {metadata[dialect.KEY_DIALECT]!r}, this version reads {dialect.DIALECT!r}")
     words = _words(metadata, origin)
     dt, dt_is_default = _time_step(metadata, dt, origin)
-    nodes = join_inputs(join_taps(flatten(raw, dt)))
-    for kind in ("input", "output"):
-        found = [node.name for node in nodes.values() if node.kind == kind]
-        if len(found) != 1:
-            raise GraphError(f"{origin}: {len(found)} {kind} nodes ({', '.join(found)}); exactly one is supported")
+    nodes = join_taps(flatten(raw, dt))
+    _check_ports(nodes, origin)
+    nodes = join_inputs(nodes)
     components, recurrent = order(nodes)
     nodes = infer_shapes(nodes, components, recurrent)
     _check_declared(nodes, file.declared)
@@ -122,6 +120,20 @@ def _words(metadata: Mapping[str, Any], origin: str) -> dict[str, str]:
         if words[key] not in known:
             raise GraphError(f"{origin}: {key} {words[key]!r}, this version runs {' and '.join(known)}")
     return words
+
+
+def _check_ports(nodes: Mapping[str, Node], origin: str) -> None:
+    """Inputs begin a network and one Output ends it."""
+    for node in nodes.values():
+        if node.kind == "input" and node.sources:
+            raise GraphError(f"node {node.name}: an Input begins the network, but {node.sources[0]} feeds it")
+        if ended := [name for name in node.sources if name in nodes and nodes[name].kind == "output"]:
+            raise GraphError(f"node {ended[0]}: an Output ends the network, but it feeds {node.name}")
+    inputs, outputs = ([n.name for n in nodes.values() if n.kind == kind] for kind in ("input", "output"))
+    if not inputs:
+        raise GraphError(f"{origin}: no Input node")
+    if len(outputs) != 1:
+        raise GraphError(f"{origin}: {len(outputs)} output nodes {outputs}; exactly one is supported")
 
 
 def _check_declared(nodes: Mapping[str, Node], declared: Mapping[str, tuple[int, ...]]) -> None:

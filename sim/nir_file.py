@@ -17,8 +17,10 @@ import numpy as np
 from sim.node import GraphError
 
 LARGEST_BYTES = 2**31  # of all values of a file, unpacked: HDF5 packs terabytes of zeros into kilobytes
-MOST_OBJECTS = 2**17  # groups and arrays; hard links can make more of them than a file has bytes
+MOST_OBJECTS = 2**17  # groups, arrays and strings; hard links can make more of them than a file has bytes
 DEEPEST = 64  # groups within groups
+PRIMITIVES = frozenset(name for name in nir.ir.__all__ if name not in ("NIRNode", "str2NIRNode", "dict2NIRNode"))
+NO_NUMBERS = frozenset({"type", "metadata", "nodes", "edges", "padding"})  # padding may be a word
 WITH_RESET = frozenset({"IF", "LIF", "CubaLIF"})
 
 
@@ -82,17 +84,21 @@ class _Survey:
     path: Path
     objects: int = 0
     size: int = 0
+    seen: set[int] = field(default_factory=set)
     declared: dict[str, tuple[int, ...]] = field(default_factory=dict)
     without_reset: list[str] = field(default_factory=list)
 
     def visit(self, group: h5py.Group, node: str, depth: int) -> None:
         """One group; `node` is the dotted name of the NIR node that it belongs to."""
-        if depth > DEEPEST:
-            raise GraphError(f"{self.path}: its groups are nested deeper than {DEEPEST}")
+        address = h5py.h5o.get_info(group.id).addr
+        if depth > DEEPEST or address in self.seen:
+            where = f"...{group.name[-40:]}" if len(group.name) > 40 else group.name
+            raise GraphError(
+                f"{self.path}: {where} is deeper than {DEEPEST} groups, or stands in two places of the file"
+            )
+        self.seen.add(address)
         for name in group:
-            self.objects += 1
-            if self.objects > MOST_OBJECTS:
-                raise GraphError(f"{self.path}: it holds more than {MOST_OBJECTS} groups and arrays")
+            self._count(1)
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise GraphError(f"{self.path}: {group.name}/{name} is a link to another place; arrays are expected")
             member = group[name]
@@ -103,7 +109,7 @@ class _Survey:
             elif isinstance(member, h5py.Group):
                 inside = group.name.endswith("/nodes")
                 inner = (f"{node}.{name}" if node else name) if inside else node
-                if inside:
+                if inside or member.name == "/node":
                     self._check_node(member, inner)
                 self.visit(member, inner, depth + 1)
 
@@ -114,9 +120,15 @@ class _Survey:
         self.size += max(array.size, int(np.prod(array.chunks or (0,), dtype=float))) * width
         self._check_size(array)
         if array.dtype.hasobject:  # strings: their length stands with the data, and one may be repeated without end
+            self._count(array.size)
             for place in np.ndindex(array.shape):
                 self.size += len(array[place])
                 self._check_size(array)
+
+    def _count(self, more: int) -> None:
+        self.objects += more
+        if self.objects > MOST_OBJECTS:
+            raise GraphError(f"{self.path}: it holds more than {MOST_OBJECTS} groups, arrays and strings")
 
     def _check_size(self, array: h5py.Dataset) -> None:
         if self.size > LARGEST_BYTES:
@@ -125,8 +137,23 @@ class _Survey:
             )
 
     def _check_node(self, group: h5py.Group, name: str) -> None:
+        """A node has a type that NIR knows and arrays of numbers; a graph has nodes and edges."""
+        place = f"{self.path}: node {name}" if name else f"{self.path}: the graph"
         if not isinstance(group.get("type"), h5py.Dataset):
-            raise GraphError(f"{self.path}: node {name} has no type; a node's name must not hold a slash")
-        kind = group["type"].asstr()[()] if group["type"].shape == () else ""
+            raise GraphError(f"{place} has no type; a node's name must not hold a slash")
+        kind = group["type"][()]
+        kind = kind.decode(errors="replace") if isinstance(kind, bytes) else str(kind)
+        if kind not in PRIMITIVES:
+            raise GraphError(f"{place} has type {kind!r}, which is none of NIR's: {', '.join(sorted(PRIMITIVES))}")
+        if kind == "NIRGraph":
+            edges = group.get("edges")
+            if not isinstance(group.get("nodes"), h5py.Group) or not isinstance(edges, h5py.Dataset):
+                raise GraphError(f"{place} lacks its nodes or edges")
+            if edges.size and (edges.shape[1:] != (2,) or edges.dtype.kind not in "OS"):
+                raise GraphError(f"{place} has edges of shape {edges.shape}; pairs of names are expected")
+        for key, array in group.items():
+            numbers = isinstance(array, h5py.Dataset) and array.dtype.kind in "biuf"
+            if key not in NO_NUMBERS and not numbers:
+                raise GraphError(f"{place}: {key} is no array of real numbers")
         if kind in WITH_RESET and "v_reset" not in group:
             self.without_reset.append(name)

@@ -16,6 +16,7 @@ import numpy as np
 from sim import dialect
 from sim.node import GraphError, Node
 
+HARD_RESET = ("hard", "zero", "to_zero", "v_reset", "value")  # words in metadata that mean NIR's own reset
 LARGEST_LAYER = 2**27  # values that one node may hold a step, padding and delay lines included: 1 GiB in float64
 
 NEURON_PARAMETERS = {
@@ -27,9 +28,6 @@ NEURON_PARAMETERS = {
     nir.CubaLIF: ("cuba_lif", ("tau_syn", "tau_mem", "r", "v_leak", "v_threshold", "v_reset", "w_in")),
     nir.Threshold: ("threshold", ("threshold",)),
 }
-
-
-HARD_RESET = ("hard", "zero", "to_zero", "v_reset", "value")
 
 
 def convert_node(name: str, raw: nir.NIRNode, sources: tuple[str, ...], dt: float) -> Node:
@@ -86,16 +84,15 @@ def _extension(name: str, raw: nir.NIRGraph, sources: tuple[str, ...]) -> Node:
     roles = {role: (str(raw.metadata[role]),) for role in role_names}
     if roles and set(sources) != {source for names in roles.values() for source in names}:
         raise GraphError(f"node {name}: its edges come from {list(sources)}, its roles name {dict(roles)}")
-    parameters = {key: raw.metadata[key] for key in parameter_names}
-    parameters = {
-        key: np.asarray(v, np.float64) if np.ndim(v) else np.asarray(v).item() for key, v in parameters.items()
-    }
+    parameters = {key: _operation_parameter(name, key, raw.metadata[key]) for key in parameter_names}
     if roles:
         sources = tuple(source for names in roles.values() for source in names)
     width = raw.output_type.get("output")
     if width is None or len(np.atleast_1d(width)) != 1:
         raise GraphError(f"node {name}: {op} works on a vector of neurons, found shape {width}")
     shape = (int(np.atleast_1d(width)[0]),)
+    if op == "look_ahead" and parameters["steps"] * shape[0] > LARGEST_LAYER:
+        raise GraphError(f"node {name}: a look-ahead of {parameters['steps']} steps needs too much memory")
     if op == "attention" and (parameters["heads"] < 1 or shape[0] % parameters["heads"]):
         raise GraphError(f"node {name}: {shape[0]} neurons do not divide into {parameters['heads']} heads")
     if op == "rotary" and parameters["angle"].shape != (shape[0] // 2,):
@@ -103,6 +100,18 @@ def _extension(name: str, raw: nir.NIRGraph, sources: tuple[str, ...]) -> Node:
             f"node {name}: {shape[0]} neurons need {shape[0] // 2} angles, found {parameters['angle'].shape}"
         )
     return Node(name, op, sources, parameters, roles, shape, shape)
+
+
+def _operation_parameter(name: str, key: str, value: Any) -> Any:
+    """`angle` is an array of finite numbers, `scale` a finite number, the rest whole numbers that are not negative."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf" or not np.isfinite(array).all() or (array.ndim and key != "angle"):
+        raise GraphError(f"node {name}: {key} = {value!r} is not finite or of the wrong kind")
+    if key == "angle":
+        return np.atleast_1d(array).astype(np.float64)
+    if key != "scale" and (array < 0 or array != np.rint(array)):
+        raise GraphError(f"node {name}: {key} = {value!r}; a whole number that is not negative is expected")
+    return float(array) if key == "scale" else array.item() if array.dtype.kind == "b" else int(array)
 
 
 # ---- one function a NIR class: (kind, parameters) --------------------------------------------------------------------
@@ -204,7 +213,12 @@ def _delay(name: str, raw: Any, dt: float) -> tuple[str, dict[str, Any]]:
 def _port(key: str) -> Callable[[str, Any, float], tuple[str, dict[str, Any]]]:
     def convert(name: str, raw: Any, dt: float) -> tuple[str, dict[str, Any]]:
         declared = getattr(raw, f"{key}_type")[key]
-        return key, {"shape": None if declared is None else tuple(int(size) for size in np.atleast_1d(declared))}
+        if declared is None:
+            return key, {"shape": None}
+        sizes = np.atleast_1d(declared)
+        if sizes.ndim != 1 or sizes.dtype.kind not in "iu" or not sizes.size or sizes.min() < 1:
+            raise GraphError(f"node {name}: shape {declared}; a row of whole numbers from 1 on is expected")
+        return key, {"shape": tuple(int(size) for size in sizes)}
 
     return convert
 
@@ -272,13 +286,13 @@ def _affine_shape(node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _scale_shape(node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
     weight = node.parameters["weight"]
-    if weight.shape not in ((), shape):
+    if weight.shape != shape:
         raise _mismatch(node, shape, weight.shape)
     return shape
 
 
 def _delay_shape(node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
-    if node.parameters["steps"].shape not in ((), shape):
+    if node.parameters["steps"].shape != shape:
         raise _mismatch(node, shape, node.parameters["steps"].shape)
     return shape
 

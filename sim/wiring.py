@@ -248,6 +248,10 @@ def infer_shapes(
             raise GraphError(f"node {name} ({node.kind}): its inputs differ in shape: {found}")
         else:
             shape = next(iter(found.values()))
+        if node.kind in STATEFUL and not node.output_shape:  # parameters without a shape hold for every neuron
+            node = replace(
+                node, parameters={key: np.broadcast_to(value, shape) for key, value in node.parameters.items()}
+            )
         shaped[name] = replace(node, input_shape=shape, output_shape=output_shape(node, shape))
     for source, target in recurrent:
         if shaped[source].output_shape != shaped[target].input_shape:

@@ -107,7 +107,7 @@ def nan_lif():
         (
             graph_of({"input": port_in(2), "node": lif(2), "output": port_out(2), "other": port_out(2)},
                      [("input", "node"), ("node", "output"), ("node", "other")]),
-            r"2 output nodes \(output, other\); exactly one is supported",
+            r"2 output nodes \['output', 'other'\]; exactly one is supported",
         ),
         (simple(lif(2), metadata={"dt": "soon"}), "dt = 'soon' in the metadata is no number"),
         (simple(lif(2), metadata={"scheme": "exponential"}), "scheme 'exponential', this version runs euler"),
