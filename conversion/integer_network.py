@@ -5,7 +5,8 @@ so PyTorch's matrix products give the simulator's bits. Arrays are [samples, ste
 
 A weight that is trained is a real number in units of 256 integer steps, so the largest is about 1 in every layer, and a
 learning rate means the same share of it everywhere. In the forward pass it is rounded to an integer that Lava keeps. A
-neuron's bias is in units of its threshold. Thresholds, decays, exponents and the scale of the input stay as they are.
+neuron's bias is in units of its threshold, or of 256 steps of its current where it has none. Thresholds, decays,
+exponents and the scale of the input stay as they are.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from conversion.straight_through import FixedPointNeuron, straight_through
 from sim import integer_kernels, reference
 from sim.graph import Graph
 from sim.integer import ROTARY_BITS, lava_bias
+from sim.integer_kernels import ALIGN_BITS
 from sim.node import SPIKING, STATEFUL, SYNAPTIC, GraphError, Node
 
 WEIGHT_UNIT = 256
@@ -65,15 +67,15 @@ class IntegerNetwork(nn.Module):
         self.real = nn.ParameterList(
             torch.tensor(self.parameters_of[t.node][t.key] / t.unit, dtype=torch.float32) for t in self.trained
         )
-        for one in self.trained:
-            if not np.array_equal(self.integers()[one.node, one.key].numpy(), self.parameters_of[one.node][one.key]):
-                raise GraphError(f"node {one.node}: its {one.key} is not one that quantisation writes; quantise again")
+        for (name, key), value in self.integers().items():
+            if not np.array_equal(value.numpy(), self.parameters_of[name][key]):
+                raise GraphError(f"node {name}: its {key} is not one that quantisation writes; quantise again")
 
     def _trained(self, node: Node) -> list[Trained]:
         p = self.parameters_of[node.name]
         if node.kind in STATEFUL:
             # Neurons that had no bias get none: it would be an operation a step that the float network did not need.
-            unit = max(p["threshold"], WEIGHT_UNIT)
+            unit = p["threshold"] or WEIGHT_UNIT << ALIGN_BITS
             return [Trained(node.name, "bias", unit, _nearest_bias)] if p["bias"].any() else []
         if node.kind not in SYNAPTIC:
             return []
