@@ -8,7 +8,7 @@ go together (rounding.py). The candidate whose integer spikes differ least from 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 
 from conversion import rounding
 from conversion.dynamics import Dynamics, dynamics
+from conversion.grading import grading
 from conversion.units import MAKERS, Group, inputs_of
 from sim.graph import Graph
 from sim.integer import INTEGER, INTEGER_OPERATIONS, integer_parameters
@@ -25,9 +26,7 @@ from sim.node import SPIKING, STATEFUL, SYNAPTIC, GraphError, Node
 from sim.operations import Call
 from sim.trace import Trace, in_window
 
-INPUT_BITS = 8
 CLIP_RATIOS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.42, 0.35, 0.3, 0.25)  # largest weight kept, of the largest there is
-CLIP_PERCENTILES = (100.0, 99.99, 99.9, 99.5, 99.0)
 SPARE = 4  # calibration peaks of u and v stay below 2^23 by this factor: other speech may be louder
 FINEST = {"rotary": 16, "attention": 10}  # bits below the spike; one bit less for each that the states cannot hold
 FINEST_SYNAPSE, COARSEST = 4, -16
@@ -405,31 +404,3 @@ class Calibration:
 
 def _merit(judged: tuple[Choice, Candidate]) -> tuple[int, float]:
     return judged[0].mismatched, judged[0].error
-
-
-def grading(frames: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
-    """How the input becomes integers of 8 bits with sign: as it is where it fits, else by the scale of least error.
-
-    Args:
-        frames: [samples, steps, *features].
-        mask: [samples, steps], true inside the windows.
-    """
-    low, high = -(1 << (INPUT_BITS - 1)), (1 << (INPUT_BITS - 1)) - 1
-    inside = frames[mask].astype(np.float64)
-    if not np.isfinite(inside).all():
-        raise GraphError("the calibration input holds NaN or infinite values")
-    limits = {"minimum": low, "maximum": high}
-    if np.array_equal(inside, np.rint(inside)) and inside.min(initial=0) >= low and inside.max(initial=0) <= high:
-        return {"scale": 1.0, **limits}
-
-    def error(scale: float) -> float:
-        return float(np.mean((np.clip(np.rint(inside / scale), low, high) * scale - inside) ** 2))
-
-    return {"scale": min(_scales(inside, high), key=error), **limits}
-
-
-def _scales(inside: np.ndarray, high: int) -> Iterator[float]:
-    magnitude = np.abs(inside)
-    for percentile in CLIP_PERCENTILES:
-        if scale := float(np.percentile(magnitude, percentile)) / high:
-            yield scale

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conversion import calibrate, emit_fixed, quantize, rounding
+from conversion.grading import grading
 from conversion.to_nir import to_nir
 from conversion.units import groups
 from sim import dialect, integer, reference
@@ -294,10 +295,10 @@ def test_a_run_from_the_file_is_a_function_of_the_file_alone(tmp_path):
 
 def test_graded_input_is_chosen_by_its_error():
     mask = np.ones((1, 2000), bool)
-    assert calibrate.grading(np.full((1, 2000, 1), 127), mask)["scale"] == 1.0
-    assert calibrate.grading(np.full((1, 2000, 1), 254.0), mask)["scale"] == 2.0
+    assert grading(np.full((1, 2000, 1), 127), mask)["scale"] == 1.0
+    assert grading(np.full((1, 2000, 1), 254.0), mask)["scale"] == 2.0
     normal = np.random.default_rng(0).normal(0, 1, (1, 2000, 4))
-    scale = calibrate.grading(normal, mask)["scale"]
+    scale = grading(normal, mask)["scale"]
     assert 0.02 < scale <= np.abs(normal).max() / 127
 
 
