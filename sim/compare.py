@@ -217,6 +217,9 @@ def main(argv: list[str] | None = None) -> int:
     except (GraphError, TraceError, LavaError, *run.INPUT_ERRORS) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted: there is no result", file=sys.stderr)
+        return 130
     latency = max(int(trace.header.get("latency_steps", 0)) for trace in traces)
     if arguments.json:
         print(json.dumps(parity.as_dict() | {"latency_steps": latency, "model": str(Path(arguments.model))}))

@@ -146,6 +146,9 @@ def main(argv: list[str] | None = None) -> int:
     except (GraphError, TraceError, LavaError, *INPUT_ERRORS) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted: there is no result", file=sys.stderr)
+        return 130
     result = summary(graph, trace) | {"seconds": round(seconds, 3)}
     for key, what in (("wrapped_u", "u wrapped around"), ("clipped_v", "v was clipped")):
         if trace.header.get(key):

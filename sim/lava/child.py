@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
@@ -68,7 +69,7 @@ def _listen(
     stack.callback(os.close, report_read)
     stack.callback(os.close, control_write)
     log = folder / "log.txt"
-    with log.open("wb") as stream:
+    with log.open("wb") as stream, _signals_wait():
         child = subprocess.Popen(
             [_interpreter(), "-m", "sim.lava.worker", str(folder), str(control_read), str(report_write), token],
             pass_fds=(control_read, report_write),
@@ -78,7 +79,7 @@ def _listen(
             stderr=stream,
             env=_environment(folder),
         )
-    stack.callback(clean_up, child, control_write, token)
+        stack.callback(clean_up, child, control_write, token)
     os.close(control_read)
     os.close(report_write)
     selector = stack.enter_context(selectors.DefaultSelector())
@@ -108,9 +109,10 @@ def _listen(
 
 def _interpreter() -> str:
     chosen = os.environ.get(INTERPRETER, sys.executable)
-    if not os.access(chosen, os.X_OK):
+    program = shutil.which(chosen)
+    if program is None:
         raise LavaError(f"{INTERPRETER} is {chosen!r}, which is not a program that can be run")
-    return chosen
+    return program
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -127,7 +129,7 @@ def _environment(folder: Path) -> dict[str, str]:
 def _failure(event: dict[str, Any]) -> LavaError:
     process = event["process"]
     if event["event"] == "died":
-        return LavaError(f"Lava Process {process!r} {_end(event['code'])} while the network was running")
+        return LavaError(f"Lava Process {process!r} {_end(event['code'])} before the run had finished")
     last = event["text"].strip().splitlines()[-1]
     place = f"Lava Process {process!r} raised {last}" if process else f"Lava could not run: {last}"
     error = LavaError(place if "\n" in event["text"].strip() else last)
@@ -162,14 +164,23 @@ def _sigterm_raises() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+@contextlib.contextmanager
+def _signals_wait() -> Iterator[None]:
+    """SIGINT and SIGTERM arrive afterwards: not between the start of a child and the promise to end it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def clean_up(child: subprocess.Popen[bytes], control: int, token: str) -> None:
-    """Ends the child's whole group, waits for its end, removes its shared memory. A second signal waits meanwhile.
+    """Ends the child's whole group, waits for its end, removes its shared memory.
 
     The child is first asked to do it itself, on its pipe: it knows when it is not half-way through making a
     semaphore, which exists under a name that nobody knows for an instant. Where it does not answer, it is killed.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
+    with _signals_wait():
         with contextlib.suppress(BrokenPipeError):
             os.write(control, b".")
         until = time.monotonic() + HANG_UP_SECONDS
@@ -179,8 +190,6 @@ def clean_up(child: subprocess.Popen[bytes], control: int, token: str) -> None:
         group.end(child.pid)
         child.wait()
         segments.remove(token)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _has_exited(child: subprocess.Popen[bytes]) -> bool:

@@ -36,6 +36,7 @@ NOT_INSTALLED = (
 
 
 def main(folder: Path, control: int, report: int, token: str) -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the parent started this with signals blocked
     os.register_at_fork(after_in_child=die_with_parent)  # not the worker itself: `watch` has to clean up first
     segments.use(token)
     actors: list[Any] = []
@@ -53,7 +54,7 @@ def main(folder: Path, control: int, report: int, token: str) -> None:
 
 
 def run(folder: Path, report: int, actors: list[Any]) -> None:
-    """Builds, runs, stops. `actors` holds the system processes while the network runs."""
+    """Builds the network and runs it. `actors` receives the system processes as they start."""
     from sim.lava import compat
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
@@ -64,19 +65,17 @@ def run(folder: Path, report: int, actors: list[Any]) -> None:
     from sim.lava.builder import build
 
     models, steps = build(folder, report)
-    report_exceptions(report, {process.id: process.name for process in models})
+    watch_system_processes(report, {process.id: process.name for process in models}, actors)
     first = next(iter(models))
     for process in models:
         process._log_config.level = logging.INFO
     first.create_runtime(run_cfg=Loihi2SimCfg(select_tag="floating_pt", exception_proc_model_map=models))
-    actors += first.runtime._messaging_infrastructure.actors
     say(report, event="built", processes=len(models), mended=mended, python=platform.python_version())
     started = time.perf_counter()
     first.run(condition=RunSteps(num_steps=steps))
-    seconds = time.perf_counter() - started
-    actors.clear()
-    first.stop()
-    say(report, event="finished", seconds=seconds, steps=steps)
+    say(report, event="finished", seconds=time.perf_counter() - started, steps=steps)
+    # All records are written: the parent ends the group. Lava's `stop` would wait for every Process to end by itself.
+    threading.Event().wait()
 
 
 def say(report: int, **event: Any) -> None:
@@ -85,30 +84,33 @@ def say(report: int, **event: Any) -> None:
         os.write(report, json.dumps(event).encode() + b"\n")
 
 
-def report_exceptions(report: int, names: dict[int, str]) -> None:
-    """Makes a Process that raises say so at once: Lava keeps the traceback until a join that may never come.
+def watch_system_processes(report: int, names: dict[int, str], actors: list[Any]) -> None:
+    """Makes Lava start system processes that `watch` knows from the start and that say at once when they raise.
 
-    Each system process also gets the name of the Process that it runs; Lava's own services that of their class.
+    Lava itself keeps a traceback until a join that may never come, and waits for ever for one that dies. Each gets the
+    name of the Process that it runs; Lava's own services that of their class.
     """
-    from lava.magma.runtime.message_infrastructure.multiprocessing import SystemProcess
+    from lava.magma.runtime.message_infrastructure import multiprocessing as infrastructure
 
-    initialise = SystemProcess.__init__
+    class Watched(infrastructure.SystemProcess):
+        def start(self) -> None:
+            builder = self._kwargs["builder"]
+            self.name = names.get(getattr(builder, "_model_id", -1), type(builder).__name__)
+            super().start()
+            actors.append(self)
 
-    def initialise_with_name(self: Any, *arguments: Any, **keywords: Any) -> None:
-        initialise(self, *arguments, **keywords)
-        builder = self._kwargs.get("builder")
-        self.name = names.get(getattr(builder, "_model_id", -1), type(builder).__name__)
+        def run(self) -> None:
+            try:
+                multiprocessing.Process.run(self)
+                self._cconn.send(None)
+            except Exception as error:
+                say(report, event="failed", process=self.name, text=traceback.format_exc())
+                self._cconn.send((error, traceback.format_exc()))
 
-    def run_and_report(self: Any) -> None:
-        try:
-            multiprocessing.Process.run(self)
-            self._cconn.send(None)
-        except Exception as error:
-            say(report, event="failed", process=self.name, text=traceback.format_exc())
-            self._cconn.send((error, traceback.format_exc()))
+        def join(self) -> None:
+            multiprocessing.Process.join(self)  # Lava would also close it, and `watch` still asks how it ended
 
-    SystemProcess.__init__ = initialise_with_name
-    SystemProcess.run = run_and_report
+    infrastructure.SystemProcess = Watched
 
 
 def die_with_parent() -> None:
@@ -128,7 +130,7 @@ def watch(folder: Path, control: int, report: int, token: str, actors: list[Any]
             # A semaphore is made without giving up the interpreter's lock, which this thread holds now.
             os.killpg(0, signal.SIGKILL)
         dead = [running[key] for key in ready if key in running]
-        if dead and actors:
+        if dead:
             actors.clear()
             until = time.monotonic() + 1
             while dead[0].exitcode is None and time.monotonic() < until:

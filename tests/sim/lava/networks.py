@@ -70,9 +70,12 @@ class Network:
         return int(node.v_threshold.size if kind == "LIF" else node.input_type["input"][0])
 
     def finish(self, *sources: str, outputs: int) -> Graph:
+        return load(self.to_nir(*sources, outputs=outputs))
+
+    def to_nir(self, *sources: str, outputs: int) -> nir.NIRGraph:
         self.add("output", nir.Output(np.array([outputs])), *sources)
         metadata = {"dialect": dialect.DIALECT, "dt": DT, "rule": ">="}
-        return load(nir.NIRGraph(nodes=self.nodes, edges=self.edges, metadata=metadata))
+        return nir.NIRGraph(nodes=self.nodes, edges=self.edges, metadata=metadata)
 
 
 def chain(features: int = 4, neurons: int = 6, outputs: int = 3, seed: int = 0, tau_steps: float = 2.0) -> Graph:
