@@ -33,13 +33,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from model import checkpoint, stages
+from model import checkpoint, parallel, stages
 from model.checkpoint import Checkpoint
-from model.data import DataError, Dataset, open_dataset, spec
+from model.data import Dataset, open_dataset, spec
 from model.files import write_bytes, write_text
-from model.settings import Settings, SettingsError
+from model.settings import Settings
 from model.stages import Distillation, Stage
-from model.train import KEPT, Task, TrainingError, best_device, evaluate, fitted, scores_of, train
+from model.train import INPUT_ERRORS, KEPT, Task, TrainingError, best_device, evaluate, fitted, scores_of, train
 
 TRAINING_ONLY = ("dropout", "alpha")  # fields of a network that change nothing in what it computes once trained
 
@@ -214,8 +214,9 @@ def distill(
             raise DistillationError(f"{teacher_path}: has {teacher.steps} steps a second already; no stage is left")
         check_teacher(teacher, remaining[0][0].settings, remaining[0][1])
         rows.append(_measured(teacher))
-    out.mkdir(parents=True, exist_ok=True)
-    if not resume:  # a later --resume must not find the states of an older chain
+    if parallel.first():
+        out.mkdir(parents=True, exist_ok=True)
+    if parallel.first() and not resume:  # a later --resume must not find the states of an older chain
         for stage, _ in remaining:
             (out / stage.folder / "last.pt").unlink(missing_ok=True)
     for stage, dataset in remaining:
@@ -226,15 +227,20 @@ def distill(
         )
         rows.append(_row(stage, dataset, metrics))
         path = out / stage.folder / "ckpt.pt"
-        teacher = Teacher(path, checkpoint.load(path), dataset)
+        teacher = Teacher(path, _load(path), dataset)
     summary = _summary(rows, teacher_path)
-    write_text(out / "metrics.json", json.dumps(summary, indent=2))
-    _plot(out / "accuracy.png", rows)
+    if parallel.first():
+        write_text(out / "metrics.json", json.dumps(summary, indent=2))
+        _plot(out / "accuracy.png", rows)
     return summary
 
 
+def _load(path: Path) -> Checkpoint:
+    return parallel.from_first(lambda: checkpoint.load(path))
+
+
 def _load_teacher(path: Path, first: Stage) -> Teacher:
-    loaded = checkpoint.load(path)
+    loaded = _load(path)
     steps = round(1 / loaded.step_seconds)
     if steps < first.steps:
         raise DistillationError(
@@ -328,17 +334,22 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     try:
+        parallel.join()
         chain = stages.read(arguments.config, arguments.overrides)
         summary = distill(chain, arguments.out, arguments.teacher, arguments.resume)
-    except (SettingsError, DataError, checkpoint.CheckpointError, TrainingError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except INPUT_ERRORS as error:
+        parallel.complain(f"error: {error}")
         return 2
     except OSError as error:
-        print(f"error: {error.filename or arguments.out}: {error.strerror or error}; {KEPT}", file=sys.stderr)
+        parallel.complain(f"error: {error.filename or arguments.out}: {error.strerror or error}; {KEPT}")
         return 2
     except KeyboardInterrupt:
-        print(f"interrupted; go on with --resume (state in {arguments.out})", file=sys.stderr)
+        parallel.complain(f"interrupted; go on with --resume (state in {arguments.out})")
         return 130
+    speaks = parallel.first()
+    parallel.leave()
+    if not speaks:
+        return 0
     if arguments.json:
         print(json.dumps(summary))
         return 0

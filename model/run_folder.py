@@ -54,34 +54,39 @@ def save_last(
     checkpoint.save_by_rename(path, {**content, "history": history})
 
 
-def restore(
-    path: Path, identity: Mapping[str, Any], model: networks.Network, optimizer: torch.optim.Optimizer
-) -> list[dict[str, float]]:
+def read_last(path: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What `save_last` wrote: `settings`, `state`, `optimizer`, `history`; None where there is no such file.
+
+    Raises:
+        CheckpointError: it is damaged.
+        TrainingError: it is of a run with other settings, or its ckpt.pt is missing.
+    """
+    if not path.exists():
+        return None
     content = checkpoint.load_content(path)
     if missing := [key for key in ("settings", "state", "optimizer", "history") if key not in content]:
         raise checkpoint.CheckpointError(f"{path}: not the state of a run: it lacks {', '.join(missing)}")
-    if changed := _differences(content["settings"], identity):
+    if changed := differences(content["settings"], identity, ("was", "is")):
         raise TrainingError(
             f"{path}: was trained with other settings ({', '.join(changed)}); repeat them, choose another --out, or "
             "leave --resume out"
         )
     if not path.with_name("ckpt.pt").exists():
         raise TrainingError(f"{path}: ckpt.pt beside it, the best epoch so far, is missing; leave --resume out")
-    model.load_state_dict(content["state"])
-    optimizer.load_state_dict(content["optimizer"])
-    history: list[dict[str, float]] = content["history"]
-    return history
+    return content
 
 
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """`training.epochs was 3, is 5` for each value that differs."""
+def differences(
+    before: Mapping[str, Any], now: Mapping[str, Any], words: tuple[str, str], prefix: str = ""
+) -> list[str]:
+    """`training.epochs was 3, is 5` for each value that differs; `was` and `is` are `words`."""
     found = []
     for key in {**before, **now}:
         old, new = before.get(key), now.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            found += _differences(old, new, f"{prefix}{key}.")
+            found += differences(old, new, words, f"{prefix}{key}.")
         elif old != new:
-            found.append(f"{prefix}{key} was {old}, is {new}")
+            found.append(f"{prefix}{key} {words[0]} {old}, {words[1]} {new}")
     return found
 
 

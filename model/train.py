@@ -2,7 +2,8 @@
 
 The run's folder gets `ckpt.pt` (best epoch by validation accuracy), `metrics.csv`, `metrics.json`, `curves.png` and
 `last.pt`, from which `--resume` goes on. Order, dropout and augmentation of an epoch depend on the seed and the epoch's
-number only, so an interrupted run goes on as if it had not been.
+number only, so an interrupted run goes on as if it had not been. Under torchrun several processes train one network,
+each on its share of every batch (parallel.py).
 """
 
 from __future__ import annotations
@@ -17,18 +18,26 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from model import checkpoint, networks, run_folder, settings
+from model import checkpoint, networks, parallel, run_folder, settings
 from model.data import DataError, Dataset, Split, augment, open_dataset
 from model.delays import DelaysNetwork, delay_rate
 from model.files import remove_unfinished, write_text
 from model.run_folder import COLUMNS, TrainingError
 from model.spikescr import readout
 
+INPUT_ERRORS = (
+    settings.SettingsError,
+    DataError,
+    checkpoint.CheckpointError,
+    TrainingError,
+    parallel.ProcessError,
+)
 KEPT = "what was written before is whole; mend this, then go on with --resume"
 
 
@@ -42,7 +51,8 @@ class Task:
     """What training starts from and works towards.
 
     Attributes:
-        loss: of scores [samples, classes], labels int64 [samples] and the samples' rows in the train split.
+        loss: mean over the samples, of scores [samples, classes], labels int64 [samples] and the samples' rows in the
+            train split.
         state: of the network before the first step; random weights when left out.
         description: what a run to resume must have in common besides its settings; texts and numbers.
     """
@@ -59,7 +69,7 @@ def train(
     tensorboard: bool = False,
     task: Task | None = None,
 ) -> dict[str, Any]:
-    """Trains one network and returns its metrics.
+    """Trains one network and returns its metrics; with several processes, in each of them at once.
 
     Args:
         config: data, network, schedule, augmentation.
@@ -71,53 +81,76 @@ def train(
     Raises:
         DataError, CheckpointError: input that cannot be used.
         TrainingError: the loss is not finite, or the run to resume has other settings.
+        ProcessError: a process of several has ended, or has other data or settings.
         OSError: the run's folder cannot be written; what was in it is whole.
     """
     task = task or Task()
     dataset = open_dataset(config.data)
     config = fitted(config, dataset)
-    out.mkdir(parents=True, exist_ok=True)
-    remove_unfinished(out)
+    if parallel.first():
+        out.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(out)
     torch.manual_seed(config.training.seed)
+    settle_threads()
     device = best_device()
     model = networks.build(config.model).to(device)
     if task.state is not None:
         model.load_state_dict(dict(task.state))
     optimizer = _optimizer(model, config.training)
+    parallel.spread(model)
     identity = {**config.as_dict(), **task.description}
+    _check_processes(identity, dataset, config.training)
     history: list[dict[str, float]] = []
-    if resume and (out / "last.pt").exists():
-        history = run_folder.restore(out / "last.pt", identity, model, optimizer)
-    events = run_folder.event_writer(out) if tensorboard else None
+    if last := parallel.from_first(lambda: run_folder.read_last(out / "last.pt", identity) if resume else None):
+        model.load_state_dict(last["state"])
+        optimizer.load_state_dict(last["optimizer"])
+        history = last["history"]
+    events = run_folder.event_writer(out) if tensorboard and parallel.first() else None
     bar = tqdm(
         range(len(history) + 1, config.training.epochs + 1),
         desc="training",
         unit="epoch",
         initial=len(history),
         total=config.training.epochs,
-        disable=None,
+        disable=None if parallel.first() else True,
     )
     for epoch in bar:
         row = _epoch(model, optimizer, dataset, config, task, epoch)
         best = max((past["validation_accuracy"] for past in history), default=-1.0)
         history.append(row)
-        if row["validation_accuracy"] > best:
-            checkpoint.save(out / "ckpt.pt", run_folder.as_checkpoint(model, dataset, config, row))
-        run_folder.save_last(out / "last.pt", identity, model, optimizer, history)
-        run_folder.write_csv(out / "metrics.csv", history)
+        if parallel.first():
+            if row["validation_accuracy"] > best:
+                checkpoint.save(out / "ckpt.pt", run_folder.as_checkpoint(model, dataset, config, row))
+            run_folder.save_last(out / "last.pt", identity, model, optimizer, history)
+            run_folder.write_csv(out / "metrics.csv", history)
         if events is not None:
             for name, value in row.items():
                 events.add_scalar(name, value, epoch)
         bar.set_postfix(loss=f"{row['train_loss']:.3f}", validation=f"{row['validation_accuracy']:.3f}")
-    best_network = checkpoint.load(out / "ckpt.pt")
+    best_network = parallel.from_first(lambda: checkpoint.load(out / "ckpt.pt"))
     test_loss, test_accuracy = evaluate(best_network.model().to(device), dataset.split("test"), config.training.batch)
     metrics = {**best_network.metrics, "test_loss": test_loss, "test_accuracy": test_accuracy}
     metrics["test_samples"] = len(dataset.split("test").labels)
     metrics["seconds"] = sum(row["seconds"] for row in history)
-    checkpoint.save(out / "ckpt.pt", dataclasses.replace(best_network, metrics=metrics))
-    write_text(out / "metrics.json", json.dumps({"data": config.data, "settings": identity, **metrics}, indent=2))
-    run_folder.plot(out / "curves.png", history, config.data)
+    if parallel.first():
+        checkpoint.save(out / "ckpt.pt", dataclasses.replace(best_network, metrics=metrics))
+        write_text(out / "metrics.json", json.dumps({"data": config.data, "settings": identity, **metrics}, indent=2))
+        run_folder.plot(out / "curves.png", history, config.data)
     return metrics
+
+
+def _check_processes(identity: Mapping[str, Any], dataset: Dataset, schedule: settings.Training) -> None:
+    """Every process has the first one's settings and data, and a row of each batch."""
+    samples = {name: len(split.labels) for name, split in dataset.splits.items()}
+    ours = {**identity, "samples": samples}
+    theirs = parallel.from_first(lambda: ours)
+    if changed := run_folder.differences(theirs, ours, ("in the first process", "here")):
+        raise parallel.ProcessError(f"two processes of this training differ: {', '.join(changed)}")
+    if min(schedule.batch, samples["train"]) < parallel.processes():
+        raise parallel.ProcessError(
+            f"training.batch {schedule.batch} of {samples['train']} samples leaves some of {parallel.processes()} "
+            "processes without a sample; start fewer"
+        )
 
 
 def fitted(config: settings.Settings, dataset: Dataset) -> settings.Settings:
@@ -148,24 +181,29 @@ def _epoch(
     split, schedule = dataset.split("train"), config.training
     rng = np.random.default_rng([schedule.seed, epoch])
     torch.manual_seed(int(rng.integers(2**62)))
+    parallel.align(model)
     model.train()
     batches = max(1, len(split.labels) // schedule.batch)
     total_loss = correct = seen = 0.0
     for index, rows in enumerate(np.array_split(rng.permutation(len(split.labels)), batches)):
         rate = _begin_step(model, optimizer, schedule, epoch - 1 + index / batches)
         frames, window = augmented(split, rows, config.augmentation, rng)
-        x, labels, lengths = _tensors(model, frames, split.labels[rows], window)
+        mine = parallel.begin_batch(len(rows))
+        x, labels, lengths = _tensors(model, frames[mine], split.labels[rows[mine]], window[mine])
         scores = readout(model(x, lengths), lengths)
-        loss = task.loss(scores, labels, rows)
+        part = task.loss(scores, labels, rows[mine]) * (len(labels) / len(rows))
+        loss = parallel.add(part.detach().clone())
         _check_finite(loss, "the loss", epoch, index + 1, schedule)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        part.backward()
+        parallel.add_gradients(model)
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), schedule.clip)
         _check_finite(norm, "the norm of the gradient", epoch, index + 1, schedule)
         optimizer.step()
         total_loss += loss.item() * len(rows)
         correct += int((scores.argmax(-1) == labels).sum())
         seen += len(rows)
+    correct = parallel.add(torch.tensor(correct, dtype=torch.float64, device=model.head.weight.device)).item()
     # Spikes hide NaN: a potential that is none never reaches the threshold, and the loss stays finite.
     largest = torch.stack([value.abs().max().double() for value in model.state_dict().values()]).max()
     _check_finite(largest, "the largest parameter", epoch, batches, schedule)
@@ -237,24 +275,37 @@ def evaluate(model: networks.Network, split: Split, batch: int = 64) -> tuple[fl
 def scores_of(model: networks.Network, split: Split, batch: int = 64) -> torch.Tensor:
     """Sum over steps of softmax(logits) for every sample of a split: [samples, classes], on the network's device.
 
-    The samples are as they are in the split, without augmentation; the network is left in evaluation mode.
+    The samples are as they are in the split, without augmentation; the network is left in evaluation mode. Of several
+    processes each computes its share and has all scores.
     """
     model.eval()
-    scores = []
-    for rows in _slices(len(split.labels), batch):
+    samples = len(split.labels)
+    scores = [model.head.weight.new_zeros(0, len(model.head.weight))]  # a share may be empty
+    for rows in _slices(parallel.share(samples), batch):
         x, _, lengths = _tensors(model, split.frames[rows], split.labels[rows], split.lengths[rows])
         scores.append(readout(model(x, lengths), lengths))
-    return torch.cat(scores)
+    return parallel.gather(torch.cat(scores), samples)
+
+
+def settle_threads() -> None:
+    """Lets numba use as many threads as PyTorch.
+
+    Its pool, when it starts at the first spike, sets OpenMP's number of threads for all to the number of cores; with
+    OMP_NUM_THREADS below that, sums of the first batch had another order than those of a resumed run.
+    """
+    threads = torch.get_num_threads()
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    torch.set_num_threads(threads)
 
 
 def best_device() -> torch.device:
-    """The GPU where there is one."""
+    """The GPU where there is one; of several processes, each its own."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _slices(samples: int, batch: int) -> Iterator[slice]:
-    for start in range(0, samples, batch):
-        yield slice(start, start + batch)
+def _slices(rows: slice, batch: int) -> Iterator[slice]:
+    for start in range(rows.start, rows.stop, batch):
+        yield slice(start, min(start + batch, rows.stop))
 
 
 def _tensors(
@@ -289,25 +340,30 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
-    if arguments.quantized is not None:
-        from conversion import fine_tune  # stands above this package, which must not need it
-
-        return fine_tune.command(arguments)
     try:
+        parallel.join()
+        if arguments.quantized is not None:
+            if parallel.processes() > 1:
+                raise parallel.ProcessError("--quantized trains in one process; start it without torchrun")
+            from conversion import fine_tune  # stands above this package, which must not need it
+
+            return fine_tune.command(arguments)
         config = settings.read(arguments.config, arguments.overrides)
         metrics = train(config, arguments.out, arguments.resume, arguments.tensorboard)
-    except (settings.SettingsError, DataError, checkpoint.CheckpointError, TrainingError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (*INPUT_ERRORS, ImportError) as error:
+        parallel.complain(f"error: {error}")
         return 2
     except OSError as error:
-        print(f"error: {error.filename or arguments.out}: {error.strerror or error}; {KEPT}", file=sys.stderr)
+        parallel.complain(f"error: {error.filename or arguments.out}: {error.strerror or error}; {KEPT}")
         return 2
     except KeyboardInterrupt:
-        print(f"interrupted; go on with --resume (state in {arguments.out / 'last.pt'})", file=sys.stderr)
+        parallel.complain(f"interrupted; go on with --resume (state in {arguments.out / 'last.pt'})")
         return 130
-    if arguments.json:
+    speaks = parallel.first()
+    parallel.leave()
+    if speaks and arguments.json:
         print(json.dumps(metrics))
-    else:
+    elif speaks:
         print(
             f"{arguments.out / 'ckpt.pt'}: validation accuracy {metrics['validation_accuracy']:.4f} (epoch "
             f"{metrics['epoch']}), test accuracy {metrics['test_accuracy']:.4f} on {metrics['test_samples']} samples "

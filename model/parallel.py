@@ -1,0 +1,226 @@
+"""Training by several processes under torchrun, as if they were one: `torchrun --nproc-per-node 2 -m model.train ...`.
+
+Every process draws each batch, its augmentation and its dropout as one process would, and takes its share of the rows.
+What goes over all rows of a batch is summed over the processes: the loss, the gradients, and the statistics of batch
+normalisation (Ioffe and Szegedy 2015), forward and backward. PyTorch's own `SyncBatchNorm` is for CUDA only, and
+`DistributedDataParallel` takes the mean of the processes' gradients, which is wrong where shares differ by a row.
+
+The process of rank 0 alone reads and writes the run's folder. Without torchrun nothing here does anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from spikingjelly.activation_based import layer
+from torch import Tensor, nn
+
+Value = TypeVar("Value")
+
+_store: dist.Store | None = None  # which torchrun's agent keeps, so that it outlives every process of the training
+
+
+class ProcessError(RuntimeError):
+    """Another process of the training ended, or they cannot work together."""
+
+
+def join() -> None:
+    """Joins the processes that torchrun started: NCCL where there is a GPU for each process of the machine, else gloo.
+
+    Raises:
+        ProcessError: the machine has GPUs, but not for this process.
+    """
+    global _store
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+        return
+    if torch.cuda.is_available():
+        place, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if place >= gpus:
+            raise ProcessError(
+                f"process {place} of this machine has no GPU, there are {gpus}; give torchrun --nproc-per-node {gpus}"
+            )
+        torch.cuda.set_device(place)
+    with _together():
+        _store, rank, world = next(dist.rendezvous("env://"))
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        dist.init_process_group(backend, store=_store, rank=rank, world_size=world)
+
+
+def leave() -> None:
+    """Leaves the other processes, at the end of a training that went well."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def processes() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def first() -> bool:
+    """Whether this process is the one that reads and writes the run's folder, and speaks."""
+    return not dist.is_initialized() or dist.get_rank() == 0
+
+
+def complain(sentence: str) -> None:
+    """Prints a sentence on stderr; where all processes have one to say, that of the first to come."""
+    with contextlib.suppress(RuntimeError):  # a store that is gone stops nobody from speaking
+        if _store is not None and _store.add("complaints", 1) > 1:
+            return
+    print(sentence, file=sys.stderr, flush=True)
+
+
+# ---- shares and sums -------------------------------------------------------------------------------------------------
+
+
+def share(samples: int) -> slice:
+    """The rows of so many that are this process's; sizes differ by one at most, as those of `numpy.array_split`."""
+    if not dist.is_initialized():
+        return slice(0, samples)
+    (smaller, longer), rank = divmod(samples, dist.get_world_size()), dist.get_rank()
+    start = rank * smaller + min(rank, longer)
+    return slice(start, start + smaller + (rank < longer))
+
+
+def add(value: Tensor) -> Tensor:
+    """The sum over all processes, in place."""
+    if dist.is_initialized():
+        with _together():
+            dist.all_reduce(value)
+    return value
+
+
+def gather(rows: Tensor, samples: int) -> Tensor:
+    """[share, ...] of every process as [samples, ...], every row once, in the order of the samples."""
+    if not dist.is_initialized():
+        return rows
+    whole = rows.new_zeros(samples, *rows.shape[1:])
+    whole[share(samples)] = rows
+    return add(whole)
+
+
+def add_gradients(model: nn.Module) -> None:
+    """Sums the gradients over all processes, in one message."""
+    if not dist.is_initialized():
+        return
+    gradients = [value.grad for value in model.parameters() if value.grad is not None]
+    nn.utils.vector_to_parameters(add(nn.utils.parameters_to_vector(gradients)), gradients)
+
+
+def from_first(make: Callable[[], Value]) -> Value:
+    """What `make` gives in the first process, in all of them. It may raise: the others then lose contact."""
+    if not dist.is_initialized():
+        return make()
+    values: list[Any] = [make() if first() else None]
+    with _together():
+        dist.broadcast_object_list(values)
+    value: Value = values[0]
+    return value
+
+
+@torch.no_grad()
+def align(model: nn.Module) -> None:
+    """Gives every process the first one's parameters: machines of different kinds round the same step differently."""
+    if dist.is_initialized():
+        with _together():
+            for value in model.state_dict().values():
+                dist.broadcast(value, 0)
+
+
+@contextlib.contextmanager
+def _together() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise ProcessError(
+            f"another process of this training ended or cannot be reached ({str(error).splitlines()[0]}); what was "
+            "written before is whole, go on with --resume"
+        ) from error
+
+
+# ---- layers that look at the whole batch -----------------------------------------------------------------------------
+
+
+def spread(model: nn.Module) -> None:
+    """Lets batch normalisation and dropout work on the batch of all processes. Names and parameters stay."""
+    if dist.is_initialized():
+        for module in model.modules():
+            if isinstance(module, layer.BatchNorm1d):
+                module.__class__ = SharedBatchNorm
+            elif isinstance(module, layer.Dropout):
+                module.__class__ = SharedDropout
+
+
+def begin_batch(samples: int) -> slice:
+    """The rows of a batch that are this process's; layers that `spread` changed expect them next."""
+    SharedDropout.samples = samples
+    return share(samples)
+
+
+class SharedDropout(layer.Dropout):
+    """Draws for all rows of a batch, as one process does, and keeps the share's: random numbers stay in step."""
+
+    samples = 0  # of the whole batch
+
+    def create_mask(self, x: Tensor) -> Tensor:
+        mask = F.dropout(x.new_ones(self.samples, *x.shape[1:]), self.p, training=True)
+        return mask[share(self.samples)]
+
+
+class SharedBatchNorm(layer.BatchNorm1d):
+    """Batch normalisation of [T, B, C] over the steps and samples of all processes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        rows = x.flatten(0, -2)
+        variance, mean = torch.var_mean(rows.detach(), 0, correction=0)
+        parts = _every(torch.cat([mean, variance, mean.new_tensor([len(rows)])]).double())
+        means, variances, sizes = parts.split([len(mean), len(mean), 1], dim=1)
+        total = sizes.sum()
+        # Chan, Golub and LeVeque 1983, equation 2.1b: no difference of large sums
+        mean = (sizes * means).sum(0) / total
+        variance = (sizes * (variances + (means - mean) ** 2)).sum(0) / total
+        with torch.no_grad():
+            assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
+            assert self.num_batches_tracked is not None
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean.to(x), self.momentum)
+            self.running_var.lerp_((variance * total / (total - 1)).to(x), self.momentum)
+        out: Tensor = _Normalise.apply(rows, self.weight, self.bias, mean.to(x), variance.to(x), self.eps, total.to(x))
+        return out.view_as(x)
+
+
+class _Normalise(torch.autograd.Function):
+    """weight * (x - mean) / sqrt(variance + eps) + bias, where mean and variance are those of x in all processes."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, eps: float, total: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight, mean, variance, total)
+        ctx.eps = eps
+        return F.batch_norm(x, mean, variance, weight, bias, training=False, eps=eps)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Ioffe and Szegedy 2015, section 3, the gradients through mean and variance gathered in two sums a channel."""
+        x, weight, mean, variance, total = ctx.saved_tensors
+        inverse = (variance + ctx.eps).rsqrt()
+        centred = x - mean
+        grad_bias = grad.sum(0)
+        grad_weight = (grad * centred).sum(0) * inverse
+        of_bias, of_weight = add(torch.stack([grad_bias, grad_weight])) / total
+        grad_x = (grad - of_bias - centred * (of_weight * inverse)) * (weight * inverse)
+        return grad_x, grad_weight, grad_bias, None, None, None, None
+
+
+def _every(value: Tensor) -> Tensor:
+    """[n] of every process as [processes, n]."""
+    return gather(value[None], processes())
