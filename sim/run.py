@@ -150,6 +150,8 @@ def main(argv: list[str] | None = None) -> int:
         print("interrupted: there is no result", file=sys.stderr)
         return 130
     result = summary(graph, trace) | {"seconds": round(seconds, 3)}
+    for note in graph.notes:
+        print(f"note: {note}", file=sys.stderr)
     for key, what in (("wrapped_u", "u wrapped around"), ("clipped_v", "v was clipped")):
         if trace.header.get(key):
             print(f"note: {what} at 24 bits in {', '.join(trace.header[key])}", file=sys.stderr)
