@@ -26,6 +26,7 @@ from sim.node import STATEFUL, SYNAPTIC, Node
 from sim.schedule import Schedule
 
 CARRIERS = frozenset({"flatten", "look_ahead", "delay"})
+ENTRIES = frozenset({"input", "input_part"})  # where events come from the host
 POOLS = frozenset({"sum_pool", "avg_pool"})
 
 
@@ -116,7 +117,7 @@ def build(graph: Graph, plan: Schedule, chip: Chip) -> Network:
     """
     builder = _Builder(graph, plan, chip)
     for node in graph.nodes.values():
-        if node.kind in STATEFUL or node.kind == "input" or (node.kind == "output" and builder.reads_currents(node)):
+        if node.kind in STATEFUL or node in graph.entries or (node.kind == "output" and builder.reads_currents(node)):
             builder.add(node)
     builder.add_relays()
     return Network(builder.populations, tuple(dict.fromkeys(builder.from_currents)), builder.unmet)
@@ -135,9 +136,10 @@ class _Builder:
         return any(self.graph.nodes[source].kind not in STATEFUL for source in node.sources)
 
     def add(self, node: Node) -> None:
-        population = Population(node.name, node.kind, node.neurons)
+        enters = node.kind in ENTRIES
+        population = Population(node.name, "input" if enters else node.kind, node.neurons)
         self.populations[node.name] = population
-        if node.kind == "input":
+        if enters:
             return
         population.decays, population.thresholds = _settings(node)
         for name in node.sources:
@@ -146,7 +148,7 @@ class _Builder:
     def _attach(self, population: Population, reader: Node, name: str, wait: int = 0) -> None:
         """One source of a population's node: spikes, a synaptic layer, or an operation that its neurons compute."""
         node = self.graph.nodes[name]
-        if node.kind in STATEFUL | {"input"}:
+        if node.kind in STATEFUL | ENTRIES:
             self._project(population, reader, synapses.one_to_one(population.neurons), 0, wait, (name,))
             return
         wait += self._wait(name, reader.name)
@@ -195,7 +197,7 @@ class _Builder:
         axons: dict[str, csr_array] = {}
         for name in node.sources if name_of is None else name_of:
             for origin, delay, lists in self._behind(name, node.name):
-                if origin not in self.graph.nodes or self.graph.nodes[origin].kind not in STATEFUL | {"input"}:
+                if origin not in self.graph.nodes or self.graph.nodes[origin].kind not in STATEFUL | ENTRIES:
                     self.from_currents.append(node.name)
                     continue
                 found.append((origin, delay + wait))
