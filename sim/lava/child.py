@@ -30,10 +30,6 @@ HANG_UP_SECONDS = 1.0  # what the child gets to end its group when it is told to
 INTERPRETER = "NEUROTARGET_LAVA_PYTHON"  # another Python, with a Lava of its own
 
 
-class _Terminated(BaseException):
-    """SIGTERM arrived."""
-
-
 def run_child(folder: Path, deadline_seconds: float, on_event: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """Runs the plan in `folder`.
 
@@ -45,16 +41,18 @@ def run_child(folder: Path, deadline_seconds: float, on_event: Callable[[dict[st
 
     Raises:
         LavaError: a Process raised or died, Lava is missing, or the deadline passed.
-        SystemExit: 143 after SIGTERM, once the child is gone.
+        KeyboardInterrupt, SystemExit: after SIGINT, and with 143 after SIGTERM, once the child is gone.
     """
     segments.sweep()
     token = segments.new_token()
-    try:
-        with _sigterm_raises(), contextlib.ExitStack() as stack:
-            return _listen(stack, folder, token, deadline_seconds, on_event)
-    except _Terminated:
+    with _signals_held() as arrived, contextlib.ExitStack() as stack:
+        last = _listen(stack, folder, token, deadline_seconds, on_event, arrived)
+    if signal.SIGTERM in arrived:
         print("stopped by SIGTERM while Lava was running; its processes are gone", file=sys.stderr)
-        raise SystemExit(128 + signal.SIGTERM) from None
+        raise SystemExit(128 + signal.SIGTERM)
+    if arrived:
+        raise KeyboardInterrupt
+    return last
 
 
 def _listen(
@@ -63,13 +61,15 @@ def _listen(
     token: str,
     deadline_seconds: float,
     on_event: Callable[[dict[str, Any]], None],
+    arrived: list[int],
 ) -> dict[str, Any]:
+    """The last report, or nothing when a signal has arrived."""
     control_read, control_write = os.pipe()
     report_read, report_write = os.pipe()
     stack.callback(os.close, report_read)
     stack.callback(os.close, control_write)
     log = folder / "log.txt"
-    with log.open("wb") as stream, _signals_wait():
+    with log.open("wb") as stream:
         child = subprocess.Popen(
             [_interpreter(), "-m", "sim.lava.worker", str(folder), str(control_read), str(report_write), token],
             pass_fds=(control_read, report_write),
@@ -79,14 +79,14 @@ def _listen(
             stderr=stream,
             env=_environment(folder),
         )
-        stack.callback(clean_up, child, control_write, token)
+    stack.callback(clean_up, child, control_write, token)
     os.close(control_read)
     os.close(report_write)
     selector = stack.enter_context(selectors.DefaultSelector())
     selector.register(report_read, selectors.EVENT_READ)
     deadline = time.monotonic() + deadline_seconds
     pending = b""
-    while True:
+    while not arrived:
         exited = _has_exited(child)
         received = b""
         if selector.select(0 if exited else POLL_SECONDS):
@@ -105,6 +105,7 @@ def _listen(
                 f"Lava did not finish within {deadline_seconds:g} s and was ended; pass a larger deadline_seconds if "
                 f"the network is large; {_last_line(log.read_text())}"
             )
+    return {}
 
 
 def _interpreter() -> str:
@@ -147,31 +148,23 @@ def _last_line(log: str) -> str:
 
 
 @contextlib.contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """SIGTERM would end this process without clean-up, unless the program has its own handler."""
+def _signals_held() -> Iterator[list[int]]:
+    """Collects SIGINT and SIGTERM, for `_listen` to end at a safe point: they would interrupt clean-up, or prevent it.
 
-    def raise_terminated(number: int, frame: Any) -> None:
-        raise _Terminated
-
+    Signals that the program handles itself are left to it. To block them would not do: Python acts in the main thread
+    on what arrives in any other.
+    """
+    arrived: list[int] = []
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, raise_terminated)
+    held = {number: handler for number, handler in usual.items() if main and signal.getsignal(number) == handler}
     try:
-        yield
+        for number in held:
+            signal.signal(number, lambda number, frame: arrived.append(number))
+        yield arrived
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-@contextlib.contextmanager
-def _signals_wait() -> Iterator[None]:
-    """SIGINT and SIGTERM arrive afterwards: not between the start of a child and the promise to end it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in held.items():
+            signal.signal(number, handler)
 
 
 def clean_up(child: subprocess.Popen[bytes], control: int, token: str) -> None:
@@ -180,16 +173,15 @@ def clean_up(child: subprocess.Popen[bytes], control: int, token: str) -> None:
     The child is first asked to do it itself, on its pipe: it knows when it is not half-way through making a
     semaphore, which exists under a name that nobody knows for an instant. Where it does not answer, it is killed.
     """
-    with _signals_wait():
-        with contextlib.suppress(BrokenPipeError):
-            os.write(control, b".")
-        until = time.monotonic() + HANG_UP_SECONDS
-        while not _has_exited(child) and time.monotonic() < until:
-            time.sleep(0.01)
-        # Its number stays its own until it is waited for, and that of its group until the group is empty.
-        group.end(child.pid)
-        child.wait()
-        segments.remove(token)
+    with contextlib.suppress(BrokenPipeError):
+        os.write(control, b".")
+    until = time.monotonic() + HANG_UP_SECONDS
+    while not _has_exited(child) and time.monotonic() < until:
+        time.sleep(0.01)
+    # Its number stays its own until it is waited for, and that of its group until the group is empty.
+    group.end(child.pid)
+    child.wait()
+    segments.remove(token)
 
 
 def _has_exited(child: subprocess.Popen[bytes]) -> bool:

@@ -36,7 +36,6 @@ NOT_INSTALLED = (
 
 
 def main(folder: Path, control: int, report: int, token: str) -> None:
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the parent started this with signals blocked
     os.register_at_fork(after_in_child=die_with_parent)  # not the worker itself: `watch` has to clean up first
     segments.use(token)
     actors: list[Any] = []

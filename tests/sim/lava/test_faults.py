@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -75,6 +77,32 @@ def test_a_process_that_cannot_be_built_is_reported(monkeypatch: pytest.MonkeyPa
 def test_deadline() -> None:
     with pytest.raises(LavaError, match=r"within 0\.1 s"):
         sim.lava.run(chain(), spikes(2000, 20, 4), deadline_seconds=0.1)
+
+
+@pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_does_not_interrupt_clean_up(
+    number: signal.Signals, raised: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor when it arrives in another thread, as here; `nothing_left` sees whether clean-up came to its end."""
+    end, finish = group.end, threading.Event()
+    other = threading.Thread(target=finish.wait)
+
+    def interrupted(pid: int) -> None:
+        os.kill(os.getpid(), number)
+        end(pid)
+
+    monkeypatch.setattr(group, "end", interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with it ignored
+    other.start()
+    try:
+        with pytest.raises(raised):
+            sim.lava.run(chain(), spikes(1, 5, 4))
+        assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGINT, before)
+        finish.set()
+        other.join()
 
 
 @pytest.mark.parametrize("command", [run, compare])
