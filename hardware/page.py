@@ -34,6 +34,7 @@ def render(report: Mapping[str, Any], trace: Trace) -> str:
         page_more.claims(report["claims"]),
         _energy(report),
         _break_even(report),
+        page_more.networks(report["networks"]),
         page_more.twin(report["twin"]),
         _layers(report),
         page_more.waterfall(report["memory_layers"]),

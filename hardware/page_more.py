@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from hardware import chip_picture, plots, prose
@@ -88,6 +89,34 @@ def waterfall(layers: Sequence[Mapping[str, Any]]) -> str:
         f"<p>{prose.WATERFALL}</p>",
         figure(plots.waterfall(layers), prose.FALL_PLOT),
     )
+
+
+def networks(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Other networks beside the report's own; nothing unless they were asked for."""
+    if not rows:
+        return ""
+    names = [f"{place} {Path(row['model']).parent.name or row['model']}" for place, row in enumerate(rows, 1)]
+    head = [("", ""), ("Model", "long"), ("Input", "long"), ("Accuracy", ""), ("Samples", ""), ("Steps", "")]
+    head += [("Neurons", ""), ("Parameters", ""), ("Synaptic operations", ""), ("Dense MACs", ""), ("Spike rate", "")]
+    head += [("Operations only µJ", ""), ("Memory included µJ", "")]
+    lines = []
+    for place, row in enumerate(rows, 1):
+        accuracy = "–" if row["accuracy"] is None else f"{100 * row['accuracy']:.1f} %"
+        files = [str(place), f"<code>{escape(row['model'])}</code>", f"<code>{escape(row['input'])}</code>", accuracy]
+        counts = ("samples", "steps_per_sample", "neurons", "parameters", "synops", "dense_macs")
+        energies = [_spread(row["energy"], boundary) for boundary in ("operations", "memory")]
+        lines.append([*files, *cells(row[key] for key in counts), percent(row["spike_rate"]), *energies])
+    picture = figure(plots.networks(rows, names), prose.BESIDE_PLOT)
+    return section("networks", "Beside other networks", f"<p>{prose.BESIDE}</p>", table(head, lines), picture)
+
+
+def _spread(energy: Sequence[Mapping[str, Any]], boundary: str) -> str:
+    """Lowest to highest estimate over the tables."""
+    values = [figure["snn_uj"] for figure in energy if figure["boundary"] == boundary]
+    if not values:
+        return "–"
+    low, high = number(min(values)), number(max(values))
+    return low if low == high else f"{low} to {high}"
 
 
 def twin(result: Mapping[str, Any]) -> str:

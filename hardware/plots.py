@@ -193,6 +193,27 @@ def energy(figures: Sequence[Mapping[str, Any]]) -> Picture:
     return picture(draw, alt, 8.6, 1.1 + 0.29 * max(len(shown), 1))
 
 
+def networks(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Picture:
+    """Energy of an inference of several networks by table, a mark a network, on a logarithmic axis."""
+    titles = list(dict.fromkeys(figure["title"] for row in rows for figure in row["energy"]))
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        for number, (row, name) in enumerate(zip(rows, names, strict=True)):
+            points = [(figure["snn_uj"], titles.index(figure["title"])) for figure in row["energy"]]
+            colour = (theme.spiking, theme.multiply, theme.faint)[number % 3]
+            x, y = np.array(points).reshape(-1, 2).T
+            axes.scatter(x, y, color=colour, marker="oDs^vP"[number % 6], s=34, label=name, zorder=3)
+        axes.set_xscale("log")
+        axes.set_yticks(range(len(titles)), titles)
+        axes.tick_params(axis="y", labelcolor=theme.ink)
+        axes.invert_yaxis()
+        axes.margins(y=0.03)
+        axes.set_xlabel("microjoule an inference (estimated, logarithmic)")
+        _legend(axes, theme)
+
+    return picture(draw, f"Energy of {', '.join(names)} under each price table", 8.6, 1.2 + 0.29 * max(len(titles), 1))
+
+
 def break_even(curves: Sequence[Mapping[str, Any]], spike_rate: float) -> Picture:
     """Energy of the spiking network as a share of the dense one's, over the mean spike rate, both logarithmic.
 

@@ -72,3 +72,8 @@ WATERFALL = """The boundary “memory included” (Lemaire et al. 2022), one lay
 one above it ends, so that the last one ends at the whole."""
 
 FALL_PLOT = "Microjoule an inference, estimated. Accesses are reads and writes of weights, potentials and spikes."
+
+BESIDE = """Counted and priced in the same way, each on its own input. A network that takes less and knows less is not
+better: accuracy stands beside."""
+
+BESIDE_PLOT = "A mark a network, the spiking side only. Farther left is less."

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from hardware import twin
+from hardware import beside, twin
 from hardware.chips import load_chip, shipped
 from hardware.claims import ClaimError, Side, judge, load_claims
 from hardware.count import LayerCount, count
@@ -64,6 +64,14 @@ def parser() -> argparse.ArgumentParser:
         "--prices", type=Path, action="append", default=[], help="a further price table; may be repeated"
     )
     parser.add_argument("--claims", type=Path, help="a TOML file of energy claims to judge; configs/ has examples")
+    parser.add_argument(
+        "--beside",
+        type=beside.side,
+        action="append",
+        default=[],
+        metavar="MODEL.nir[=INPUT]",
+        help="another network to count and price beside this one, on --input or its own; may be repeated",
+    )
     parser.add_argument(
         "--compare-counters",
         action="store_true",
@@ -144,11 +152,9 @@ def build(arguments: argparse.Namespace) -> tuple[dict[str, Any], Trace]:
         from hardware.counters import compare_counters
 
         counters = compare_counters(arguments.checkpoint, graph, trace)
-    runs = Runs(tables, arguments.samples, arguments.dt)
-    runs.known[(None, None, None)] = priced(energy, totals, measured)
-    accuracy = None
-    if trace.labels is not None:
-        accuracy = float(np.mean(classify(trace.output, trace.lengths, graph.readout) == trace.labels))
+    accuracy = accuracy_of(graph, trace)
+    runs = Runs(tables, arguments.input, arguments.samples, arguments.dt)
+    own = runs.known[(None, None, None)] = priced(energy, totals, accuracy, measured)
     report = {
         "format": FORMAT,
         "model": describe_model(graph, arguments.model, counts),
@@ -163,6 +169,7 @@ def build(arguments: argparse.Namespace) -> tuple[dict[str, Any], Trace]:
         "totals": totals,
         "energy": energy,
         "memory_layers": by_layer(counts),
+        "networks": beside.networks(own, arguments.model, arguments.input, arguments.beside, runs),
         "twin": twin.compare(counts),
         "placement": placements(graph, trace),
         "claims": judge(claims, runs, [figure.table for figure in figures]),
@@ -174,10 +181,21 @@ def build(arguments: argparse.Namespace) -> tuple[dict[str, Any], Trace]:
     return report, trace
 
 
-def priced(energy: list[dict[str, Any]], totals: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
-    """What a claim needs to know of one model on one input."""
+def accuracy_of(graph: Graph, trace: Trace) -> float | None:
+    """Share of the samples that the network classifies right; None without labels."""
+    if trace.labels is None:
+        return None
+    return float(np.mean(classify(trace.output, trace.lengths, graph.readout) == trace.labels))
+
+
+def priced(
+    energy: list[dict[str, Any]], totals: dict[str, Any], accuracy: float | None, measured: dict[str, Any]
+) -> dict[str, Any]:
+    """What a claim or a comparison needs to know of one model on one input."""
     return {
         "energy": energy,
+        "totals": totals,
+        "accuracy": accuracy,
         "measured": measured,
         "spike_rate": totals["spike_rate"],
         "steps": totals["steps_per_sample"],
@@ -186,27 +204,31 @@ def priced(energy: list[dict[str, Any]], totals: dict[str, Any], measured: dict[
 
 @dataclass
 class Runs:
-    """Energies of the models that claims name; each is run once."""
+    """Energies of the models that claims and `--beside` name; each is run once."""
 
     tables: list[PriceTable]
+    input: str
     samples: int
     dt: float | None
     known: dict[tuple[Path | None, str | None, int | None], dict[str, Any]] = field(default_factory=dict)
 
     def __call__(self, side: Side) -> dict[str, Any]:
-        key = (side.model, side.input, side.samples)
-        if side.model is None or side.input is None:
+        if side.model is None:
             return self.known[(None, None, None)]
+        spec = side.input or self.input
+        key = (side.model, spec, side.samples)
         if key not in self.known:
             from sim.run import open_input
 
             graph = load(side.model, self.dt)
-            data = open_input(side.input, split="test", samples=side.samples or self.samples)
-            counts = count(graph, reference.run(graph, data.frames, data.lengths, progress=True), progress=True)
+            data = open_input(spec, split="test", samples=side.samples or self.samples)
+            trace = reference.run(graph, data.frames, data.lengths, data.labels, progress=True)
+            counts = count(graph, trace, progress=True)
             totals = totals_row(counts)
             figures = [*energies(counts, self.tables), memory_energy(counts)]
             energy = [energy_row(figure, totals["spike_rate"]) for figure in figures]
-            self.known[key] = priced(energy, totals, {"available": False, "reason": "a claim's model is not measured"})
+            unmeasured = {"available": False, "reason": "only the report's own model is measured"}
+            self.known[key] = priced(energy, totals, accuracy_of(graph, trace), unmeasured)
         return self.known[key]
 
 

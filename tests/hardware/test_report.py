@@ -31,6 +31,7 @@ KEYS = {
     "totals",
     "energy",
     "memory_layers",
+    "networks",
     "twin",
     "placement",
     "claims",
@@ -47,13 +48,14 @@ SECTIONS = (
     "Claims",
     "Energy by table",
     "Where the answer flips",
+    "Beside other networks",
     "Against a quantised twin",
     "Where the operations go",
     "Where the energy goes",
     "On a chip",
     "Spikes of one utterance",
     "Is it the same network everywhere?",
-    "On a GPU",
+    "PyTorch on this machine",
     "What others published",
     "How to read this",
     "Environment",
@@ -118,6 +120,7 @@ def report(files: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -
     frames = np.random.default_rng(1).poisson(0.4, size=(2, 24, 8))
     np.savez(folder.parent / "longer.npz", input=frames)
     arguments = [str(model), "--input", str(data), "--out", str(folder), "--lava-samples", "0"]
+    arguments += ["--beside", f"{model}={folder.parent / 'longer.npz'}", "--beside", str(model)]
     assert main([*arguments, "--claims", str(folder.parent / "claims.toml")]) == 0
     return folder
 
@@ -142,7 +145,7 @@ def test_report_json_holds_what_is_documented(report: Path) -> None:
     documented = (Path(__file__).parents[2] / "docs/report.md").read_text()
     keys = [*content, *content["layers"][0], *content["totals"], *content["energy"][0], *content["parity"][0]]
     claim = content["claims"][0]
-    keys += [*content["memory_layers"][0]]
+    keys += [*content["memory_layers"][0], *content["networks"][0], *content["networks"][0]["energy"][0]]
     for key in [*keys, *content["twin"], *content["twin"]["twins"][0], *claim, *claim["rows"][0]]:
         assert f"`{key}`" in documented, f"docs/report.md does not document {key}"
 
@@ -198,14 +201,32 @@ def test_two_models_are_compared(report: Path) -> None:
         assert row["break_even_steps"] == pytest.approx(claim["steps"] * 0.9 / row["value"])
 
 
+def test_other_networks_stand_beside(report: Path, files: tuple[Path, Path]) -> None:
+    content = read(report)
+    own, longer, again = content["networks"]
+    assert own == again and own["model"] == str(files[0]) and own["input"] == str(files[1])
+    assert own["synops"] == content["totals"]["synops"] and own["accuracy"] == content["accuracy"]
+    assert longer["accuracy"] is None and longer["steps_per_sample"] == 24
+    assert longer["dense_macs"] == 24 * (8 * 16 * 3 + 16 * 16 + 16 * 4) - 2 * 8 * 16  # the ends of the convolution
+    first, second = ({row["table"]: row["snn_uj"] for row in network["energy"]} for network in (own, longer))
+    for row in content["claims"][1]["rows"]:  # judged from runs of its own
+        assert row["value"] == pytest.approx(first[row["table"]] / second[row["table"]])
+
+
+def test_beside_nothing_is_wrong_usage(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([str(files[0]), "--input", str(files[1]), "--out", "never", "--beside", "=synth"])
+    assert stop.value.code == 2 and "MODEL.nir=INPUT is expected" in capsys.readouterr().err
+
+
 def images(text: str) -> list[str]:
     return re.findall(r'(?:src|srcset)="(data:image/png;base64,[^"]+)"', text)
 
 
 def test_no_picture_is_empty(report: Path) -> None:
     found = images((report / "report.html").read_text())
-    # a claim, one in rate and in steps, energy, break-even, layers, waterfall, two chips, raster; light and dark
-    assert len(found) == 20
+    # a claim, one in rate and in steps, energy, break-even, networks, layers, waterfall, two chips, raster; twice
+    assert len(found) == 22
     for uri in found:
         pixels = matplotlib.image.imread(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
         assert pixels.shape[0] > 100 and pixels.shape[1] > 400
@@ -321,7 +342,7 @@ def test_the_page_in_chromium(report: Path, tmp_path: Path, width: int, dark: bo
     match = re.search(r'<pre id="probe">(.*?)</pre>', document, re.S)
     assert match
     seen = json.loads(html.unescape(match[1]))
-    assert len(seen["images"]) == 10 and all(size > 0 for image in seen["images"] for size in image)
+    assert len(seen["images"]) == 11 and all(size > 0 for image in seen["images"] for size in image)
     # Wide tables and plots scroll inside their own box: the page itself never does.
     assert seen["page"] <= seen["window"] and seen["boxes"] <= seen["window"]
     assert seen["paper"] == ("rgb(23, 27, 33)" if dark else "rgb(255, 255, 255)")
