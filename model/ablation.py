@@ -10,32 +10,48 @@ From one chain of stages (model/stages.py) and for each seed:
     ptcd            the chain
 
 All arms of a seed share its teacher, see the same utterances and are selected on validation. `metrics.json` holds a row
-an arm with mean and spread over seeds, `ablation.png` shows them. Operations and energy of the checkpoints are the
-business of hardware/.
+an arm with mean and spread over seeds. At the end hardware/ablation.py counts and prices the networks.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import io
 import json
+import math
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from model import checkpoint, stages
-from model.data import DataError
+from model import parallel, stages
 from model.distill import distill
-from model.files import write_bytes, write_text
+from model.files import write_text
 from model.settings import SettingsError
 from model.stages import Stage
-from model.train import KEPT, TrainingError, train
+from model.train import INPUT_ERRORS, KEPT, train
 
 ARMS = ("teacher", "scratch", "scratch_long", "fine_tuned", "at_once", "ptcd")
-COMPARISONS = (("ptcd", "below", "teacher", -1), ("ptcd", "above", "scratch", 1), ("ptcd", "above", "scratch_long", 1))
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Test accuracy of `better` minus that of `worse`, and the least and the most that the paper's claim allows."""
+
+    name: str
+    better: str
+    worse: str
+    more_than: float = -math.inf
+    at_most: float = math.inf
+
+
+COMPARISONS = (
+    Comparison("ptcd_below_teacher", "teacher", "ptcd", at_most=0.015),
+    Comparison("ptcd_above_scratch", "ptcd", "scratch", more_than=0.0),
+    Comparison("ptcd_above_scratch_long", "ptcd", "scratch_long", more_than=0.0),
+    Comparison("ptcd_above_at_once", "ptcd", "at_once", more_than=0.0),
+)
 
 
 def _with_training(stage: Stage, **changes: Any) -> Stage:
@@ -120,62 +136,92 @@ def ablate(
         run_seed([_with_training(stage, seed=seed) for stage in chain], out / f"seed{seed}", resume, arms)
         for seed in seeds
     ]
+    samples = results[0][arms[0]]["test_samples"]
     rows = []
     for arm in arms:
         tests = [result[arm]["test_accuracy"] for result in results]
+        mean = statistics.mean(tests)
         rows.append(
             {
                 "arm": arm,
                 "steps_per_second": results[0][arm]["steps_per_second"],
-                "test_accuracy": statistics.mean(tests),
-                "test_accuracy_standard_deviation": statistics.stdev(tests) if len(tests) > 1 else None,
+                "test_accuracy": mean,
+                "test_accuracy_standard_deviation": spread(tests),
+                "test_accuracy_standard_error": standard_error(mean, samples),
                 "test_accuracy_by_seed": tests,
                 "validation_accuracy": statistics.mean(result[arm]["validation_accuracy"] for result in results),
             }
         )
-    accuracy = {row["arm"]: row["test_accuracy"] for row in rows}
+    comparisons = compare(rows, samples)
     summary = {
         "data": chain[0].settings.data,
         "seeds": list(seeds),
-        "test_samples": results[0][arms[0]]["test_samples"],
-        **{
-            f"{one}_{word}_{other}": sign * (accuracy[one] - accuracy[other])
-            for one, word, other, sign in COMPARISONS
-            if one in accuracy and other in accuracy
-        },
+        "test_samples": samples,
+        **{row["name"]: row["difference"] for row in comparisons},
+        "comparisons": comparisons,
         "arms": rows,
     }
-    write_text(out / "metrics.json", json.dumps(summary, indent=2))
-    _plot(out / "ablation.png", rows)
+    if parallel.first():
+        write_text(out / "metrics.json", json.dumps(summary, indent=2))
     return summary
 
 
-def table(summary: dict[str, Any]) -> str:
-    """The arms as a Markdown table."""
-    lines = ["| arm | steps a second | test accuracy | each seed |", "|---|---|---|---|"]
-    for row in summary["arms"]:
-        spread = row["test_accuracy_standard_deviation"]
-        shown = f"{row['test_accuracy']:.4f}" + ("" if spread is None else f" ± {spread:.4f}")
-        each = ", ".join(f"{value:.4f}" for value in row["test_accuracy_by_seed"])
-        lines.append(f"| {row['arm']} | {row['steps_per_second']} | {shown} | {each} |")
-    return "\n".join(lines)
+def spread(values: Sequence[float]) -> float | None:
+    """Standard deviation over seeds, None of a single one."""
+    return statistics.stdev(values) if len(values) > 1 else None
 
 
-def _plot(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    from matplotlib.figure import Figure
+def standard_error(accuracy: float, samples: int) -> float:
+    """Of an accuracy on so many independent utterances, the binomial's."""
+    return math.sqrt(accuracy * (1 - accuracy) / samples)
 
-    figure = Figure(figsize=(6.5, 3.2), layout="constrained")
-    axis = figure.subplots()
-    names = [f"{row['arm'].replace('_', ' ')}\n{row['steps_per_second']} steps/s" for row in rows]
-    for place, row in enumerate(rows):
-        axis.plot([place] * len(row["test_accuracy_by_seed"]), row["test_accuracy_by_seed"], "o", alpha=0.5, color="C0")
-        axis.plot(place, row["test_accuracy"], "_", markersize=28, color="C1")
-    axis.set_xticks(range(len(rows)), names, fontsize=8)
-    axis.set_ylabel("test accuracy (dots: seeds)")
-    axis.spines[["top", "right"]].set_visible(False)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
-    write_bytes(path, picture.getvalue())
+
+def compare(arms: Sequence[Mapping[str, Any]], samples: int) -> list[dict[str, Any]]:
+    """What the arms at hand say about each of `COMPARISONS`, seed by seed.
+
+    `standard_error` is that of two independent draws of test utterances. The arms share theirs, and as far as they
+    are right on the same ones, the error of the difference is smaller.
+    """
+    rows, found = {row["arm"]: row for row in arms}, []
+    for claim in COMPARISONS:
+        if claim.better not in rows or claim.worse not in rows:
+            continue
+        better, worse = rows[claim.better], rows[claim.worse]
+        pairs = zip(better["test_accuracy_by_seed"], worse["test_accuracy_by_seed"], strict=True)
+        differences = [one - other for one, other in pairs]
+        mean = statistics.mean(differences)
+        found.append(
+            {
+                "name": claim.name,
+                "difference": mean,
+                "standard_deviation": spread(differences),
+                "standard_error": math.hypot(
+                    *(standard_error(row["test_accuracy"], samples) for row in (better, worse))
+                ),
+                "by_seed": differences,
+                # so many utterances out of so many: twelve digits tell them apart, not the last bit of a division
+                "holds": claim.more_than < round(mean, 12) <= claim.at_most,
+            }
+        )
+    return found
+
+
+def checkpoint_of(folder: Path, arm: str) -> Path:
+    """The network of an arm in the folder of a seed.
+
+    Raises:
+        SettingsError: it was not trained.
+    """
+    if arm in ("scratch", "scratch_long"):
+        found = [folder / arm / "ckpt.pt"]
+    elif arm == "teacher":
+        found = list((folder / "ptcd").glob("stage1_steps*/ckpt.pt"))
+    else:
+        summary = folder / arm / "metrics.json"
+        found = [folder / arm / json.loads(summary.read_text())["checkpoint"]] if summary.exists() else []
+    if len(found) != 1 or not found[0].exists():
+        raise SettingsError(f"{folder}: holds no trained {arm}; run model.ablation with --arms {arm} --resume first")
+    return found[0]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -200,21 +246,27 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.seeds < 1:
         usage.error(f"--seeds {arguments.seeds}: at least 1 is expected")
     try:
+        parallel.join()
         chain = stages.read(arguments.config, arguments.overrides)
         first = chain[0].settings.training.seed
         arms = None if arguments.arms is None else arguments.arms.split(",")
-        summary = ablate(chain, arguments.out, range(first, first + arguments.seeds), arguments.resume, arms)
-    except (SettingsError, DataError, checkpoint.CheckpointError, TrainingError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        ablate(chain, arguments.out, range(first, first + arguments.seeds), arguments.resume, arms)
+    except INPUT_ERRORS as error:
+        parallel.complain(f"error: {error}")
         return 2
     except OSError as error:
-        print(f"error: {error.filename or arguments.out}: {error.strerror or error}; {KEPT}", file=sys.stderr)
+        parallel.complain(f"error: {error.filename or arguments.out}: {error.strerror or error}; {KEPT}")
         return 2
     except KeyboardInterrupt:
-        print(f"interrupted; go on with --resume (state in {arguments.out})", file=sys.stderr)
+        parallel.complain(f"interrupted; go on with --resume (state in {arguments.out})")
         return 130
-    print(json.dumps(summary) if arguments.json else table(summary))
-    return 0
+    speaks = parallel.first()
+    parallel.leave()
+    if not speaks:
+        return 0
+    from hardware import ablation as cost  # stands above this package, which must not need it
+
+    return cost.main([str(arguments.out), *(["--json"] if arguments.json else [])])
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from model.run_folder import COLUMNS
 
 ROOT = Path(__file__).parents[2]
 FILES = ["ckpt.pt", "curves.png", "last.pt", "metrics.csv", "metrics.json"]
-LOSSES, WEIGHTS = 1e-9, 1e-7  # tolerances in double precision; a bias ahead of batch normalisation moves by rounding only
+LOSSES, WEIGHTS = 1e-9, 1e-7  # tolerances in double precision: a bias ahead of batch normalisation only rounds
 CURVES = [name for name in COLUMNS if name != "seconds"]
 
 # One process and two run the same lines. Each process has a working directory of its own, as machines do. Arguments:

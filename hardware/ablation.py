@@ -1,0 +1,274 @@
+"""What do the arms of an ablation cost? `python -m hardware.ablation RUN`, and the end of `python -m model.ablation`.
+
+Every network of the run becomes a NIR file beside its checkpoint, runs test utterances on the reference simulator, and
+is counted and priced by every table, so that "60 % fewer steps, about half the energy, comparable accuracy" (Wang et
+al. 2025, arXiv 2412.12858) stands beside its spread over seeds and over tables. The run's folder gets
+`ablation_cost.json`, `ablation.md` and `ablation.png` (docs/training.md).
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from conversion.draft import UnsupportedModule
+from conversion.to_nir import convert_checkpoint
+from hardware.count import count
+from hardware.energy import OPERATIONS, energies
+from hardware.memory import memory_energy
+from hardware.prices import PriceError, PriceTable, load_tables
+from hardware.summary import totals_row
+from model import checkpoint
+from model.ablation import checkpoint_of, compare, spread
+from model.files import write_bytes, write_text
+from model.settings import SettingsError
+from sim import reference
+from sim.graph import load
+from sim.node import GraphError
+from sim.run import INPUT_ERRORS, open_input
+
+SHOWN = ("45nm-fp32", OPERATIONS)  # table and boundary of the column and the panel in microjoule: the paper's
+COUNTS = ("steps_per_sample", "synops", "acs", "macs", "dense_macs", "neuron_updates", "spikes", "spike_rate")
+INPUT_FAULTS = (checkpoint.CheckpointError, GraphError, PriceError, SettingsError, UnsupportedModule, *INPUT_ERRORS)
+
+
+class ParityError(RuntimeError):
+    """A network whose NIR file does not compute what PyTorch computes: its costs would be those of another one."""
+
+
+# ---- one network -----------------------------------------------------------------------------------------------------
+
+
+def priced(path: Path, samples: int, tables: Sequence[PriceTable]) -> dict[str, Any]:
+    """Counts and energies of one checkpoint on test utterances of its own data, means over the samples.
+
+    Args:
+        path: a `ckpt.pt`; its NIR file is written beside it.
+        samples: test utterances, evenly spaced over the split.
+        tables: those that price a spiking network are used.
+
+    Raises:
+        ParityError: PyTorch and the reference disagree about it.
+        CheckpointError, UnsupportedModule, DataError: it cannot be used.
+    """
+    target = path.with_suffix(".nir")
+    for what, parity in convert_checkpoint(path, target):
+        if not parity.holds:
+            raise ParityError(f"{path}: PyTorch and the reference differ on {what}: {parity.first_divergence}")
+    data = open_input(checkpoint.load(path).data, split="test", samples=samples)
+    graph = load(target)
+    trace = reference.run(graph, data.frames, data.lengths, precision="float32")
+    counts = count(graph, trace)
+    totals = totals_row(counts)
+    figures = [*energies(counts, tables), memory_energy(counts)]
+    return {
+        "samples": trace.samples,
+        **{key: totals[key] for key in COUNTS},
+        "energy": [
+            {"table": figure.table, "boundary": figure.boundary, "title": figure.title, "snn_uj": figure.snn_uj}
+            for figure in figures
+            if figure.snn_uj is not None
+        ],
+    }
+
+
+# ---- all of them -----------------------------------------------------------------------------------------------------
+
+
+def cost(run: Path, samples: int = 200) -> dict[str, Any]:
+    """Prices every network of a run and returns what `ablation_cost.json` holds.
+
+    Rows of an earlier call stand where neither the checkpoint nor the number of samples has changed.
+
+    Raises:
+        SettingsError: `run` is not the folder of an ablation, or a network of it is missing. Otherwise as `priced`.
+    """
+    summary, tables = read(run), load_tables()
+    path = run / "ablation_cost.json"
+    before = json.loads(path.read_text())["rows"] if path.exists() else []
+    known = {(row["checkpoint"], row["sha256"], row["samples_asked"]): row for row in before}
+    wanted = [
+        (seed, arm["arm"], checkpoint_of(run / f"seed{seed}", arm["arm"]))
+        for seed in summary["seeds"]
+        for arm in summary["arms"]
+    ]
+    rows = []
+    for seed, arm, network in tqdm(wanted, desc="price", unit="network", disable=None):
+        digest = hashlib.sha256(network.read_bytes()).hexdigest()
+        name = network.relative_to(run).as_posix()
+        row = known.get((name, digest, samples))
+        if row is None:
+            identity = {"seed": seed, "arm": arm, "checkpoint": name, "sha256": digest, "samples_asked": samples}
+            row = {**identity, **priced(network, samples, tables)}
+        rows.append(row)
+        write_text(path, json.dumps({"rows": rows}, indent=1))  # an interrupted call has not counted in vain
+    result = {"rows": rows, "arms": by_arm(rows)}
+    write_text(path, json.dumps(result, indent=1))
+    return result
+
+
+def read(run: Path) -> dict[str, Any]:
+    """`metrics.json` of an ablation."""
+    path = run / "metrics.json"
+    try:
+        summary: dict[str, Any] = json.loads(path.read_text())
+        if not {"seeds", "arms"} <= set(summary):
+            raise ValueError("it has no seeds and arms")
+        summary.setdefault("comparisons", compare(summary["arms"], summary["test_samples"]))
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{path}: not the summary of an ablation ({error}); model.ablation writes one") from error
+    return summary
+
+
+def by_arm(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Means and spreads over seeds; `ratio` is to the energy of the same seed's teacher, where that was trained."""
+    arms: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        arms.setdefault(row["arm"], []).append(row)
+    teachers = arms.get("teacher")
+    result = []
+    for arm, of_arm in arms.items():
+        figures = []
+        for place, figure in enumerate(of_arm[0]["energy"]):
+            energy = [row["energy"][place]["snn_uj"] for row in of_arm]
+            ratio = None
+            if teachers is not None:
+                ratio = [uj / row["energy"][place]["snn_uj"] for uj, row in zip(energy, teachers, strict=True)]
+            named = {key: figure[key] for key in ("table", "boundary", "title")}
+            figures.append(
+                {**named, "snn_uj": over_seeds(energy), "ratio": None if ratio is None else over_seeds(ratio)}
+            )
+        counts = {key: over_seeds([row[key] for row in of_arm]) for key in COUNTS}
+        result.append({"arm": arm, **counts, "energy": figures})
+    return result
+
+
+def over_seeds(values: Sequence[float]) -> dict[str, Any]:
+    return {"mean": statistics.mean(values), "standard_deviation": spread(values), "by_seed": list(values)}
+
+
+# ---- table and picture -----------------------------------------------------------------------------------------------
+
+
+def shown_energy(arm: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Energy in microjoule of the arm under `SHOWN`."""
+    return next(row["snn_uj"] for row in arm["energy"] if (row["table"], row["boundary"]) == SHOWN)
+
+
+def table(summary: Mapping[str, Any], costs: Mapping[str, Any]) -> str:
+    """Accuracy, operations and energy of the arms, and what the comparisons say, in Markdown."""
+    several = len(summary["seeds"]) > 1
+    lines = [
+        f"{summary['data']}: {summary['test_samples']} test utterances; operations and energy an utterance, estimated, "
+        f"{costs['rows'][0]['samples']} utterances counted. "
+        + (f"Mean ± standard deviation of {len(summary['seeds'])} seeds." if several else "One seed."),
+        "",
+        "| arm | steps a second | test accuracy | synaptic operations, M | 45 nm FP32, operations only, µJ "
+        "| of the teacher's energy by table: operations only | with memory |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row, arm in zip(summary["arms"], costs["arms"], strict=True):
+        accuracy = plus_minus(row["test_accuracy"], row["test_accuracy_standard_deviation"], 4)
+        synops, energy = (
+            plus_minus(figure["mean"], figure["standard_deviation"], 3, factor)
+            for figure, factor in ((arm["synops"], 1e-6), (shown_energy(arm), 1.0))
+        )
+        ratios = " | ".join(ratio_range(arm, only_operations) for only_operations in (True, False))
+        lines.append(f"| {row['arm']} | {row['steps_per_second']} | {accuracy} | {synops} | {energy} | {ratios} |")
+    lines.append("")
+    for comparison in summary["comparisons"]:
+        points = plus_minus(comparison["difference"], comparison["standard_deviation"], 2, 100)
+        error = 100 * comparison["standard_error"]
+        answer = "holds" if comparison["holds"] else "does not hold"
+        lines.append(
+            f"- {comparison['name'].replace('_', ' ')}: {points} points (test utterances: ± {error:.2f}); {answer}"
+        )
+    return "\n".join(lines)
+
+
+def plus_minus(value: float, deviation: float | None, digits: int, factor: float = 1.0) -> str:
+    return f"{factor * value:.{digits}f}" + ("" if deviation is None else f" ± {factor * deviation:.{digits}f}")
+
+
+def ratio_range(arm: Mapping[str, Any], only_operations: bool) -> str:
+    """Least and largest energy over the tables of a boundary, as a share of the teacher's; a dash without a teacher."""
+    figures = [row["ratio"] for row in arm["energy"] if (row["boundary"] == OPERATIONS) == only_operations]
+    if None in figures:
+        return "–"
+    low, high = (f"{bound(figure['mean'] for figure in figures):.3f}" for bound in (min, max))
+    tables = f" ({len(figures)} tables)" if len(figures) > 1 else ""
+    return (low if low == high else f"{low} to {high}") + tables
+
+
+def plot(path: Path, summary: Mapping[str, Any], costs: Mapping[str, Any]) -> None:
+    """Accuracy, synaptic operations and energy of every arm: a dot a seed, a bar the mean."""
+    from matplotlib.figure import Figure
+
+    panels = {
+        "test accuracy": [row["test_accuracy_by_seed"] for row in summary["arms"]],
+        "synaptic operations, millions": [[n / 1e6 for n in arm["synops"]["by_seed"]] for arm in costs["arms"]],
+        "energy, 45 nm FP32, operations only, µJ": [shown_energy(arm)["by_seed"] for arm in costs["arms"]],
+    }
+    names = [f"{row['arm'].replace('_', ' ')}\n{row['steps_per_second']} steps/s" for row in summary["arms"]]
+    figure = Figure(figsize=(1 + 2.6 * len(panels) * max(1.0, len(names) / 4), 3.4), layout="constrained")
+    for axis, (title, arms) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        for place, values in enumerate(arms):
+            axis.plot([place] * len(values), values, "o", alpha=0.5, color="C0", markeredgewidth=0)
+            axis.hlines(statistics.mean(values), place - 0.3, place + 0.3, color="C1", linewidth=2)
+        axis.set_xticks(range(len(names)), names, fontsize=7)
+        axis.set_xlim(-0.6, len(names) - 0.4)
+        axis.set_title(title, fontsize=9)
+        axis.spines[["top", "right"]].set_visible(False)
+        if title != "test accuracy":
+            axis.set_ylim(bottom=0)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=120)
+    write_bytes(path, picture.getvalue())
+
+
+# ---- the command -----------------------------------------------------------------------------------------------------
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m hardware.ablation",
+        description="Count and price the networks of an ablation: a table and a plot beside their accuracy.",
+        epilog="example: python -m hardware.ablation runs/ablation_synth",
+    )
+    parser.add_argument("run", type=Path, help="folder that model.ablation filled")
+    parser.add_argument("--samples", type=int, default=200, help="test utterances to count (default 200)")
+    parser.add_argument("--json", action="store_true", help="print metrics.json with the costs under `cost`")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parser().parse_args(argv)
+    try:
+        summary, costs = read(arguments.run), cost(arguments.run, arguments.samples)
+        text = table(summary, costs)
+        write_text(arguments.run / "ablation.md", text + "\n")
+        plot(arguments.run / "ablation.png", summary, costs)
+    except INPUT_FAULTS as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except ParityError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"error: {error.filename or arguments.run}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    print(json.dumps({**summary, "cost": costs}) if arguments.json else text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
