@@ -18,6 +18,7 @@ from sim.node import GraphError
 
 LARGEST_BYTES = 2**31  # of all values of a file, unpacked: HDF5 packs terabytes of zeros into kilobytes
 MOST_OBJECTS = 2**17  # groups, arrays and strings; hard links can make more of them than a file has bytes
+MOST_NODES = 2**12  # nir's type inference takes time with their square: a minute for so many
 DEEPEST = 64  # groups within groups
 PRIMITIVES = frozenset(name for name in nir.ir.__all__ if name not in ("NIRNode", "str2NIRNode", "dict2NIRNode"))
 NO_NUMBERS = frozenset({"type", "metadata", "nodes", "edges", "padding"})  # padding may be a word
@@ -83,6 +84,7 @@ class _Survey:
 
     path: Path
     objects: int = 0
+    nodes: int = 0
     size: int = 0
     seen: set[int] = field(default_factory=set)
     declared: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -139,6 +141,9 @@ class _Survey:
     def _check_node(self, group: h5py.Group, name: str) -> None:
         """A node has a type that NIR knows and arrays of numbers; a graph has nodes and edges."""
         place = f"{self.path}: node {name}" if name else f"{self.path}: the graph"
+        self.nodes += 1
+        if self.nodes > MOST_NODES:
+            raise GraphError(f"{self.path}: it holds more than {MOST_NODES} nodes")
         if not isinstance(group.get("type"), h5py.Dataset):
             raise GraphError(f"{place} has no type; a node's name must not hold a slash")
         kind = group["type"][()]

@@ -226,6 +226,15 @@ def test_a_hostile_file_ends_with_code_2_and_one_sentence(tmp_path, capsys, chan
     assert words in error and len(error.strip().splitlines()) == 1, error
 
 
+def test_more_nodes_than_nir_can_infer_are_refused(tmp_path, monkeypatch):
+    path = good(tmp_path / "x.nir")
+    monkeypatch.setattr(nir_file, "MOST_NODES", 5)  # the graph and its four nodes
+    load(path)
+    monkeypatch.setattr(nir_file, "MOST_NODES", 4)
+    with pytest.raises(GraphError, match=r"x\.nir: it holds more than 4 nodes"):
+        load(path)
+
+
 def test_strings_that_repeat_one_long_string_are_weighed(tmp_path, monkeypatch):
     path = good(tmp_path / "x.nir")
     with h5py.File(path, "r+") as file:
