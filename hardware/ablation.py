@@ -216,7 +216,7 @@ def plot(path: Path, summary: Mapping[str, Any], costs: Mapping[str, Any]) -> No
     panels = {
         "test accuracy": [row["test_accuracy_by_seed"] for row in summary["arms"]],
         "synaptic operations, millions": [[n / 1e6 for n in arm["synops"]["by_seed"]] for arm in costs["arms"]],
-        "energy, 45 nm FP32, operations only, µJ": [shown_energy(arm)["by_seed"] for arm in costs["arms"]],
+        "energy, µJ (45 nm FP32, operations)": [shown_energy(arm)["by_seed"] for arm in costs["arms"]],
     }
     names = [f"{row['arm'].replace('_', ' ')}\n{row['steps_per_second']} steps/s" for row in summary["arms"]]
     figure = Figure(figsize=(1 + 2.6 * len(panels) * max(1.0, len(names) / 4), 3.4), layout="constrained")
