@@ -2,8 +2,8 @@
 
 Each is a fork of this interpreter, because importing numba and scipy takes longer than the runs. It is a command as
 at a terminal: a process group of its own, Python's own handling of signals, standard error in a file. Orders come on
-the connection at DESCRIPTOR; back go `started`, what the Lava child reports, and `ended`, each with the process number,
-the time on the machine's clock, and `queued`, see `queued_seconds`.
+the connection at DESCRIPTOR. Back go `ready`, and for each order `started`, what the Lava child reports, and `ended`,
+each with the process number, the time on the machine's clock, and `queued`, see `queued_seconds`.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ SPOILERS = {"before build": _in_the_builder, "while building": _in_a_constructor
 
 
 def main(connection: Connection) -> None:
+    connection.send("ready")
     while True:
         try:
             order = connection.recv()

@@ -45,8 +45,9 @@ class Command:
     def __init__(self, connection: Connection, order: Order) -> None:
         self.connection, self.order, self.folder = connection, order, order.folder
         self.reports: dict[str, dict[str, Any]] = {}  # the last of each kind
+        self.pid = 0
         connection.send(order)
-        self.pid: int = self.report("started")["pid"]
+        self.pid = self.report("started")["pid"]
 
     def report(self, event: str) -> dict[str, Any]:
         self.wait_for(lambda: event in self.reports)
@@ -233,6 +234,8 @@ def commands() -> Iterator[queue.Queue[Connection]]:
             root = Path(__file__).parents[3]
             programs.append(subprocess.Popen(program, cwd=root, env=environment, pass_fds=[theirs.fileno()]))
         free.put(ours)
+    for connection in list(free.queue):
+        assert connection.poll(HANGS_SECONDS) and connection.recv() == "ready"
     yield free
     while not free.empty():
         free.get().close()
@@ -263,14 +266,15 @@ def test_fault(
         folder, phase, draw = tmp_path / str(number), PHASES[number % 3], random.Random(f"{fault.name} {number}")
         folder.mkdir()
         connection = commands.get()
-        command = Command(connection, Order(*network, folder, **fault.order(phase, draw)))
         try:
-            struck = fault.strike(command, phase, draw)
-            return outcome(command, fault, struck)
+            command = Command(connection, Order(*network, folder, **fault.order(phase, draw)))
+            try:
+                return outcome(command, fault, fault.strike(command, phase, draw))
+            finally:
+                command.end()
         except AssertionError as error:
             raise AssertionError(f"run {number}, {phase}: {error}") from error
         finally:
-            command.end()
             commands.put(connection)
 
     with ThreadPoolExecutor(AT_A_TIME) as pool:
