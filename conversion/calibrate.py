@@ -9,20 +9,21 @@ go together (rounding.py). The candidate whose integer spikes differ least from 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from conversion import rounding
+from conversion.choice import Candidate, Choice, Integers, WrapAround
 from conversion.dynamics import Dynamics, dynamics
 from conversion.grading import grading
 from conversion.units import MAKERS, Group, inputs_of
 from sim.graph import Graph
 from sim.integer import INTEGER, INTEGER_OPERATIONS, integer_parameters
 from sim.integer_kernels import ALIGN_BITS, STATE_LIMIT
-from sim.node import SPIKING, STATEFUL, SYNAPTIC, GraphError, Node
+from sim.node import SPIKING, STATEFUL, SYNAPTIC, Node
 from sim.operations import Call
 from sim.trace import Trace, in_window
 
@@ -31,57 +32,6 @@ SPARE = 4  # calibration peaks of u and v stay below 2^23 by this factor: other 
 FINEST = {"rotary": 16, "attention": 10}  # bits below the spike; one bit less for each that the states cannot hold
 FINEST_SYNAPSE, COARSEST = 4, -16
 DAMPING = 0.01  # share of the mean of the diagonal that is added to a correlation, as in GPTQ
-
-
-class WrapAround(GraphError):
-    """A layer whose states do not fit 24 bits: the message names it."""
-
-
-@dataclass(eq=False)
-class Integers:
-    """The network under construction.
-
-    Attributes:
-        nodes: nodes whose parameters are integers.
-        fixed: what the file's metadata will say, by node.
-        unit: float value of one integer step, by node.
-        choices: how each group came out.
-    """
-
-    nodes: dict[str, Node] = field(default_factory=dict)
-    fixed: dict[str, dict[str, Any]] = field(default_factory=dict)
-    unit: dict[str, float] = field(default_factory=dict)
-    choices: list[Choice] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What was chosen for one group, with its own spike disagreement given the float network's inputs."""
-
-    group: Group
-    scale: float
-    weight_exp: int
-    clip_ratio: float
-    weights: int
-    clipped: int
-    zeroed: int
-    peak_u: int
-    peak_v: int
-    mismatched: int
-    error: float
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """Integers of one group, not yet judged."""
-
-    scale: float
-    weight_exp: int
-    clip_ratio: float
-    nodes: Mapping[str, Node]
-    fixed: Mapping[str, dict[str, Any]]
-    rounded: tuple[rounding.Rounded, ...]
-    fits: bool
 
 
 class Calibration:

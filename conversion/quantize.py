@@ -19,7 +19,8 @@ import nir
 import numpy as np
 from tqdm import tqdm
 
-from conversion.calibrate import Calibration, Choice, WrapAround
+from conversion.calibrate import Calibration
+from conversion.choice import Choice, WrapAround
 from conversion.dynamics import make_uniform
 from conversion.emit_fixed import emit_fixed
 from conversion.units import give_every_neuron_a_synapse, groups
@@ -208,6 +209,9 @@ def main(argv: list[str] | None = None) -> int:
     except (GraphError, OSError, *run.INPUT_ERRORS) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted: nothing written", file=sys.stderr)
+        return 130
     written = not result.overflow["wrapped_u"]
     if arguments.json:
         print(json.dumps({"file": str(target) if written else None, **dataclasses.asdict(result)}))
