@@ -132,6 +132,9 @@ def main(argv: list[str] | None = None) -> int:
     except (checkpoint.CheckpointError, UnsupportedModule, GraphError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted: nothing written", file=sys.stderr)
+        return 130
     held = all(parity.holds for _, parity in checks)
     if arguments.json:
         print(json.dumps({"file": str(target), "parity": [{"input": name, **p.as_dict()} for name, p in checks]}))

@@ -95,17 +95,19 @@ def networks(rows: Sequence[Mapping[str, Any]]) -> str:
     """Other networks beside the report's own; nothing unless they were asked for."""
     if not rows:
         return ""
-    names = [f"{place} {Path(row['model']).parent.name or row['model']}" for place, row in enumerate(rows, 1)]
+    files = [Path(row["model"]) for row in rows]
+    one_folder = len({file.parent for file in files}) == 1
+    names = [f"{n} {file.stem if one_folder else file.parent.name}" for n, file in enumerate(files, 1)]
     head = [("", ""), ("Model", "long"), ("Input", "long"), ("Accuracy", ""), ("Samples", ""), ("Steps", "")]
     head += [("Neurons", ""), ("Parameters", ""), ("Synaptic operations", ""), ("Dense MACs", ""), ("Spike rate", "")]
     head += [("Operations only µJ", ""), ("Memory included µJ", "")]
     lines = []
     for place, row in enumerate(rows, 1):
         accuracy = "–" if row["accuracy"] is None else f"{100 * row['accuracy']:.1f} %"
-        files = [str(place), f"<code>{escape(row['model'])}</code>", f"<code>{escape(row['input'])}</code>", accuracy]
+        named = [str(place), f"<code>{escape(row['model'])}</code>", f"<code>{escape(row['input'])}</code>", accuracy]
         counts = ("samples", "steps_per_sample", "neurons", "parameters", "synops", "dense_macs")
         energies = [_spread(row["energy"], boundary) for boundary in ("operations", "memory")]
-        lines.append([*files, *cells(row[key] for key in counts), percent(row["spike_rate"]), *energies])
+        lines.append([*named, *cells(row[key] for key in counts), percent(row["spike_rate"]), *energies])
     picture = figure(plots.networks(rows, names), prose.BESIDE_PLOT)
     return section("networks", "Beside other networks", f"<p>{prose.BESIDE}</p>", table(head, lines), picture)
 

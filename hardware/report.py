@@ -83,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command: 0 when every parity check held, 1 when one failed, 2 for input that cannot be used."""
+    """Runs the command: 0 when every parity check held, 1 when one failed, 2 for unusable input, 130 interrupted."""
     arguments = parser().parse_args(argv)
     try:
         report, trace = build(arguments)
@@ -91,6 +91,9 @@ def main(argv: list[str] | None = None) -> int:
     except _input_errors() as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted: nothing written", file=sys.stderr)
+        return 130
     if arguments.json:
         print(json.dumps(report))
     else:
@@ -152,15 +155,15 @@ def build(arguments: argparse.Namespace) -> tuple[dict[str, Any], Trace]:
         from hardware.counters import compare_counters
 
         counters = compare_counters(arguments.checkpoint, graph, trace)
-    accuracy = accuracy_of(graph, trace)
+    right = accuracy(trace, graph.readout)
     runs = Runs(tables, arguments.input, arguments.samples, arguments.dt)
-    own = runs.known[(None, None, None)] = priced(energy, totals, accuracy, measured)
+    own = runs.known[(None, None, None)] = priced(energy, totals, right, measured)
     report = {
         "format": FORMAT,
         "model": describe_model(graph, arguments.model, counts),
         "input": {"spec": arguments.input, "samples": trace.samples, "steps": trace.sample_steps},
-        "accuracy": accuracy,
-        "accuracy_note": accuracy_note(arguments.input, accuracy, trace.samples),
+        "accuracy": right,
+        "accuracy_note": accuracy_note(arguments.input, right, trace.samples),
         "latency_steps": schedule(graph, trace.input.shape[1]).total,
         "verdicts": [verdict.as_dict() for verdict in verdicts(energy, measured)],
         "parity": parity,
@@ -179,13 +182,6 @@ def build(arguments: argparse.Namespace) -> tuple[dict[str, Any], Trace]:
         "environment": environment(),
     }
     return report, trace
-
-
-def accuracy_of(graph: Graph, trace: Trace) -> float | None:
-    """Share of the samples that the network classifies right; None without labels."""
-    if trace.labels is None:
-        return None
-    return float(np.mean(classify(trace.output, trace.lengths, graph.readout) == trace.labels))
 
 
 def priced(
@@ -228,7 +224,7 @@ class Runs:
             figures = [*energies(counts, self.tables), memory_energy(counts)]
             energy = [energy_row(figure, totals["spike_rate"]) for figure in figures]
             unmeasured = {"available": False, "reason": "only the report's own model is measured"}
-            self.known[key] = priced(energy, totals, accuracy_of(graph, trace), unmeasured)
+            self.known[key] = priced(energy, totals, accuracy(trace, graph.readout), unmeasured)
         return self.known[key]
 
 

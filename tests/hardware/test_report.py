@@ -277,6 +277,17 @@ def test_wrong_input_is_one_sentence_and_exit_code_2(
     assert not (tmp_path / "out").exists()
 
 
+def test_interrupted_writes_nothing(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hardware.report.count", stopped)
+    assert main([str(files[0]), "--input", str(files[1]), "--out", str(tmp_path / "out")]) == 130
+    assert "interrupted" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
 def test_comparing_counters_needs_a_checkpoint(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(files[0]), "--input", str(files[1]), "--out", "never", "--compare-counters"]) == 2
     assert "give --checkpoint too" in capsys.readouterr().err
