@@ -33,7 +33,7 @@ from model.train import augmented, fitted, learning_rate
 from sim import dialect, reference
 from sim.graph import Graph, load
 from sim.node import GraphError
-from sim.trace import classify
+from sim.trace import accuracy
 
 CHECKED = 64  # samples on which the file written is compared with the training network
 NAME = "model.q.nir"
@@ -206,10 +206,9 @@ def write_checked(network: IntegerNetwork, target: Path, split: Split) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _accuracy(graph: Graph, split: Split) -> float:
+def _accuracy(graph: Graph, split: Split) -> float | None:
     """As the reference simulator runs it."""
-    trace = reference.run(graph, split.frames, split.lengths)
-    return float(np.mean(classify(trace.output, trace.lengths, graph.readout) == split.labels))
+    return accuracy(reference.run(graph, split.frames, split.lengths, split.labels), graph.readout)
 
 
 # ---- command line ----------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from sim import reference, run
 from sim.graph import Graph, load
 from sim.integer_kernels import STATE_LIMIT
 from sim.node import GraphError
-from sim.trace import Trace, classify
+from sim.trace import Trace, accuracy
 
 # What happens to the float network before its groups of synapses are rounded, in order.
 STEPS = [make_uniform, give_every_neuron_a_synapse]
@@ -93,10 +93,7 @@ def report(choices: list[Choice], before: Trace, after: Trace, graph: Graph) -> 
     """Compares the float run with the integer run of the same samples."""
     names = [node.name for node in graph.spiking]
     differs = {name: before.spikes[name] != after.spikes[name] for name in names}
-    accuracy = None
-    if before.labels is not None:
-        right = [np.mean(classify(t.output, t.lengths, graph.readout) == t.labels) for t in (before, after)]
-        accuracy = float(right[0]), float(right[1])
+    in_float, in_integers = (accuracy(trace, graph.readout) for trace in (before, after))
     return Report(
         samples=before.samples,
         steps=before.sample_steps,
@@ -104,7 +101,7 @@ def report(choices: list[Choice], before: Trace, after: Trace, graph: Graph) -> 
         spikes=sum(int(before.spikes[name].sum(dtype=np.int64)) for name in names),
         mismatched=sum(int(d.sum()) for d in differs.values()),
         first_divergence=_first(differs, before, after),
-        accuracy=accuracy,
+        accuracy=None if in_float is None or in_integers is None else (in_float, in_integers),
         overflow={key: list(after.header[key]) for key in ("wrapped_u", "clipped_v")},
     )
 

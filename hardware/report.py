@@ -35,7 +35,7 @@ from hardware.verdict import verdicts
 from sim import reference
 from sim.graph import Graph, load
 from sim.node import GraphError
-from sim.trace import Trace, TraceError, classify
+from sim.trace import Trace, TraceError, accuracy
 
 FORMAT = 1
 EXAMPLE = (

@@ -16,7 +16,7 @@ from model.data import DataError, open_dataset
 from sim import reference
 from sim.graph import Graph, load
 from sim.node import GraphError
-from sim.trace import Trace, TraceError, classify
+from sim.trace import Trace, TraceError, accuracy, classify
 
 BACKENDS = ("reference", "lava")
 
@@ -158,11 +158,11 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.json:
         print(json.dumps(result))
     else:
-        accuracy = "no labels" if result["accuracy"] is None else f"accuracy {result['accuracy']:.4f}"
+        right = "no labels" if result["accuracy"] is None else f"accuracy {result['accuracy']:.4f}"
         default = " (the file does not say; --dt sets it)" if graph.dt_is_default else ""
         print(
             f"{arguments.backend}: {trace.samples} samples, {trace.sample_steps} steps of {graph.dt:g} s{default}, "
-            f"{len(graph.spiking)} spiking nodes, {result['spikes']} spikes, {accuracy}, "
+            f"{len(graph.spiking)} spiking nodes, {result['spikes']} spikes, {right}, "
             f"latency {result['latency_steps']} steps, {seconds:.1f} s"
         )
     return 0
@@ -171,7 +171,6 @@ def main(argv: list[str] | None = None) -> int:
 def summary(graph: Graph, trace: Trace) -> dict[str, object]:
     """Flat figures of a run: backend, samples, steps, spikes, accuracy, latency_steps, classes of the samples."""
     predicted = classify(trace.output, trace.lengths, graph.readout)
-    accuracy = None if trace.labels is None else float(np.mean(predicted == trace.labels))
     return {
         "backend": trace.header["backend"],
         "model": graph.source,
@@ -179,7 +178,7 @@ def summary(graph: Graph, trace: Trace) -> dict[str, object]:
         "steps": trace.sample_steps,
         "dt": graph.dt,
         "spikes": sum(int(spikes.sum(dtype=np.int64)) for spikes in trace.spikes.values()),
-        "accuracy": accuracy,
+        "accuracy": accuracy(trace, graph.readout),
         "latency_steps": int(trace.header["latency_steps"]),
         "predicted": [int(label) for label in predicted],
     }

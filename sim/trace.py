@@ -112,3 +112,10 @@ def classify(output: np.ndarray, lengths: np.ndarray, readout: str) -> np.ndarra
         values /= values.sum(axis=-1, keepdims=True)
     mask = in_window(lengths, output.shape[1])
     return np.argmax((values * mask[..., None]).sum(axis=1), axis=-1)
+
+
+def accuracy(trace: Trace, readout: str) -> float | None:
+    """Share of the samples that `classify` gets right; None without labels."""
+    if trace.labels is None:
+        return None
+    return float(np.mean(classify(trace.output, trace.lengths, readout) == trace.labels))
