@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from model import networks
+from model.data import DataError
+from model.data.spec import expanded
 
 AT_LEAST_ONE = ("epochs", "batch")
 SHARES = ("time_mask", "probability")
@@ -131,10 +131,10 @@ def build(path: str | Path, tables: Mapping[str, Any]) -> Settings:
 
 
 def _expanded(path: str | Path, spec: str) -> str:
-    for name in re.findall(r"\$\{?(\w+)", spec):
-        if name not in os.environ:
-            raise SettingsError(f"{path}: {spec}: environment variable {name} is not set; set it, or --set data.spec=")
-    return os.path.expandvars(spec)
+    try:
+        return expanded(spec)
+    except DataError as error:
+        raise SettingsError(f"{path}: {error}, or --set data.spec=") from error
 
 
 def _override(tables: dict[str, Any], text: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from model.data import DataError, open_dataset
+from model.data.spec import expanded
 from sim import reference
 from sim.graph import Graph, load
 from sim.node import GraphError
@@ -59,6 +60,7 @@ def open_input(text: str, split: str = "test", samples: int | None = None) -> In
     """
     if samples is not None and samples < 1:
         raise InputError(f"--samples {samples}: at least 1 is needed")
+    text = expanded(text)
     if text.endswith(".npz"):
         data = _open_npz(Path(text))
     else:

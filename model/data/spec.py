@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +44,18 @@ class Spec:
     def steps(self, minimum: int = 1, maximum: int = 10_000) -> int:
         """Steps a second; 100 unless the SPEC says otherwise."""
         return self.integer("steps", 100, minimum, maximum)
+
+
+def expanded(text: str) -> str:
+    """A SPEC, or the path of an .npz, from a file that is shared between machines: $NAME and ${NAME} are replaced.
+
+    Raises:
+        DataError: a variable that is not set.
+    """
+    for name in re.findall(r"\$\{?(\w+)", text):
+        if name not in os.environ:
+            raise DataError(f"{text}: environment variable {name} is not set; set it to the folder")
+    return os.path.expandvars(text)
 
 
 def parse(text: str) -> Spec:

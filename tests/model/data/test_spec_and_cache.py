@@ -124,3 +124,12 @@ def test_frames_are_a_read_only_memory_map(shd_folder):
 def test_nothing_here_imports_torch():
     code = "import sys, model.data, model.data.augment; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_environment_variables_of_a_shared_file(monkeypatch):
+    monkeypatch.setenv("SPEECH", "/data/speech")
+    monkeypatch.delenv("NOWHERE", raising=False)
+    assert spec.expanded("gsc:$SPEECH?words=10") == "gsc:/data/speech?words=10"
+    assert spec.expanded("${SPEECH}/in.npz") == "/data/speech/in.npz"
+    with pytest.raises(DataError, match="environment variable NOWHERE is not set"):
+        spec.expanded("gsc:$NOWHERE")
