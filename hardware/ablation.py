@@ -87,15 +87,16 @@ def priced(path: Path, samples: int, tables: Sequence[PriceTable]) -> dict[str, 
 def cost(run: Path, samples: int = 200) -> dict[str, Any]:
     """Prices every network of a run and returns what `ablation_cost.json` holds.
 
-    Rows of an earlier call stand where neither the checkpoint nor the number of samples has changed.
+    Rows of an earlier call stand where checkpoint, number of samples and price tables are the same.
 
     Raises:
-        SettingsError: `run` is not the folder of an ablation, or a network of it is missing. Otherwise as `priced`.
+        SettingsError: `run` is not the folder of an ablation, a network of it is missing, or what an earlier call left
+            is damaged. Otherwise as `priced`.
     """
     summary, tables = read(run), load_tables()
     path = run / "ablation_cost.json"
-    before = json.loads(path.read_text())["rows"] if path.exists() else []
-    known = {(row["checkpoint"], row["sha256"], row["samples_asked"]): row for row in before}
+    known = _counted_before(path)
+    prices = hashlib.sha256(repr(tables).encode()).hexdigest()
     wanted = [
         (seed, arm["arm"], checkpoint_of(run / f"seed{seed}", arm["arm"]))
         for seed in summary["seeds"]
@@ -103,17 +104,27 @@ def cost(run: Path, samples: int = 200) -> dict[str, Any]:
     ]
     rows = []
     for seed, arm, network in tqdm(wanted, desc="price", unit="network", disable=None):
-        digest = hashlib.sha256(network.read_bytes()).hexdigest()
-        name = network.relative_to(run).as_posix()
-        row = known.get((name, digest, samples))
+        name, digest = network.relative_to(run).as_posix(), hashlib.sha256(network.read_bytes()).hexdigest()
+        identity = {"seed": seed, "arm": arm, "checkpoint": name, "sha256": digest, "prices": prices}
+        identity["samples_asked"] = samples
+        row = next((row for row in known if identity.items() <= row.items()), None)
         if row is None:
-            identity = {"seed": seed, "arm": arm, "checkpoint": name, "sha256": digest, "samples_asked": samples}
             row = {**identity, **priced(network, samples, tables)}
+            known.append(row)
+            write_text(path, json.dumps({"rows": known}, indent=1))  # an interrupted call has not counted in vain
         rows.append(row)
-        write_text(path, json.dumps({"rows": rows}, indent=1))  # an interrupted call has not counted in vain
     result = {"rows": rows, "arms": by_arm(rows)}
     write_text(path, json.dumps(result, indent=1))
     return result
+
+
+def _counted_before(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    try:
+        return [dict(row) for row in json.loads(path.read_text())["rows"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise SettingsError(f"{path}: damaged ({error}); remove it, and every network is counted again") from error
 
 
 def read(run: Path) -> dict[str, Any]:
@@ -124,7 +135,7 @@ def read(run: Path) -> dict[str, Any]:
         if not {"seeds", "arms"} <= set(summary):
             raise ValueError("it has no seeds and arms")
         summary.setdefault("comparisons", compare(summary["arms"], summary["test_samples"]))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise SettingsError(f"{path}: not the summary of an ablation ({error}); model.ablation writes one") from error
     return summary
 
@@ -266,6 +277,9 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         print(f"error: {error.filename or arguments.run}: {error.strerror or error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted; the networks counted so far are kept, the same command goes on", file=sys.stderr)
+        return 130
     print(json.dumps({**summary, "cost": costs}) if arguments.json else text)
     return 0
 

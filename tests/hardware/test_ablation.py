@@ -130,6 +130,28 @@ def test_only_what_changed_is_priced_again(run, monkeypatch):
     changed.write_bytes(before)
 
 
+def test_other_prices_are_counted_again_and_an_interrupted_call_loses_nothing(run, monkeypatch, capsys):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    first = ablation.cost(run, samples=4)
+    monkeypatch.setattr(ablation, "priced", stopped)
+    assert ablation.cost(run, samples=4) == first
+    monkeypatch.setattr(ablation, "load_tables", lambda: load_tables()[1:])
+    assert ablation.main([str(run), "--samples", "4"]) == 130
+    assert "the networks counted so far are kept" in capsys.readouterr().err
+    assert json.loads((run / "ablation_cost.json").read_text()) == first
+
+
+def test_a_damaged_file_of_an_earlier_call_is_refused(run, capsys):
+    path = run / "ablation_cost.json"
+    whole = path.read_text() if path.exists() else None
+    path.write_text('{"rows": [1')
+    assert ablation.main([str(run)]) == 2
+    assert "ablation_cost.json: damaged" in capsys.readouterr().err
+    path.unlink() if whole is None else path.write_text(whole)
+
+
 def test_a_network_that_converts_wrongly_is_not_priced(run, monkeypatch, capsys):
     class Parity:
         holds, first_divergence = False, "step 3 of blocks.0"
