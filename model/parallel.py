@@ -22,6 +22,8 @@ import torch.nn.functional as F
 from spikingjelly.activation_based import layer
 from torch import Tensor, nn
 
+ENVIRONMENT = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets beside WORLD_SIZE
+
 Value = TypeVar("Value")
 
 _store: dist.Store | None = None  # which torchrun's agent keeps, so that it outlives every process of the training
@@ -35,11 +37,16 @@ def join() -> None:
     """Joins the processes that torchrun started: NCCL where there is a GPU for each process of the machine, else gloo.
 
     Raises:
-        ProcessError: the machine has GPUs, but not for this process.
+        ProcessError: the machine has GPUs, but not for this process; or it was not torchrun that started it.
     """
     global _store
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         return
+    if missing := [name for name in ENVIRONMENT if not os.environ.get(name)]:
+        raise ProcessError(
+            f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but {', '.join(missing)} is not set; start with torchrun, or "
+            "unset WORLD_SIZE to train in one process"
+        )
     if torch.cuda.is_available():
         place, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
         if place >= gpus:

@@ -145,7 +145,9 @@ def _check_processes(identity: Mapping[str, Any], dataset: Dataset, schedule: se
     ours = {**identity, "samples": samples}
     theirs = parallel.from_first(lambda: ours)
     if changed := run_folder.differences(theirs, ours, ("in the first process", "here")):
-        raise parallel.ProcessError(f"two processes of this training differ: {', '.join(changed)}")
+        raise parallel.ProcessError(
+            f"two processes of this training differ: {', '.join(changed)}; give all the same configuration and data"
+        )
     if min(schedule.batch, samples["train"]) < parallel.processes():
         raise parallel.ProcessError(
             f"training.batch {schedule.batch} of {samples['train']} samples leaves some of {parallel.processes()} "

@@ -199,3 +199,12 @@ def test_processes_with_other_settings_or_too_few_samples_are_refused(config, tm
     monkeypatch.setattr(parallel, "processes", lambda: 10)
     assert train.main([str(config), "--out", str(tmp_path / "run")]) == 2
     assert "training.batch 9 of 32 samples leaves some of 10 processes without a sample" in capsys.readouterr().err
+
+
+def test_a_process_that_torchrun_did_not_start_says_what_is_missing(config, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    assert train.main([str(config), "--out", str(tmp_path / "run")]) == 2
+    expected = "error: WORLD_SIZE is 2, but RANK, LOCAL_RANK, MASTER_ADDR, MASTER_PORT is not set; start with torchrun"
+    assert capsys.readouterr().err.startswith(expected) and not (tmp_path / "run").exists()
