@@ -140,6 +140,9 @@ def main(argv: list[str] | None = None) -> int:
     except (GraphError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"interrupted: {target} not written", file=sys.stderr)
+        return 130
     layers = summary(network)
     if arguments.json:
         print(json.dumps({"file": str(target), "input_shape": network.input_shape, "layers": layers}))

@@ -71,6 +71,9 @@ def main(argv: list[str] | None = None) -> int:
     except (ChipError, GraphError, TraceError, PlaceError, OSError, *INPUT_ERRORS) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted: there is no result", file=sys.stderr)
+        return 130
     if arguments.json:
         print(json.dumps(result))
     else:

@@ -41,6 +41,9 @@ def main(argv: list[str] | None = None) -> int:
     except (checkpoint.CheckpointError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted: there is no result", file=sys.stderr)
+        return 130
     samples = len(split.labels)
     if arguments.json:
         result = {
