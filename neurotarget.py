@@ -8,6 +8,7 @@ import sys
 VERBS = {
     "train": ("model.train", "train a network"),
     "distill": ("model.distill", "distil a network to fewer steps (PTCD)"),
+    "ablation": ("model.ablation", "compare PTCD with other ways to the same steps: accuracy, operations, energy"),
     "evaluate": ("model.evaluate", "measure a checkpoint on a data set"),
     "to-nir": ("conversion.to_nir", "write a checkpoint as a NIR file, checked against PyTorch"),
     "quantize": ("conversion.quantize", "write a NIR file in integers for Lava's fixed-point arithmetic"),

@@ -153,6 +153,7 @@ def quantize_file(
         GraphError: see `quantize`; or a state of the finished network wraps around, by layer.
     """
     graph = load(source, dt)
+    run.print_notes(graph)  # the file written will not leave it open
     network, choices, before = quantize(graph, data.frames, data.lengths, progress)
     before = dataclasses.replace(before, labels=data.labels)
     temporary = target.with_name(f"{target.name}.{os.getpid()}.unchecked")

@@ -293,9 +293,10 @@ def _environment(report: Mapping[str, Any]) -> str:
     env, model = report["environment"], report["model"]
     versions = ", ".join(f"{name} {version or 'absent'}" for name, version in env["versions"].items())
     step = " (the file does not say; a default)" if model["dt_is_default"] else ""
+    notes = "".join(f"<p>Note: {escape(note)}.</p>" for note in model["notes"])
     return (
         '<footer id="environment"><h2>Environment</h2>'
         f"<p>Python {escape(env['python'])}, {escape(env['system'])}, {env['cores']} cores. {escape(versions)}.</p>"
         f"<p>{model['nodes']} nodes, {model['spiking_nodes']} of them spiking; step {model['dt_seconds']:g} s{step}; "
-        f"read-out {escape(model['readout'])}. SHA-256 of the model <code>{model['sha256']}</code>.</p></footer>"
+        f"read-out {escape(model['readout'])}. SHA-256 of the model <code>{model['sha256']}</code>.</p>{notes}</footer>"
     )

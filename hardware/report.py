@@ -97,6 +97,8 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.json:
         print(json.dumps(report))
     else:
+        for note in report["model"]["notes"]:
+            print(f"note: {note}")
         for verdict in report["verdicts"]:
             print(verdict["sentence"])
         for claim in report["claims"]:
@@ -318,6 +320,7 @@ def describe_model(graph: Graph, path: Path, counts: list[LayerCount]) -> dict[s
         "dt_seconds": graph.dt,
         "dt_is_default": graph.dt_is_default,
         "readout": graph.readout,
+        "notes": list(graph.notes),
     }
 
 

@@ -220,8 +220,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted: there is no result", file=sys.stderr)
         return 130
-    for note in graph.notes:
-        print(f"note: {note}", file=sys.stderr)
+    run.print_notes(graph)
     latency = max(int(trace.header.get("latency_steps", 0)) for trace in traces)
     if arguments.json:
         print(json.dumps(parity.as_dict() | {"latency_steps": latency, "model": str(Path(arguments.model))}))

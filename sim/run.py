@@ -152,8 +152,7 @@ def main(argv: list[str] | None = None) -> int:
         print("interrupted: there is no result", file=sys.stderr)
         return 130
     result = summary(graph, trace) | {"seconds": round(seconds, 3)}
-    for note in graph.notes:
-        print(f"note: {note}", file=sys.stderr)
+    print_notes(graph)
     for key, what in (("wrapped_u", "u wrapped around"), ("clipped_v", "v was clipped")):
         if trace.header.get(key):
             print(f"note: {what} at 24 bits in {', '.join(trace.header[key])}", file=sys.stderr)
@@ -168,6 +167,12 @@ def main(argv: list[str] | None = None) -> int:
             f"latency {result['latency_steps']} steps, {seconds:.1f} s"
         )
     return 0
+
+
+def print_notes(graph: Graph) -> None:
+    """What the file left open, on stderr: beside every result that rests on it."""
+    for note in graph.notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def summary(graph: Graph, trace: Trace) -> dict[str, object]:

@@ -1,6 +1,8 @@
 """Files from anywhere: those that nir's type check refuses and those that mean harm, through the command line."""
 
+import html
 import itertools
+import json
 
 import h5py
 import nir
@@ -103,9 +105,16 @@ def test_a_file_without_v_reset_says_so(tmp_path, capsys):
     path = good(tmp_path / "x.nir")
     with h5py.File(path, "r+") as file:
         del file["node/nodes/lif/v_reset"]
-    np.savez(tmp_path / "x.npz", input=np.ones((1, 3, 4)))
-    assert neurotarget.main(["run", str(path), "--input", str(tmp_path / "x.npz")]) == 0
-    assert "does not say v_reset of lif: NIR's default holds, a reset to 0" in capsys.readouterr().err
+    data, out = str(tmp_path / "x.npz"), tmp_path / "report"
+    np.savez(data, input=np.ones((1, 3, 4)))
+    said = "does not say v_reset of lif: NIR's default holds, a reset to 0"
+    for command in (["run", str(path), "--input", data], ["quantize", str(path), "--calibrate", data]):
+        assert neurotarget.main(command) == 0
+        assert said in capsys.readouterr().err
+    assert neurotarget.main(["report", str(path), "--input", data, "--lava-samples", "0", "--out", str(out)]) == 0
+    (note,) = json.loads((out / "report.json").read_text())["model"]["notes"]
+    assert said in note and f"note: {note}" in capsys.readouterr().out
+    assert html.escape(note) in (out / "report.html").read_text()
 
 
 @pytest.mark.parametrize(("where", "named"), [("graph", "graph: its"), ("lif", "node lif: its")])
