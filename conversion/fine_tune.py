@@ -29,7 +29,7 @@ from model.data import DataError, Dataset, Split, open_dataset
 from model.files import remove_unfinished, write_text
 from model.run_folder import COLUMNS, TrainingError
 from model.spikescr import readout
-from model.train import augmented, fitted, learning_rate
+from model.train import augmented, fitted, learning_rate, settle_threads
 from sim import dialect, reference
 from sim.graph import Graph, load
 from sim.node import GraphError
@@ -53,6 +53,7 @@ def fine_tune(config: settings.Settings, source: Path, out: Path) -> dict[str, A
         TrainingError: a gradient is not finite, or the file written is not the network that was trained.
         OSError: the run's folder cannot be written; what was in it is whole.
     """
+    settle_threads()
     graph = load(source)
     network = IntegerNetwork(graph, config.model.alpha)
     dataset = open_dataset(config.data)

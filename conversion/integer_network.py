@@ -227,6 +227,11 @@ def _input(run: _Run, node: Node, x: Tensor) -> Tensor:
     return torch.round(x.double() / p["scale"]).clamp(p["minimum"], p["maximum"]).float()
 
 
+def _input_part(run: _Run, node: Node, x: Tensor) -> Tensor:
+    start = run.parameters(node)["start"]
+    return x[..., start : start + node.neurons].unflatten(-1, node.output_shape)
+
+
 def _output(run: _Run, node: Node, x: Tensor) -> Tensor:
     return x.double() * run.parameters(node)["scale"]
 
@@ -330,6 +335,7 @@ def _neuron(run: _Run, node: Node, x: Tensor) -> Tensor:
 OPERATIONS: dict[str, Callable[[_Run, Node, Any], Tensor]] = {
     **dict.fromkeys(sorted(STATEFUL - {"threshold"}), _neuron),
     "input": _input,
+    "input_part": _input_part,
     "output": _output,
     "affine": _affine,
     "scale": _scale,
