@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -54,6 +55,7 @@ def join() -> None:
                 f"process {place} of this machine has no GPU, there are {gpus}; give torchrun --nproc-per-node {gpus}"
             )
         torch.cuda.set_device(place)
+    signal.signal(signal.SIGTERM, _ended)
     with _together():
         _store, rank, world = next(dist.rendezvous("env://"))
         backend = "nccl" if torch.cuda.is_available() else "gloo"
@@ -145,10 +147,19 @@ def _together() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise ProcessError(
-            f"another process of this training ended or cannot be reached ({str(error).splitlines()[0]}); what was "
-            "written before is whole, go on with --resume"
-        ) from error
+        raise _alone(str(error).splitlines()[0]) from error
+
+
+def _alone(reason: str) -> ProcessError:
+    return ProcessError(
+        f"another process of this training ended or cannot be reached ({reason}); what was written before is whole, "
+        "go on with --resume"
+    )
+
+
+def _ended(*_: object) -> None:
+    """When a process ends, torchrun ends the others by SIGTERM, often before they notice: they say so all the same."""
+    raise _alone("torchrun ended this one")
 
 
 # ---- layers that look at the whole batch -----------------------------------------------------------------------------
