@@ -25,7 +25,7 @@ from tqdm import tqdm
 from conversion.to_nir import to_nir
 from model import checkpoint
 from model.files import write_text
-from model.spikescr import SpikeSCR, SpikeSCRConfig, TemporalConv, readout
+from model.spikescr import Rotary, SpikeSCR, SpikeSCRConfig, TemporalConv, readout
 from sim import reference
 from sim.graph import load
 
@@ -35,7 +35,7 @@ BATCH, STEPS = 64, 100
 def stock(network: SpikeSCR) -> SpikeSCR:
     """The same network with SpikingJelly's own LIF nodes, and torch's own operations before and after them."""
     for module in network.modules():
-        if isinstance(module, TemporalConv):
+        if isinstance(module, TemporalConv | Rotary):
             module.forward = module.by_torch
         for name, child in module.named_children():
             if isinstance(child, neuron.LIFNode):

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from model.depthwise import depthwise
 from model.fused import fire
 from model.neuron import FusedLIFNode
+from model.turn import turn
 
 ATTENTIONS = ("spikescr", "spikformer", "spikformer_tim", "sdsa", "qk_token", "qk_channel")
 
@@ -185,12 +186,22 @@ class Rotary(nn.Module):
         self.angle, self.heads = angle, heads
 
     def forward(self, x: Tensor) -> Tensor:
-        steps = torch.arange(len(x), dtype=torch.float64, device=x.device)
-        # Angles are multiplied in double precision: step * angle in float32 would lose three digits at step 500.
-        turn = steps[:, None] * self.angle.double().repeat(self.heads)
-        cos, sin = (f(turn).to(x)[:, None] for f in (torch.cos, torch.sin))
+        if self.training and x.device.type == "cpu":
+            return turn(x, *self._cos_and_sin(x))
+        return self.by_torch(x)
+
+    def by_torch(self, x: Tensor) -> Tensor:
+        """The same through torch, wherever the compiled pass does not apply."""
+        cos, sin = (value[:, None] for value in self._cos_and_sin(x))
         even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
         return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2)
+
+    def _cos_and_sin(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Of each step and pair, [T, C / 2]."""
+        steps = torch.arange(len(x), dtype=torch.float64, device=x.device)
+        # Angles are multiplied in double precision: step * angle in float32 would lose three digits at step 500.
+        angles = steps[:, None] * self.angle.double().repeat(self.heads)
+        return torch.cos(angles).to(x), torch.sin(angles).to(x)
 
 
 def rotary_angle(size: int, base: float = 10000.0) -> nn.Parameter:
