@@ -4,8 +4,8 @@ After E. Lemaire et al., "An analytical estimation of spiking neural networks en
 (arXiv 2210.13107): 45 nm, 32-bit integers, every layer with memories of its own, no reuse of a fetched value. Where a
 layer's edges make the paper's closed form differ from the exact count, the exact count is used. The paper charges
 events * inputs * outputs for a fully connected layer (its equation 2.4); one event reaches each output once, so this
-is events * outputs here. Attention, rotary and gate are not in the paper: they are charged by the same rule, an access
-for every value that is read or written.
+is events * outputs here, as in the metric of its authors' laboratory (qualia-plugin-snn 2.6.0). Attention, rotary and
+gate are not in the paper: they are charged by the same rule, an access for every value that is read or written.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sim.node import STATEFUL, SYNAPTIC
 ADD_PJ, MAC_PJ = 0.1, 3.2
 WORD_BYTES = 4
 # Energy of one 32-bit access by size of the memory: Horowitz 2014, through zero as in the paper. Beyond the largest
-# memory in that table the last slope goes on.
+# memory in that table the last slope goes on. The authors' laboratory draws one line by these points: docs/energy.md.
 SIZES_BYTES = (0, 8 * 1024, 32 * 1024, 1024 * 1024)
 ACCESS_PJ = (0.0, 10.0, 20.0, 100.0)
 CONVOLUTIONS = frozenset({"conv1d", "conv2d", "temporal_conv", "depthwise_conv", "sum_pool", "avg_pool"})

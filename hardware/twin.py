@@ -64,7 +64,8 @@ def break_even_rate(steps: int, operations: float = 1.0, sparsity: float = 0.0) 
 
     T * rate * (sparse + n * accumulate) = b * dense + n * b (1 - gamma) * accumulate, with b = ceil(log2(T + 1)) bits.
     For T = 5 and one operation a moved value this is 6.0 %; the paper's versions say 5.7 % and 6.4 %. The equation is
-    ours, from the paper's prices.
+    ours, from the paper's prices, and its terms are not the paper's: half the price of arithmetic moves it by 0.5
+    points, the paper's by at most 0.05, and the reading of weights, which moves the paper's, is left out.
 
     Args:
         operations: n, for each value that is moved: its fan-out on a core.
