@@ -23,8 +23,8 @@ from tqdm import tqdm
 from conversion.draft import UnsupportedModule
 from conversion.to_nir import convert_checkpoint
 from hardware.count import count
-from hardware.energy import OPERATIONS, energies
-from hardware.memory import memory_energy
+from hardware.energy import OPERATIONS
+from hardware.memory import energies
 from hardware.prices import PriceError, PriceTable, load_tables
 from hardware.summary import totals_row
 from model import checkpoint
@@ -69,7 +69,7 @@ def priced(path: Path, samples: int, tables: Sequence[PriceTable]) -> dict[str, 
     trace = reference.run(graph, data.frames, data.lengths, precision="float32")
     counts = count(graph, trace)
     totals = totals_row(counts)
-    figures = [*energies(counts, tables), memory_energy(counts)]
+    figures = energies(counts, tables)
     return {
         "samples": trace.samples,
         **{key: totals[key] for key in COUNTS},

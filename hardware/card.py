@@ -12,14 +12,21 @@ from hardware.verdict import number
 
 
 def layers_csv(report: Mapping[str, Any]) -> str:
-    """A line a layer, columns as in `report.json`; empty where a layer has no such thing."""
+    """A line a layer, columns as in `report.json`; empty where a layer has no such thing.
+
+    And a column for each price of an access: the layer's energy with memory included, named by its table.
+    """
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, fieldnames=list(report["layers"][0]) if report["layers"] else ["name"])
+    energy: dict[str, dict[str, float]] = {}
+    for row in report["memory_layers"]:
+        energy.setdefault(row["name"], {})[f"{row['table']}_uj"] = row["total_uj"]
+    lines = [{**layer, **energy.get(layer["name"], {})} for layer in report["layers"]]
+    writer = csv.DictWriter(stream, fieldnames=list(lines[0]) if lines else ["name"])
     writer.writeheader()
-    for layer in report["layers"]:
+    for line in lines:
         # A name that starts like a formula must stay a name in a spreadsheet.
-        name = layer["name"]
-        writer.writerow({**layer, "name": f"'{name}" if name[:1] in "=+-@" else name})
+        name = line["name"]
+        writer.writerow({**line, "name": f"'{name}" if name[:1] in "=+-@" else name})
     return stream.getvalue()
 
 
@@ -58,6 +65,12 @@ def model_card(report: Mapping[str, Any]) -> str:
         "",
     ]
     lines += [f"- {_text(verdict['sentence'])}" for verdict in report["verdicts"]]
+    lines += [
+        f"- {_text(row['title'])}: {number(row['snn_uj'])} µJ spiking, {number(row['ann_uj'])} µJ dense "
+        f"({row['kind']}, price {row['grade']}; {_text(row['source'])})"
+        for row in report["energy"]
+        if row["boundary"] == "memory"
+    ]
     if report["claims"]:
         lines += ["", "## Claims", "", "| Claim | Boundary | Answer | Found |", "|---|---|---|---|"]
         for claim in report["claims"]:

@@ -111,8 +111,3 @@ def neurons_pj(layer: LayerCount, table: PriceTable) -> float:
     active = table.prices_pj.get("neuron_update", 0.0)
     inactive = table.prices_pj.get("inactive_update", active)
     return active * layer.active_updates + inactive * (layer.neuron_updates - layer.active_updates)
-
-
-def energies(counts: Sequence[LayerCount], tables: Sequence[PriceTable]) -> list[EnergyFigure]:
-    """One figure a table under the boundary "operations"."""
-    return [operations_energy(counts, table) for table in tables]

@@ -1,45 +1,45 @@
 """The boundary "memory": operations, every access to memory, and the arithmetic of addresses.
 
 After E. Lemaire et al., "An analytical estimation of spiking neural networks energy efficiency", ICONIP 2022
-(arXiv 2210.13107): 45 nm, 32-bit integers, every layer with memories of its own, no reuse of a fetched value. Where a
-layer's edges make the paper's closed form differ from the exact count, the exact count is used. The paper charges
+(arXiv 2210.13107): 32-bit integers, every layer with memories of its own, no reuse of a fetched value. Where a layer's
+edges make the paper's closed form differ from the exact count, the exact count is used. The paper charges
 events * inputs * outputs for a fully connected layer (its equation 2.4); one event reaches each output once, so this
 is events * outputs here, as in the metric of its authors' laboratory (qualia-plugin-snn 2.6.0). Attention, rotary and
 gate are not in the paper: they are charged by the same rule, an access for every value that is read or written.
+
+What an access costs by the size of its memory is read from the paper in two ways. Each is a price table, as a user's
+own would be, and gives a figure of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from hardware.count import LayerCount
-from hardware.energy import MEMORY, PJ_PER_UJ, EnergyFigure, ratio
+from hardware.energy import MEMORY, PJ_PER_UJ, EnergyFigure, operations_energy, ratio
+from hardware.prices import PriceTable
 from sim.node import STATEFUL, SYNAPTIC
 
-ADD_PJ, MAC_PJ = 0.1, 3.2
 WORD_BYTES = 4
-# Energy of one 32-bit access by size of the memory: Horowitz 2014, through zero as in the paper. Beyond the largest
-# memory in that table the last slope goes on. The authors' laboratory draws one line by these points: docs/energy.md.
-SIZES_BYTES = (0, 8 * 1024, 32 * 1024, 1024 * 1024)
-ACCESS_PJ = (0.0, 10.0, 20.0, 100.0)
 CONVOLUTIONS = frozenset({"conv1d", "conv2d", "temporal_conv", "depthwise_conv", "sum_pool", "avg_pool"})
 PARTS = ("operations", "neurons", "accesses", "addressing")  # of `MemoryEnergy`
 FIFO_WORDS = 1000  # the paper's spiking layers take and give spikes through queues of 1000 messages
 WITHOUT_LEAK = frozenset({"if", "integrator", "threshold"})
-SOURCE = "E. Lemaire et al., ICONIP 2022, arXiv 2210.13107; prices: M. Horowitz, ISSCC 2014"
 
 
-def access_pj(words: int) -> float:
-    """Energy of one 32-bit access to a memory of so many words, in pJ."""
+def access_pj(words: int, table: PriceTable) -> float:
+    """Energy of one 32-bit access to a memory of so many words, in pJ, as the table prices it."""
+    sizes, energies = zip(*table.access_pj, strict=True)
     size = words * WORD_BYTES
-    if size <= SIZES_BYTES[-1]:
-        return float(np.interp(size, SIZES_BYTES, ACCESS_PJ))
-    slope = (ACCESS_PJ[-1] - ACCESS_PJ[-2]) / (SIZES_BYTES[-1] - SIZES_BYTES[-2])
-    return ACCESS_PJ[-1] + slope * (size - SIZES_BYTES[-1])
+    if size <= sizes[-1]:
+        return float(np.interp(size, sizes, energies))
+    slope = (energies[-1] - energies[-2]) / (sizes[-1] - sizes[-2])
+    return float(energies[-1] + slope * (size - sizes[-1]))
 
 
 @dataclass(frozen=True)
@@ -56,36 +56,39 @@ class MemoryEnergy:
         return self.operations + self.neurons + self.accesses + self.addressing
 
 
-def spiking_layer(layer: LayerCount) -> MemoryEnergy:
+def spiking_layer(layer: LayerCount, table: PriceTable) -> MemoryEnergy:
     """A layer of the spiking network; events and spikes pass through queues.
 
-    Synapses: acs additions and macs MACs, a bias is an addition. Accesses: inputs events; weights synops; potentials
-    read and write 2 * synops; biases. Neurons: a MAC a leaky neuron and step, an addition a spike (reset), potentials
-    read and written once a step. Outputs: spikes. Addresses: synops additions, and for convolutions 2 MACs an event.
+    Synapses: acs additions and macs MACs. Accesses: inputs events; weights synops; potentials read and write
+    2 * synops. Neurons: a MAC a leaky neuron and step, an addition a spike (reset), potentials read and written once a
+    step, and each bias an access and an addition a step, because none of these becomes less when the events do.
+    Outputs: spikes. Addresses: synops additions, and for convolutions 2 MACs an event.
     """
+    access, add, mac = partial(access_pj, table=table), table.prices_pj["ac"], table.prices_pj["mac"]
     neurons = accesses = addressing = 0.0
     if layer.kind in STATEFUL:
         leak = 0 if layer.kind in WITHOUT_LEAK else layer.neuron_updates
-        potentials = 2 * layer.neuron_updates * access_pj(layer.state)
-        neurons = leak * MAC_PJ + (layer.spikes or 0) * ADD_PJ + potentials
-        accesses = (layer.spikes or 0) * access_pj(FIFO_WORDS)
+        potentials = 2 * layer.neuron_updates * access(layer.state)
+        neurons = leak * mac + (layer.spikes or 0) * add + potentials
+        accesses = (layer.spikes or 0) * access(FIFO_WORDS)
     elif layer.kind == "delay":
-        accesses = 2 * layer.events * access_pj(layer.state)
+        accesses = 2 * layer.events * access(layer.state)
     elif layer.kind in SYNAPTIC | CONVOLUTIONS:
-        stored = access_pj(layer.parameters)
+        stored = access(layer.parameters)
         # A bias enters through the neuron's own update: no further access to the potential.
-        accesses = layer.events * access_pj(FIFO_WORDS) + (layer.synops + layer.biases) * stored
+        neurons = layer.biases * (add + stored)
+        accesses = layer.events * access(FIFO_WORDS) + layer.synops * stored
         # A convolution over time adds to potentials of steps to come, so that it keeps one for each of its taps.
-        accesses += 2 * layer.synops * access_pj(layer.neurons + layer.state)
-        addressing = layer.synops * ADD_PJ + (2 * layer.events * MAC_PJ if layer.kind in CONVOLUTIONS else 0.0)
+        accesses += 2 * layer.synops * access(layer.neurons + layer.state)
+        addressing = layer.synops * add + (2 * layer.events * mac if layer.kind in CONVOLUTIONS else 0.0)
     else:  # attention and rotary work on their state; a gate only lets a value pass
-        accesses = layer.events * access_pj(FIFO_WORDS) + 2 * layer.synops * access_pj(layer.state)
-        addressing = layer.synops * ADD_PJ
-    operations = (layer.acs + layer.biases) * ADD_PJ + layer.macs * MAC_PJ
+        accesses = layer.events * access(FIFO_WORDS) + 2 * layer.synops * access(layer.state)
+        addressing = layer.synops * add
+    operations = layer.acs * add + layer.macs * mac
     return MemoryEnergy(operations, neurons, accesses, addressing)
 
 
-def dense_layer(layer: LayerCount) -> MemoryEnergy:
+def dense_layer(layer: LayerCount, table: PriceTable) -> MemoryEnergy:
     """The same layer in a network that is not spiking: the paper's equations 3, 4 and 6.
 
     A fully connected layer reads each input once, a convolution once a MAC; weights once a MAC; outputs are written
@@ -94,48 +97,56 @@ def dense_layer(layer: LayerCount) -> MemoryEnergy:
     """
     if not layer.dense_macs:
         return MemoryEnergy()
+    access, add, mac = partial(access_pj, table=table), table.prices_pj["ac"], table.prices_pj["mac"]
     inputs = layer.dense_macs if layer.kind in CONVOLUTIONS else layer.inputs * layer.sample_steps
-    accesses = inputs * access_pj(layer.inputs)
+    accesses = inputs * access(layer.inputs)
     if layer.kind in SYNAPTIC:
-        accesses += (layer.dense_macs + layer.biases) * access_pj(layer.parameters)
+        accesses += (layer.dense_macs + layer.biases) * access(layer.parameters)
     elif layer.kind == "attention":  # the second operand of each product is an activation of some step of the utterance
         utterance = layer.inputs * layer.sample_steps // max(layer.samples, 1)
-        accesses += layer.dense_macs * access_pj(utterance)
-    accesses += layer.neurons * layer.sample_steps * access_pj(layer.neurons)
-    operations = layer.dense_macs * MAC_PJ + layer.biases * ADD_PJ
-    return MemoryEnergy(operations, 0.0, accesses, (layer.inputs + layer.neurons) * layer.sample_steps * ADD_PJ)
+        accesses += layer.dense_macs * access(utterance)
+    accesses += layer.neurons * layer.sample_steps * access(layer.neurons)
+    operations = layer.dense_macs * mac + layer.biases * add
+    return MemoryEnergy(operations, 0.0, accesses, (layer.inputs + layer.neurons) * layer.sample_steps * add)
 
 
-def by_layer(counts: Sequence[LayerCount]) -> list[dict[str, Any]]:
-    """What each layer takes, microjoule an inference: `name`, its parts and `total_uj`."""
+def by_layer(counts: Sequence[LayerCount], tables: Sequence[PriceTable]) -> list[dict[str, Any]]:
+    """What each layer takes under each table, microjoule an inference: `table`, `name`, its parts and `total_uj`."""
     rows = []
-    for layer in counts:
-        energy = spiking_layer(layer)
-        unit = max(layer.samples, 1) * PJ_PER_UJ
-        parts = {f"{key}_uj": getattr(energy, key) / unit for key in PARTS}
-        rows.append({"name": layer.name, **parts, "total_uj": energy.total / unit})
+    for table in tables:
+        for layer in counts if table.prices_memory else ():
+            energy = spiking_layer(layer, table)
+            unit = max(layer.samples, 1) * PJ_PER_UJ
+            parts = {f"{key}_uj": getattr(energy, key) / unit for key in PARTS}
+            rows.append({"table": table.name, "name": layer.name, **parts, "total_uj": energy.total / unit})
     return rows
 
 
-def memory_energy(counts: Sequence[LayerCount]) -> EnergyFigure:
-    """Mean energy of one inference with memory included."""
+def memory_energy(counts: Sequence[LayerCount], table: PriceTable) -> EnergyFigure:
+    """Mean energy of one inference with memory included, under a table that prices an access."""
     samples = max((layer.samples for layer in counts), default=1) or 1
     unit = samples * PJ_PER_UJ
-    spiking = [spiking_layer(layer) for layer in counts]
+    spiking = [spiking_layer(layer, table) for layer in counts]
     snn = sum(layer.total for layer in spiking) / unit
-    ann = sum(dense_layer(layer).total for layer in counts) / unit
+    ann = sum(dense_layer(layer, table).total for layer in counts) / unit
     return EnergyFigure(
-        table="lemaire2022",
+        table=table.name,
         boundary=MEMORY,
         snn_uj=snn,
         ann_uj=ann,
         ratio=ratio(snn, ann),
         kind="estimated",
-        source=SOURCE,
-        grade="second-hand",
-        title="45 nm, 32-bit integers, with memory and addressing",
-        group="memory included",
+        source=table.source,
+        grade=table.grade,
+        title=table.title,
+        group=table.group,
         snn_synapses_uj=sum(layer.operations for layer in spiking) / unit,
         snn_neurons_uj=sum(layer.neurons for layer in spiking) / unit,
         snn_traffic_uj=sum(layer.accesses + layer.addressing for layer in spiking) / unit,
     )
+
+
+def energies(counts: Sequence[LayerCount], tables: Sequence[PriceTable]) -> list[EnergyFigure]:
+    """One figure a table: those without a price of an access under "operations", then the others under "memory"."""
+    without = [operations_energy(counts, table) for table in tables if not table.prices_memory]
+    return [*without, *(memory_energy(counts, table) for table in tables if table.prices_memory)]

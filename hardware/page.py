@@ -37,7 +37,7 @@ def render(report: Mapping[str, Any], trace: Trace) -> str:
         page_more.networks(report["networks"]),
         page_more.twin(report["twin"]),
         _layers(report),
-        page_more.waterfall(report["memory_layers"]),
+        page_more.waterfall(report["memory_layers"], report["energy"]),
         page_more.counters(report["counters"]),
         page_more.chips(report["placement"]),
         _raster(trace),

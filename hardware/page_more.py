@@ -79,16 +79,26 @@ def _claim_details(claim: Mapping[str, Any]) -> str:
     return f"<details><summary>{escape(claim['name'])}</summary>{plotted}{body}</details>"
 
 
-def waterfall(layers: Sequence[Mapping[str, Any]]) -> str:
-    """Where the energy goes with memory included, layer by layer."""
-    if not any(layer["total_uj"] for layer in layers):
+def waterfall(layers: Sequence[Mapping[str, Any]], energy: Sequence[Mapping[str, Any]]) -> str:
+    """Where the energy goes with memory included, layer by layer: a picture for each price of an access."""
+    tables = [row for row in energy if row["boundary"] == "memory" and row["snn_uj"]]
+    if not tables:
         return ""
-    return section(
-        "waterfall",
-        "Where the energy goes",
-        f"<p>{prose.WATERFALL}</p>",
-        figure(plots.waterfall(layers), prose.FALL_PLOT),
-    )
+    most = max(row["snn_uj"] for row in tables)
+    pictures, totals = [], {}
+    for row in tables:
+        mine = [layer for layer in layers if layer["table"] == row["table"]]
+        totals[row["table"]] = {layer["name"]: layer["total_uj"] for layer in mine}
+        caption = f"{row['title']}: {number(row['snn_uj'])} µJ an inference ({row['kind']}, price {row['grade']})."
+        pictures.append(figure(plots.waterfall(mine, most), caption))
+    head = [("Layer", "text"), *((f"{name} µJ", "") for name in totals)]
+    rows = [
+        [f"<code>{escape(name)}</code>", *cells(of[name] for of in totals.values())]
+        for name in dict.fromkeys(layer["name"] for layer in layers)
+    ]
+    whole = ["All layers", *cells(row["snn_uj"] for row in tables)]
+    by_layer = f"<details><summary>Layer by layer</summary>{table(head, rows, whole)}</details>"
+    return section("waterfall", "Where the energy goes", f"<p>{prose.WATERFALL}</p>", *pictures, by_layer)
 
 
 def networks(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -217,8 +217,8 @@ def networks(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Picture
 def break_even(curves: Sequence[Mapping[str, Any]], spike_rate: float) -> Picture:
     """Energy of the spiking network as a share of the dense one's, over the mean spike rate, both logarithmic.
 
-    A curve holds `label`, `fixed` and `scaling`: shares of the dense network's energy at the present spike rate that do
-    not and that do grow with the number of events.
+    A curve holds `label`, `boundary`, `fixed` and `scaling`: shares of the dense network's energy at the present spike
+    rate that do not and that do grow with the number of events.
     """
     styles = ("-", "--", "-.", ":")
 
@@ -231,7 +231,7 @@ def break_even(curves: Sequence[Mapping[str, Any]], spike_rate: float) -> Pictur
         top, bottom = 2.0, 0.5
         for number, curve in enumerate(curves):
             share = curve["fixed"] + curve["scaling"] * rates / spike_rate
-            colour = theme.multiply if curve["machines"] else theme.spiking
+            colour = {"machines": theme.multiply, "memory": theme.ink}.get(curve["boundary"], theme.spiking)
             axes.plot(rates, share, color=colour, linestyle=styles[number % 4], linewidth=1.7, label=curve["label"])
             now = curve["fixed"] + curve["scaling"]
             axes.plot([spike_rate], [now], marker="o", color=colour, markersize=4.5)
@@ -247,8 +247,12 @@ def break_even(curves: Sequence[Mapping[str, Any]], spike_rate: float) -> Pictur
     return picture(draw, "Energy of the spiking network relative to the dense one over the spike rate", 8.6, 4.6)
 
 
-def waterfall(layers: Sequence[Mapping[str, Any]]) -> Picture:
-    """Energy of each layer, from where the one before ends, split into accesses, neurons and operations."""
+def waterfall(layers: Sequence[Mapping[str, Any]], most_uj: float) -> Picture:
+    """Energy of each layer, from where the one before ends, split into accesses, neurons and operations.
+
+    Args:
+        most_uj: where the axis ends, so that pictures of several prices can be compared.
+    """
     shown = [layer for layer in layers if layer["total_uj"] > 0]
 
     def draw(axes: Axes, theme: Theme) -> None:
@@ -269,6 +273,7 @@ def waterfall(layers: Sequence[Mapping[str, Any]]) -> Picture:
         axes.tick_params(axis="y", labelcolor=theme.ink)
         axes.invert_yaxis()
         axes.margins(y=0.01)
+        axes.set_xlim(0, 1.02 * most_uj)
         axes.set_xlabel("microjoule an inference (estimated)")
         _legend(axes, theme)
 

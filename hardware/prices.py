@@ -1,11 +1,13 @@
 """Price tables: what one operation costs, by whom, under which conditions, and how good the evidence is.
 
 A table is a TOML file. Those in `prices/` ship with the package; a user adds a file of the same form. An unknown key is
-an error and so is a table without a source or a grade: a price of unknown origin is not a price.
+an error and so is a table without a source or a grade: a price of unknown origin is not a price. A table that prices an
+access to memory is one of the boundary "memory", every other one of the boundary "operations".
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -20,7 +22,8 @@ GRADES = ("measured", "simulated", "derived", "second-hand")
 INTEGER_PAYLOADS = ("mac", "unary", "graded")
 PRICES = ("ac", "mac", "dense_mac", "synaptic_operation", "neuron_update", "inactive_update", "spike", "message")
 TEXTS = ("title", "group", "node", "conditions", "source", "grade")
-OPTIONAL = ("checked", "integer_payload")
+OPTIONAL = ("checked", "integer_payload", "access_pj")
+KEYS = (*TEXTS, *OPTIONAL, "prices_pj")
 
 
 class PriceError(ValueError):
@@ -36,6 +39,8 @@ class PriceTable:
         group: tables of one group price the same kind of machine.
         checked: what the numbers were compared with, empty when with nothing.
         prices_pj: operation -> energy in pJ, a subset of `PRICES`.
+        access_pj: energy of one 32-bit access in pJ by the size of the memory in bytes, points from 0 bytes up; between
+            them it is linear and beyond the last the last slope goes on. Empty in a table without memory.
     """
 
     name: str
@@ -48,6 +53,11 @@ class PriceTable:
     checked: str
     integer_payload: str
     prices_pj: Mapping[str, float]
+    access_pj: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def prices_memory(self) -> bool:
+        return bool(self.access_pj)
 
     @property
     def prices_spiking(self) -> bool:
@@ -72,8 +82,8 @@ def load_table(path: str | Path) -> PriceTable:
         raise PriceError(f"{path}: no such file") from None
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PriceError(f"{path}: not a price table: {error}") from error
-    if unknown := sorted(set(raw) - {*TEXTS, *OPTIONAL, "prices_pj"}):
-        raise PriceError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join([*TEXTS, *OPTIONAL, 'prices_pj'])}")
+    if unknown := sorted(set(raw) - set(KEYS)):
+        raise PriceError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(KEYS)}")
     for key in TEXTS:
         if not isinstance(raw.get(key), str) or not raw[key].strip():
             raise PriceError(f"{path}: no {key}; a table without its {key} is refused")
@@ -83,11 +93,15 @@ def load_table(path: str | Path) -> PriceTable:
     if payload not in INTEGER_PAYLOADS:
         raise PriceError(f"{path}: integer_payload {payload!r}; expected one of {', '.join(INTEGER_PAYLOADS)}")
     prices = _checked_prices(path, raw.get("prices_pj"))
+    access = _checked_access(path, raw["access_pj"]) if "access_pj" in raw else ()
+    if access and set(prices) != {"ac", "mac"}:
+        raise PriceError(f"{path}: a table with access_pj prices ac and mac, both and nothing else, for both networks")
     return PriceTable(
         name=path.stem,
         checked=str(raw.get("checked", "")),
         integer_payload=payload,
         prices_pj=prices,
+        access_pj=access,
         **{key: raw[key].strip() for key in TEXTS},
     )
 
@@ -107,6 +121,25 @@ def _checked_prices(path: Path, raw: Any) -> dict[str, float]:
     return {key: float(value) for key, value in raw.items()}
 
 
+def _checked_access(path: Path, raw: Any) -> tuple[tuple[float, float], ...]:
+    what = "access_pj is a list of [bytes of the memory, pJ of an access], from 0 bytes up, that never falls"
+    if not isinstance(raw, list) or len(raw) < 2:
+        raise PriceError(f"{path}: {what}; at least two points are needed")
+    for point in raw:
+        if not isinstance(point, list) or len(point) != 2:
+            raise PriceError(f"{path}: {what}, not {point!r}")
+        for value in point:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+                raise PriceError(f"{path}: {what}, not {point!r}")
+    points = tuple((float(size), float(energy)) for size, energy in raw)
+    for (size, energy), (next_size, next_energy) in itertools.pairwise(points):
+        if next_size <= size or next_energy < energy:
+            raise PriceError(f"{path}: {what}, not {[next_size, next_energy]} after {[size, energy]}")
+    if points[0][0] or not points[-1][1]:
+        raise PriceError(f"{path}: {what}, and costs something in the end")
+    return points
+
+
 def load_tables(extra: Iterable[str | Path] = ()) -> list[PriceTable]:
     """The tables that ship with the package, by group, and then the user's.
 
@@ -123,4 +156,4 @@ def load_tables(extra: Iterable[str | Path] = ()) -> list[PriceTable]:
     return tables
 
 
-ORDER = ("arithmetic", "Loihi 1", "SpiNNaker", "conventional processor, dense", "GPU floor")
+ORDER = ("arithmetic", "Loihi 1", "SpiNNaker", "conventional processor, dense", "GPU floor", "memory included")

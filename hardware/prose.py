@@ -43,9 +43,10 @@ given."""
 
 BOUNDARIES = """The boundary “operations” is what most papers report. It leaves out every fetch of a weight and
 every wire. The boundary “memory” (Lemaire et al., ICONIP 2022) charges each access by the size of its memory and
-lets neither network reuse a fetched value. Dense hardware reuses weights over a batch and over steps, so for a
-dense accelerator that is too high. Static power is in neither: on a chip that idles most of the time it can be
-nearly all of the energy."""
+lets neither network reuse a fetched value. The price of an access is read from that paper in two ways, which part
+most at the small memories of potentials, so that both are shown. Dense hardware reuses weights over a batch and over
+steps, so for a dense accelerator that is too high. Static power is in neither: on a chip that idles most of the time it
+can be nearly all of the energy."""
 
 CLAIMS = """Each claim under each price table that prices both of its sides. “Undecided” is an answer: the claim then
 depends on which table one believes, or needs a measurement that was not made."""
@@ -69,9 +70,8 @@ a chip. Loihi 2's memory layout is not published, so that its cores are a lower 
 CHIP_PICTURE = "Each square is a core, four to a tile; the darker, the fuller its fullest resource."
 
 WATERFALL = """The boundary “memory included” (Lemaire et al. 2022), one layer after another: each bar starts where the
-one above it ends, so that the last one ends at the whole."""
-
-FALL_PLOT = "Microjoule an inference, estimated. Accesses are reads and writes of weights, potentials and spikes."
+one above it ends, so that the last one ends at the whole. A picture for each price of an access, on one scale. Accesses
+are reads and writes of weights, potentials and spikes; neuron updates hold those of every step, biases included."""
 
 BESIDE = """Counted and priced in the same way, each on its own input. A network that takes less and knows less is not
 better: accuracy stands beside."""

@@ -24,8 +24,7 @@ from hardware import beside, twin
 from hardware.chips import load_chip, shipped
 from hardware.claims import ClaimError, Side, judge, load_claims
 from hardware.count import LayerCount, count
-from hardware.energy import energies
-from hardware.memory import by_layer, memory_energy
+from hardware.memory import by_layer, energies
 from hardware.meter import measure
 from hardware.place import describe, sentence
 from hardware.prices import PriceError, PriceTable, load_tables
@@ -148,7 +147,7 @@ def build(arguments: argparse.Namespace) -> tuple[dict[str, Any], Trace]:
     trace = reference.run(graph, data.frames, data.lengths, data.labels, progress=True)
     counts = count(graph, trace, progress=True)
     parity, unavailable = check_parity(graph, trace, data.frames, arguments.checkpoint, arguments.lava_samples)
-    figures = [*energies(counts, tables), memory_energy(counts)]
+    figures = energies(counts, tables)
     totals = totals_row(counts)
     energy = [energy_row(figure, totals["spike_rate"]) for figure in figures]
     measured = measure(arguments.checkpoint, data.frames, data.lengths, figures)
@@ -173,7 +172,7 @@ def build(arguments: argparse.Namespace) -> tuple[dict[str, Any], Trace]:
         "layers": [layer_row(layer) for layer in counts],
         "totals": totals,
         "energy": energy,
-        "memory_layers": by_layer(counts),
+        "memory_layers": by_layer(counts, tables),
         "networks": beside.networks(own, arguments.model, arguments.input, arguments.beside, runs),
         "twin": twin.compare(counts),
         "placement": placements(graph, trace),
@@ -223,7 +222,7 @@ class Runs:
             trace = reference.run(graph, data.frames, data.lengths, data.labels, progress=True)
             counts = count(graph, trace, progress=True)
             totals = totals_row(counts)
-            figures = [*energies(counts, self.tables), memory_energy(counts)]
+            figures = energies(counts, self.tables)
             energy = [energy_row(figure, totals["spike_rate"]) for figure in figures]
             unmeasured = {"available": False, "reason": "only the report's own model is measured"}
             self.known[key] = priced(energy, totals, accuracy(trace, graph.readout), unmeasured)

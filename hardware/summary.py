@@ -87,23 +87,24 @@ def energy_row(figure: EnergyFigure, spike_rate: float | None) -> dict[str, Any]
 
 
 def break_even_curves(energy: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Energy of the spiking network as a share of the dense one's: `label`, `fixed`, `scaling`, `machines`.
+    """Energy of the spiking network as a share of the dense one's: `label`, `boundary`, `fixed`, `scaling`.
 
-    One curve for each table that prices both networks, and Loihi 1 against the lowest and the highest GPU estimate.
+    One curve for each table that prices both networks (so one for each price of an access), and Loihi 1 against the
+    lowest and the highest GPU estimate (boundary `machines`).
     """
-    pairs = [(row["title"], row, row["ann_uj"], False) for row in energy if row["ratio"] is not None]
+    pairs = [(row["title"], row, row["ann_uj"], row["boundary"]) for row in energy if row["ratio"] is not None]
     chip = next((row for row in energy if row["table"] == "loihi1-davies2018" and row["snn_uj"]), None)
     gpus = sorted((r for r in energy if r["group"] == "GPU floor" and r["ann_uj"]), key=lambda r: float(r["ann_uj"]))
     if chip is not None and gpus:
         ends = (gpus[0], gpus[-1])
-        pairs += [(f"Loihi 1 against {gpu['title']}", chip, gpu["ann_uj"], True) for gpu in ends]
+        pairs += [(f"Loihi 1 against {gpu['title']}", chip, gpu["ann_uj"], "machines") for gpu in ends]
     return [
         {
             "label": label,
+            "boundary": boundary,
             "fixed": row["snn_neurons_uj"] / dense,
             "scaling": (row["snn_synapses_uj"] + row["snn_traffic_uj"]) / dense,
-            "machines": machines,
         }
-        for label, row, dense, machines in pairs
+        for label, row, dense, boundary in pairs
         if dense
     ]

@@ -35,9 +35,12 @@ class Verdict:
 def verdicts(energy: Sequence[Mapping[str, Any]], measured: Mapping[str, Any]) -> list[Verdict]:
     """One verdict a boundary, from the entries of `energy` and from `measured` in `report.json`."""
     result = []
-    for boundary, words in (("operations", "Counting operations only"), ("memory", "With memory and addresses")):
+    for boundary, words, table, tables in (
+        ("operations", "Counting operations only", "table", "tables"),
+        ("memory", "With memory and addresses", "price of an access", "prices of an access"),
+    ):
         ratios = [row["ratio"] for row in energy if row["boundary"] == boundary and row["ratio"] is not None]
-        result.append(_from_ratios(boundary, words, ratios))
+        result.append(_from_ratios(boundary, words, table, tables, ratios))
     result.append(_machines(energy))
     if measured.get("available"):
         best, one = measured["best_batch"], measured["batch_1"]
@@ -69,19 +72,20 @@ def _machines(energy: Sequence[Mapping[str, Any]]) -> Verdict:
     return Verdict("machines", answer, low, high, len(chips) + len(gpus), sentence)
 
 
-def _from_ratios(boundary: str, words: str, ratios: Sequence[float]) -> Verdict:
+def _from_ratios(boundary: str, words: str, table: str, tables: str, ratios: Sequence[float]) -> Verdict:
+    """`table` and `tables` name one and several of what the ratios differ by."""
     if not ratios:
         return Verdict(boundary, UNKNOWN, None, None, 0, f"{words}: no table prices both networks.")
     low, high = min(ratios), max(ratios)
-    tables = f"{len(ratios)} table{'s' if len(ratios) > 1 else ''}"
+    over = f"{len(ratios)} {tables if len(ratios) > 1 else table}"
     if low > 1:
-        answer, said = LESS, f"the spiking network takes {_range(low, high)} times less energy ({tables})."
+        answer, said = LESS, f"the spiking network takes {_range(low, high)} times less energy ({over})."
     elif high < 1:
-        answer, said = MORE, f"the spiking network takes {_range(1 / high, 1 / low)} times more energy ({tables})."
+        answer, said = MORE, f"the spiking network takes {_range(1 / high, 1 / low)} times more energy ({over})."
     else:
         answer = DEPENDS
         said = (
-            f"the answer depends on the table: the dense network takes {_range(low, high)} times the energy ({tables})."
+            f"the answer depends on the {table}: the dense network takes {_range(low, high)} times the energy ({over})."
         )
     return Verdict(boundary, answer, low, high, len(ratios), f"{words}, {said}")
 

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from hardware.claims import FAILS, HOLDS, UNDECIDED, ClaimError, Side, judge, load_claims
+from hardware.memory import energies
+from hardware.summary import energy_row
+from tests.hardware.test_energy import DENSE, JOINED, LIF, LINE
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 GOOD = """[[claim]]
@@ -59,6 +62,32 @@ def test_a_claim_holds_fails_or_depends_on_the_table(tmp_path: Path) -> None:
     result = judged(tmp_path, GOOD, run(row("a", 4, 10), row("b", 9, 10)))
     assert result["answer"] == UNDECIDED and "some price tables" in result["reason"]
     assert [entry["answer"] for entry in result["rows"]] == [HOLDS, FAILS]
+
+
+@pytest.mark.parametrize(
+    ("value", "answer", "answers"),
+    [(0.2, HOLDS, [HOLDS, HOLDS]), (0.1, UNDECIDED, [HOLDS, FAILS]), (0.03, FAILS, [FAILS, FAILS])],
+)
+def test_with_memory_a_claim_holds_when_it_does_under_every_price_of_an_access(
+    tmp_path: Path, value: float, answer: str, answers: list[str]
+) -> None:
+    """The layer and the neurons whose energies test_energy.py works out by hand: 0.039 and 0.116 of the dense ones."""
+    figures = [energy_row(figure, 0.1) for figure in energies([DENSE, LIF], [JOINED, LINE])]
+    text = GOOD.replace('"operations"', '"memory"').replace("0.5", str(value))
+    result = judged(tmp_path, text, run(*figures), names=(JOINED.name, LINE.name))
+    assert (result["answer"], [row["answer"] for row in result["rows"]]) == (answer, answers)
+    assert [row["table"] for row in result["rows"]] == [JOINED.name, LINE.name]
+    assert (round(result["low"], 3), round(result["high"], 3)) == (0.039, 0.116)
+    assert bool(result["reason"]) == (answer == UNDECIDED)
+    prices = ((10 * 10 / 2048, 1010 * 10 / 2048), (13.203488, 13.552288))  # of a potential and of a bias
+    for row, figure, (access, weights) in zip(result["rows"], figures, prices, strict=True):
+        neurons_pj = 100 * 3.2 + 20 * 0.1 + 200 * access + 100 * (0.1 + weights)  # of two samples
+        assert row["fixed"] == pytest.approx(neurons_pj / 2 * 1e-6 / figure["ann_uj"])
+        at = row["break_even_spike_rate"]
+        if at:  # where the flip is said to be, the claim's value is met; without neurons to cover it, nowhere
+            assert row["fixed"] + row["scaling"] * at / 0.1 == pytest.approx(value)
+        else:
+            assert row["fixed"] >= value
 
 
 @pytest.mark.parametrize(("snn", "answer"), [(5.0, HOLDS), (5.01, FAILS)])

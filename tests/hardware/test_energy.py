@@ -9,12 +9,13 @@ import pytest
 
 from hardware.count import LayerCount
 from hardware.energy import EnergyFigure, operations_energy
-from hardware.memory import access_pj, dense_layer, memory_energy, spiking_layer
-from hardware.prices import load_tables
+from hardware.memory import access_pj, by_layer, dense_layer, energies, memory_energy, spiking_layer
+from hardware.prices import PriceTable, load_tables
 from hardware.summary import break_even_activity, break_even_curves, energy_row, layer_row, totals_row
 from hardware.verdict import DEPENDS, LESS, MORE, UNKNOWN, number, verdicts
 
 TABLES = {table.name: table for table in load_tables()}
+JOINED, LINE = TABLES["lemaire2022-joined"], TABLES["lemaire2022-line"]
 
 # 100 inputs, 10 outputs, 2 samples of 5 steps; 40 spikes arrive.
 DENSE = LayerCount(
@@ -106,44 +107,77 @@ def test_a_gpu_prices_the_dense_network_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "picojoule"),
-    [(0, 0), (1024, 5), (2048, 10), (5120, 15), (8192, 20), (262_144, 100), (2 * 262_144 - 8192, 180)],
+    ("words", "joined", "line"),
+    [
+        (0, 0, 13.2),
+        (1024, 5, 13.5571712),
+        (2048, 10, 13.9143424),
+        (5120, 15, 14.985856),
+        (8192, 20, 16.0573696),
+        (262_144, 100, 104.6358272),
+        (2 * 262_144 - 8192, 180, 193.2142848),
+    ],
 )
-def test_access_energy_interpolates_between_memory_sizes(words: int, picojoule: float) -> None:
-    assert access_pj(words) == pytest.approx(picojoule)
+def test_an_access_by_the_size_of_its_memory(words: int, joined: float, line: float) -> None:
+    assert access_pj(words, JOINED) == pytest.approx(joined)
+    assert access_pj(words, LINE) == pytest.approx(line)
 
 
-def test_memory_of_a_spiking_layer_by_hand() -> None:
-    energy = spiking_layer(DENSE)
-    queue, weights, potentials = 1000 * 10 / 2048, 1010 * 10 / 2048, 10 * 10 / 2048  # pJ an access
-    assert energy.operations == pytest.approx((400 + 100) * 0.1)
-    assert energy.accesses == pytest.approx(40 * queue + (400 + 100) * weights + 2 * 400 * potentials)
+# Prices by hand of an access to 1000, 1010, 100 and 10 words under each table, in pJ.
+BY_HAND = [
+    (JOINED, 1000 * 10 / 2048, 1010 * 10 / 2048, 100 * 10 / 2048, 10 * 10 / 2048),
+    (LINE, 13.2 + 0.3488, 13.2 + 0.352288, 13.2 + 0.03488, 13.2 + 0.003488),
+]
+
+
+@pytest.mark.parametrize(("table", "queue", "weights", "inputs", "potentials"), BY_HAND)
+def test_memory_of_a_spiking_layer_by_hand(
+    table: PriceTable, queue: float, weights: float, inputs: float, potentials: float
+) -> None:
+    energy = spiking_layer(DENSE, table)
+    assert energy.operations == pytest.approx(400 * 0.1)
+    assert energy.neurons == pytest.approx(100 * (0.1 + weights))  # biases: in every step, however few the events
+    assert energy.accesses == pytest.approx(40 * queue + 400 * weights + 2 * 400 * potentials)
     assert energy.addressing == pytest.approx(400 * 0.1)
-    neurons = spiking_layer(LIF)
+    neurons = spiking_layer(LIF, table)
     assert neurons.neurons == pytest.approx(100 * 3.2 + 20 * 0.1 + 200 * potentials)
     assert neurons.accesses == pytest.approx(20 * queue)
-    assert spiking_layer(replace(LIF, kind="if")).neurons == pytest.approx(20 * 0.1 + 200 * potentials)
-    convolution = spiking_layer(replace(DENSE, kind="conv2d"))
+    assert spiking_layer(replace(LIF, kind="if"), table).neurons == pytest.approx(20 * 0.1 + 200 * potentials)
+    convolution = spiking_layer(replace(DENSE, kind="conv2d"), table)
     assert convolution.addressing == pytest.approx(400 * 0.1 + 2 * 40 * 3.2)
 
 
-def test_memory_of_a_dense_layer_by_hand() -> None:
-    inputs, weights, outputs = 100 * 10 / 2048, 1010 * 10 / 2048, 10 * 10 / 2048
-    energy = dense_layer(DENSE)
+@pytest.mark.parametrize(("table", "queue", "weights", "inputs", "outputs"), BY_HAND)
+def test_memory_of_a_dense_layer_by_hand(
+    table: PriceTable, queue: float, weights: float, inputs: float, outputs: float
+) -> None:
+    energy = dense_layer(DENSE, table)
     assert energy.operations == pytest.approx(10_000 * 3.2 + 100 * 0.1)
     assert energy.accesses == pytest.approx(100 * 10 * inputs + 10_100 * weights + 10 * 10 * outputs)
     assert energy.addressing == pytest.approx((100 + 10) * 10 * 0.1)
-    convolution = dense_layer(replace(DENSE, kind="conv2d"))
+    convolution = dense_layer(replace(DENSE, kind="conv2d"), table)
     assert convolution.accesses == pytest.approx(10_000 * inputs + 10_100 * weights + 100 * outputs)
-    assert dense_layer(LIF).total == 0
+    assert dense_layer(LIF, table).total == 0
 
 
 def test_memory_boundary_adds_up() -> None:
-    figure = memory_energy([DENSE, LIF])
-    parts = (figure.snn_synapses_uj, figure.snn_neurons_uj, figure.snn_traffic_uj)
-    assert figure.snn_uj == pytest.approx(sum(part for part in parts if part is not None))
-    assert figure.snn_uj == pytest.approx((spiking_layer(DENSE).total + spiking_layer(LIF).total) / 2 * 1e-6)
-    assert figure.boundary == "memory"
+    rows = by_layer([DENSE, LIF], list(TABLES.values()))
+    assert [(row["table"], row["name"]) for row in rows] == [
+        (table.name, name) for table in (JOINED, LINE) for name in ("fc", "lif")
+    ]
+    for table in (JOINED, LINE):
+        figure = memory_energy([DENSE, LIF], table)
+        parts = (figure.snn_synapses_uj, figure.snn_neurons_uj, figure.snn_traffic_uj)
+        assert figure.snn_uj == pytest.approx(sum(part for part in parts if part is not None))
+        assert figure.snn_uj == pytest.approx(sum(row["total_uj"] for row in rows if row["table"] == table.name))
+        assert (figure.table, figure.boundary, figure.grade) == (table.name, "memory", "second-hand")
+
+
+def test_each_table_gives_one_figure_under_its_own_boundary() -> None:
+    figures = energies([DENSE, LIF], list(reversed(TABLES.values())))
+    assert [figure.table for figure in figures[-2:]] == [LINE.name, JOINED.name]
+    assert [figure.boundary for figure in figures] == ["operations"] * (len(TABLES) - 2) + ["memory"] * 2
+    assert {figure.table for figure in figures} == set(TABLES)
 
 
 def test_break_even_is_where_both_take_the_same() -> None:
@@ -159,8 +193,9 @@ def test_break_even_is_where_both_take_the_same() -> None:
 
 
 def test_break_even_curves_meet_this_run() -> None:
-    figures = [operations_energy([DENSE, LIF], table) for table in TABLES.values()] + [memory_energy([DENSE, LIF])]
+    figures = energies([DENSE, LIF], list(TABLES.values()))
     curves = break_even_curves([energy_row(figure, 0.2) for figure in figures])
+    assert [curve["label"] for curve in curves if curve["boundary"] == "memory"] == [JOINED.title, LINE.title]
     both = [figure for figure in figures if figure.ratio]
     assert len(curves) == len(both) + 2
     for curve, figure in zip(curves, both, strict=False):
@@ -201,8 +236,23 @@ def test_verdicts(ratios: tuple[float | None, ...], answer: str, words: str) -> 
     assert re.search(words, verdict.sentence)
 
 
+@pytest.mark.parametrize(
+    ("ratios", "answer", "words"),
+    [
+        ((2.0, 5.0), LESS, "2 to 5 times less energy .2 prices of an access."),
+        ((0.5, 5.0), DEPENDS, "depends on the price of an access: the dense network takes 0.5 to 5 times the energy"),
+        ((3.0,), LESS, "3 times less energy .1 price of an access."),
+    ],
+)
+def test_verdict_with_memory(ratios: tuple[float, ...], answer: str, words: str) -> None:
+    found = [{**row, "boundary": "memory"} for row in rows(*ratios)]
+    verdict = verdicts(found, {"available": False, "reason": "no GPU"})[1]
+    assert (verdict.boundary, verdict.answer, verdict.tables) == ("memory", answer, len(ratios))
+    assert re.search(words, verdict.sentence)
+
+
 def test_chip_against_gpu_spans_all_tables() -> None:
-    figures = [operations_energy([DENSE, LIF], table) for table in TABLES.values()]
+    figures = energies([DENSE, LIF], list(TABLES.values()))
     verdict = verdicts([figure.as_dict() for figure in figures], {"available": False, "reason": "no GPU"})[2]
     chips = [f.snn_uj for f in figures if f.group == "Loihi 1" and f.snn_uj]
     gpus = [f.ann_uj for f in figures if f.group == "GPU floor" and f.ann_uj]

@@ -14,6 +14,7 @@ from hardware.count import count
 from hardware.memory import memory_energy
 from sim.graph import load
 from tests.hardware.networks import run
+from tests.hardware.test_energy import JOINED
 
 
 def test_linear_and_lif_layers_take_the_same_energy() -> None:
@@ -36,5 +37,5 @@ def test_linear_and_lif_layers_take_the_same_energy() -> None:
         theirs.counts["synop"] + 25 * 50
     )  # the same spikes: their AC is synops, biases and spikes
     assert int(trace.spikes[graph.spiking[-1].name].sum()) == int(output.sum())
-    figure = memory_energy(count(graph, trace))
+    figure = memory_energy(count(graph, trace), JOINED)
     assert figure.snn_uj == pytest.approx(theirs.total_pj * 1e-6, rel=1e-9)

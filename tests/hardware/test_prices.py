@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hardware import memory, twin
+from hardware import twin
+from hardware.memory import access_pj, energies
 from hardware.prices import GRADES, ORDER, SHIPPED, PriceError, load_table, load_tables
 from hardware.published import PUBLISHED
 
@@ -18,6 +19,9 @@ GOOD = {
     "source": '"my bench"',
     "grade": '"measured"',
 }
+
+
+MEMORY = {**GOOD, "access_pj": "[[0, 5.0], [8192, 5.0]]"}
 
 
 def write(path: Path, keys: dict[str, str], prices: str = "ac = 1.0") -> Path:
@@ -33,6 +37,7 @@ def test_every_shipped_table_has_source_grade_and_group() -> None:
         assert table.source and table.conditions and table.node
         assert table.grade in GRADES and table.group in ORDER
         assert table.prices_spiking or table.prices_dense
+        assert table.prices_memory == (table.group == "memory included")
 
 
 def test_published_figures_are_the_ones_shipped() -> None:
@@ -46,10 +51,52 @@ def test_published_figures_are_the_ones_shipped() -> None:
     assert tables["gpu-h100-fp32"]["dense_mac"] == pytest.approx(2 * 10.4, rel=0.01)
 
 
+def test_prices_of_an_access_are_published_ones() -> None:
+    tables = {table.name: table for table in load_tables() if table.prices_memory}
+    assert {name: table.access_pj for name, table in tables.items()} == {
+        "lemaire2022-joined": ((0, 0), (8 * 1024, 10), (32 * 1024, 20), (1024**2, 100)),
+        "lemaire2022-line": ((0, 13.2), (10**6, 13.2 + 87.2)),
+    }
+    for table in tables.values():
+        assert table.prices_pj == {"ac": 0.1, "mac": 3.2}  # an addition; a multiplication of 3.1 and an addition
+        assert "2210.13107" in table.source and "Horowitz" in table.source and table.grade == "second-hand"
+
+
+def test_a_user_adds_a_price_of_an_access(tmp_path: Path) -> None:
+    tables = load_tables([write(tmp_path / "blocks.toml", MEMORY, "ac = 0.1\nmac = 3.2")])
+    figures = energies([], tables)
+    assert [figure.table for figure in figures if figure.boundary == "memory"][-1] == "blocks"
+    assert access_pj(1, tables[-1]) == access_pj(10**6, tables[-1]) == 5.0
+    assert (figures[-1].source, figures[-1].grade) == ("my bench", "measured")
+
+
+@pytest.mark.parametrize(
+    ("access", "prices", "reason"),
+    [
+        ("[]", "ac = 0.1\nmac = 3.2", "at least two points"),
+        ("[[0, 5.0]]", "ac = 0.1\nmac = 3.2", "at least two points"),
+        ("5.0", "ac = 0.1\nmac = 3.2", "at least two points"),
+        ("[[0, 5.0], 6]", "ac = 0.1\nmac = 3.2", "not 6"),
+        ("[[0, 5.0], [8]]", "ac = 0.1\nmac = 3.2", "not .8."),
+        ("[[0, 5.0], [8, nan]]", "ac = 0.1\nmac = 3.2", "not .8, nan."),
+        ("[[0, 5.0], [8, true]]", "ac = 0.1\nmac = 3.2", "not .8, True."),
+        ("[[0, -5.0], [8, 6.0]]", "ac = 0.1\nmac = 3.2", "not .0, -5.0."),
+        ("[[4, 5.0], [8, 6.0]]", "ac = 0.1\nmac = 3.2", "from 0 bytes up"),
+        ("[[0, 5.0], [0, 6.0]]", "ac = 0.1\nmac = 3.2", "not .0.0, 6.0. after .0.0, 5.0."),
+        ("[[0, 5.0], [8, 4.0]]", "ac = 0.1\nmac = 3.2", "never falls, not .8.0, 4.0. after .0.0, 5.0."),
+        ("[[0, 0.0], [8, 0.0]]", "ac = 0.1\nmac = 3.2", "costs something"),
+        ("[[0, 5.0], [8, 6.0]]", "ac = 0.1", "prices ac and mac"),
+        ("[[0, 5.0], [8, 6.0]]", "ac = 0.1\nmac = 3.2\ndense_mac = 3.2", "prices ac and mac"),
+    ],
+)
+def test_a_wrong_price_of_an_access_is_refused(tmp_path: Path, access: str, prices: str, reason: str) -> None:
+    with pytest.raises(PriceError, match=reason):
+        load_table(write(tmp_path / "a.toml", {**GOOD, "access_pj": access}, prices))
+
+
 def test_figures_outside_the_tables_have_source_and_grade_too() -> None:
     for figure in PUBLISHED:
         assert figure.source and figure.unit and figure.boundary and figure.grade in GRADES, figure
-    assert "2210.13107" in memory.memory_energy([]).source and memory.memory_energy([]).grade in GRADES
     result = twin.compare([])
     assert "2409.08290" in result["source"] and result["grade"] in GRADES
 

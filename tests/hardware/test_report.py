@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 
 from hardware.page import render
+from hardware.prices import SHIPPED
 from hardware.report import main
+from hardware.verdict import number
 from tests.hardware.browser import dump_dom, find_browser, screenshot
 from tests.hardware.networks import lif, nir_graph, temporal
 
@@ -39,6 +41,7 @@ KEYS = {
     "measured",
     "environment",
 }
+ACCESS_TABLES = ["lemaire2022-joined", "lemaire2022-line"]
 PARITY_KEYS = {"sides", "samples", "steps", "spikes", "mismatched", "near_threshold", "first_divergence"}
 LAYER_KEYS = {"name", "kind", "neurons", "fan_in", "fan_out", "events", "payload_sum", "acs", "macs", "dense_macs"}
 LAYER_KEYS |= {"neuron_updates", "spikes", "spike_rate"}
@@ -81,6 +84,15 @@ unit = "ratio"
 source = "a test"
 subject = { tables = ["45nm-fp32", "45nm-fp16"] }
 against = { model = "MODEL", input = "longer.npz", tables = ["45nm-fp32", "45nm-fp16"] }
+
+[[claim]]
+name = "Takes less than 0.45 with memory"
+boundary = "memory"
+relation = "at most"
+value = 0.45
+unit = "ratio"
+source = "a test"
+against = { network = "dense" }
 
 [[claim]]
 name = "Takes 1 uJ on a chip"
@@ -188,9 +200,51 @@ def test_the_page_needs_nothing_from_elsewhere(report: Path) -> None:
 
 def test_layers_add_up_to_the_energy_with_memory(report: Path) -> None:
     content = read(report)
-    (figure,) = [row for row in content["energy"] if row["boundary"] == "memory"]
-    assert sum(layer["total_uj"] for layer in content["memory_layers"]) == pytest.approx(figure["snn_uj"])
-    assert [layer["name"] for layer in content["memory_layers"]] == [layer["name"] for layer in content["layers"]]
+    figures = [row for row in content["energy"] if row["boundary"] == "memory"]
+    assert [figure["table"] for figure in figures] == ACCESS_TABLES
+    with (report / "layers.csv").open(newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    for figure in figures:
+        mine = [layer for layer in content["memory_layers"] if layer["table"] == figure["table"]]
+        assert sum(layer["total_uj"] for layer in mine) == pytest.approx(figure["snn_uj"])
+        assert [layer["name"] for layer in mine] == [layer["name"] for layer in content["layers"]]
+        assert [float(line[f"{figure['table']}_uj"]) for line in lines] == [layer["total_uj"] for layer in mine]
+
+
+def test_both_prices_of_an_access_are_everywhere(report: Path) -> None:
+    content = read(report)
+    figures = [row for row in content["energy"] if row["boundary"] == "memory"]
+    ratios = [figure["ratio"] for figure in figures]
+    verdict = content["verdicts"][1]
+    assert (verdict["low"], verdict["high"], verdict["tables"]) == (min(ratios), max(ratios), 2)
+    low, high = (number(bound(ratios)) for bound in (min, max))
+    claim = content["claims"][2]
+    assert claim["answer"] == "undecided" and [row["table"] for row in claim["rows"]] == ACCESS_TABLES
+    assert [1 / row["value"] for row in claim["rows"]] == pytest.approx(ratios)
+    page = html.unescape((report / "report.html").read_text())
+    card = (report / "model_card.md").read_text()
+    for text in (page, card):
+        assert f"takes {low} to {high} times less energy (2 prices of an access)" in text
+        for figure in figures:
+            assert figure["title"] in text and figure["source"] in text
+    for figure in figures:
+        words = f"{number(figure['snn_uj'])} µJ an inference (estimated, price second-hand)"
+        assert f"{figure['title']}: {words}." in page
+        assert f"{number(figure['snn_uj'])} µJ spiking, {number(figure['ann_uj'])} µJ dense (estimated, price" in card
+    spread = [number(bound(figure["snn_uj"] for figure in figures)) for bound in (min, max)]
+    assert f"{spread[0]} to {spread[1]}</td>" in page  # beside other networks
+    for network in content["networks"]:
+        assert [row["table"] for row in network["energy"] if row["boundary"] == "memory"] == ACCESS_TABLES
+
+
+def test_a_price_of_an_access_of_ones_own(files: tuple[Path, Path], tmp_path: Path) -> None:
+    shipped = (SHIPPED / "lemaire2022-line.toml").read_text()
+    (tmp_path / "blocks.toml").write_text(re.sub(r"access_pj = .*", "access_pj = [[0, 5.0], [8192, 5.0]]", shipped))
+    options = ["--lava-samples", "0", "--out", str(tmp_path / "r"), "--prices", str(tmp_path / "blocks.toml")]
+    assert main([str(files[0]), "--input", str(files[1]), *options]) == 0
+    content = read(tmp_path / "r")
+    assert [row["table"] for row in content["energy"] if row["boundary"] == "memory"] == [*ACCESS_TABLES, "blocks"]
+    assert "(3 prices of an access)" in content["verdicts"][1]["sentence"]
 
 
 def test_two_models_are_compared(report: Path) -> None:
@@ -225,8 +279,8 @@ def images(text: str) -> list[str]:
 
 def test_no_picture_is_empty(report: Path) -> None:
     found = images((report / "report.html").read_text())
-    # a claim, one in rate and in steps, energy, break-even, networks, layers, waterfall, two chips, raster; twice
-    assert len(found) == 22
+    # 2 claims, one in rate and in steps, energy, break-even, networks, layers, 2 waterfalls, 2 chips, raster; all twice
+    assert len(found) == 26
     for uri in found:
         pixels = matplotlib.image.imread(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
         assert pixels.shape[0] > 100 and pixels.shape[1] > 400
@@ -353,14 +407,22 @@ def test_the_page_in_chromium(report: Path, tmp_path: Path, width: int, dark: bo
     match = re.search(r'<pre id="probe">(.*?)</pre>', document, re.S)
     assert match
     seen = json.loads(html.unescape(match[1]))
-    assert len(seen["images"]) == 11 and all(size > 0 for image in seen["images"] for size in image)
+    assert len(seen["images"]) == 13 and all(size > 0 for image in seen["images"] for size in image)
     # Wide tables and plots scroll inside their own box: the page itself never does.
     assert seen["page"] <= seen["window"] and seen["boxes"] <= seen["window"]
     assert seen["paper"] == ("rgb(23, 27, 33)" if dark else "rgb(255, 255, 255)")
     text = html.unescape(re.sub(r"<[^>]+>", " ", document))
     for section in SECTIONS:
         assert section in text
-    for word in ("embed", "hidden", "45 nm arithmetic, 32-bit floating point", "unavailable", "Horowitz", "Loihi 2"):
+    for word in (
+        "embed",
+        "hidden",
+        "45 nm arithmetic, 32-bit floating point",
+        "access by one line",
+        "unavailable",
+        "Horowitz",
+        "Loihi 2",
+    ):
         assert word in text
 
 
