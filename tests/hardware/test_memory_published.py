@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 
 from hardware.count import LayerCount
-from hardware.memory import access_pj, dense_layer, spiking_layer
+from hardware.memory import access_pj, dense_layer, memory_energy, spiking_layer
 from tests.hardware.test_energy import DENSE, JOINED, LIF, LINE
 
 # Prices of an access that count the accesses.
@@ -52,7 +52,8 @@ def spiking(
         samples=1,
         sample_steps=steps,
     )
-    node = replace(LIF, kind="lif" if leaky else "if", neuron_updates=steps * neurons, state=neurons, spikes=spikes)
+    updates, leak = steps * neurons, "lif" if leaky else "if"
+    node = replace(LIF, kind=leak, neuron_updates=updates, state=neurons, spikes=spikes, samples=1)
     return [layer, node]
 
 
@@ -169,6 +170,28 @@ def test_energy_of_the_laboratory_dense(shape: tuple[Any, ...], picojoule: float
     layer = spiking(*shape, events=0, spikes=0, leaky=False)[0]
     found = dense_layer(without_biases(layer, shape), LINE)
     assert found.operations + found.accesses + biases_pj(layer, outputs=shape[2]) == pytest.approx(picojoule, rel=1e-12)
+
+
+@pytest.mark.parametrize(("neurons", "joined", "line"), [(256, 18.7, 11.6), (64, 17.0, 6.7)])
+def test_the_price_of_an_access_changes_the_answer_by_what_is_documented(
+    neurons: int, joined: float, line: float
+) -> None:
+    """n x n leaky neurons, spike rate 5 %, in closed form; the figures stand in docs/energy.md."""
+    n, rate = neurons, 0.05
+    for access, table, documented in (
+        (lambda words: np.interp(4 * words, (0, 8192, 32768, 1048576), (0, 10, 20, 100)), JOINED, joined),
+        (lambda words: 13.2 + 1.09e-5 * 32 * words, LINE, line),
+    ):
+        queue, stored, potential = access(1000), access(n * n + n), access(n)
+        spiking_pj = rate * n * n * (stored + 2 * potential + 0.2) + 2 * rate * n * queue + rate * n * 0.1
+        spiking_pj += n * (stored + 0.1 + 2 * potential + 3.2)
+        dense_pj = (n * n + n) * stored + 2 * n * potential + 3.2 * n * n + 0.3 * n
+        steps = 100
+        counts = spiking("affine", n, n, 1, 1, events := 5 * n, events, True, steps)
+        found = memory_energy(counts, table)
+        assert found.snn_uj == pytest.approx(steps * spiking_pj * 1e-6, rel=1e-12)
+        assert found.ratio == pytest.approx(dense_pj / spiking_pj, rel=1e-12)
+        assert dense_pj / spiking_pj == pytest.approx(documented, abs=0.05)
 
 
 # Horowitz 2014: energy of a 32-bit access to memories of 8 KB, 32 KB and 1 MB, in pJ.
