@@ -46,8 +46,8 @@ def prepare(graph: Graph, precision: str = "float64") -> Prepared:
         precision: `float64` for parity, `float32` for speed; a quantised graph runs in integers whatever it says.
 
     Raises:
-        GraphError: a loop holds an operation that needs more than the present step, or the integers of a quantised
-            graph are incomplete or too wide.
+        GraphError: a loop holds an operation that needs more than the present step, a parameter overflows the
+            precision, or the integers of a quantised graph are incomplete or too wide.
     """
     for component in graph.components:
         for name in component if _loops(graph, component) else ():
@@ -59,7 +59,11 @@ def prepare(graph: Graph, precision: str = "float64") -> Prepared:
         }
         return Prepared(graph, integer.INTEGER, whole, integer.INTEGER_OPERATIONS)
     dtype = np.dtype(precision)
-    cast = {name: cast_parameters(node, graph, dtype) for name, node in graph.nodes.items()}
+    with np.errstate(over="ignore"):  # found below, and said by name
+        cast = {name: cast_parameters(node, graph, dtype) for name, node in graph.nodes.items()}
+    for name, node in graph.nodes.items():
+        arrays = [value for value in cast[name].values() if isinstance(value, np.ndarray)]
+        _refuse_overflow(node, "parameters", arrays, dtype)
     return Prepared(graph, dtype, cast, OPERATIONS)
 
 
@@ -269,10 +273,20 @@ def _apply(
 ) -> np.ndarray:
     """Runs one node over the steps in `inputs`; spikes outside the window are removed."""
     call = Call(node, prepared.parameters[node.name], prepared.dtype, state, mask, potentials)
-    out = prepared.operations[node.kind](call, inputs)
+    with np.errstate(over="ignore", invalid="ignore"):  # found below, and said by name
+        out = prepared.operations[node.kind](call, inputs)
+    _refuse_overflow(node, "values", [out, *state.values()], prepared.dtype)
     if mask is not None and node.kind in SPIKING | {"output"}:
         out *= mask.reshape(*mask.shape, *[1] * (out.ndim - 2)).astype(out.dtype)
     return out
+
+
+def _refuse_overflow(node: Node, what: str, arrays: Iterable[np.ndarray], dtype: np.dtype) -> None:
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise GraphError(
+            f"node {node.name} ({node.kind}): its {what} overflow {dtype}, whose largest number is "
+            f"{np.finfo(dtype).max:.3g}; make its weights or its input smaller"
+        )
 
 
 def _loops(graph: Graph, component: tuple[str, ...]) -> bool:

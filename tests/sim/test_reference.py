@@ -247,6 +247,26 @@ def test_a_loop_without_a_neuron_is_refused():
 # ---- windows, batches, traces ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("nodes", "words"),
+    [
+        ((nir.Linear(full((2, 3), 1e308)), lif(2)), "node n0 .affine.: its values overflow float64"),
+        ((nir.Linear(np.array([[8e307, -8e307, 0.0]])), lif(1, r=-1e9)), "node n1 .lif.: its values overflow float64"),
+    ],
+    ids=["currents", "potentials"],
+)
+def test_numbers_beyond_the_format_are_refused_by_node(nodes, words):
+    with pytest.raises(GraphError, match=words):
+        run(chain((3,), *nodes), 2 * np.eye(3)[None])
+
+
+def test_numbers_beyond_single_precision_are_refused_there_alone():
+    graph = chain((1,), nir.Linear(full((1, 1), 1e39)), lif())
+    assert run(graph, np.ones((1, 2, 1))).spikes["n1"].tolist() == [[[1], [1]]]
+    with pytest.raises(GraphError, match=r"node n0 .affine.: its parameters overflow float32, whose"):
+        run(graph, np.ones((1, 2, 1)), precision="float32")
+
+
 def test_a_bias_does_not_fire_outside_the_window():
     graph = chain([1], nir.Affine(weight=np.eye(1), bias=np.array([4.0])), lif())
     trace = run(graph, np.zeros((2, 5, 1)), np.array([5, 2]))
