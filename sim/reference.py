@@ -282,7 +282,7 @@ def _apply(
 
 
 def _refuse_overflow(node: Node, what: str, arrays: Iterable[np.ndarray], dtype: np.dtype) -> None:
-    if not all(np.isfinite(array).all() for array in arrays):
+    if not all(np.isfinite(array).all() for array in arrays if array.dtype.kind == "f"):  # spikes are always finite
         raise GraphError(
             f"node {node.name} ({node.kind}): its {what} overflow {dtype}, whose largest number is "
             f"{np.finfo(dtype).max:.3g}; make its weights or its input smaller"
