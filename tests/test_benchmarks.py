@@ -1,0 +1,50 @@
+"""What the benchmarks compute from their runs, by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from benchmarks import quantisation
+
+
+def row(network, accuracies):
+    exact, calibrated, fine_tuned = accuracies
+    return {
+        "network": network,
+        "test_samples": 200,
+        "float": exact,
+        "calibrated": calibrated,
+        "fine_tuned": fine_tuned,
+    }
+
+
+def test_the_first_draw_is_evenly_spaced_and_the_others_are_repeatable():
+    assert quantisation.calibration_rows(127, 0).tolist() == list(range(0, 127, 2))
+    one, again, other = (quantisation.calibration_rows(1000, draw) for draw in (1, 1, 2))
+    assert np.array_equal(one, again)
+    assert not np.array_equal(one, other)
+    assert len(set(one.tolist())) == quantisation.SAMPLES
+    assert np.all(np.diff(one) > 0)
+
+
+def test_mean_and_standard_error_by_hand():
+    mean, error = quantisation.spread([1.0, 3.0, 5.0])
+    assert mean == 3.0
+    assert error == pytest.approx(2 / math.sqrt(3))
+    assert math.isnan(quantisation.spread([1.0])[1])
+
+
+def test_the_table_gives_points_by_network_and_over_networks():
+    rows = [
+        row("a.nir", (0.9, 0.88, 0.9)),
+        row("a.nir", (0.9, 0.9, 0.91)),
+        row("b.nir", (0.8, 0.77, 0.8)),
+        row("b.nir", (0.8, 0.77, 0.79)),
+    ]
+    text = quantisation.table(rows)
+    assert "200 test samples" in text
+    assert "| a.nir | 90.0 | -2.0, +0.0 | -1.00 | +0.0, +1.0 | +0.50 |" in text
+    assert "| b.nir | 80.0 | -3.0, -3.0 | -3.00 | +0.0, -1.0 | -0.50 |" in text
+    assert "calibrated: -2.00 points, standard error 1.00 over 2 networks" in text
+    assert "fine_tuned: +0.00 points, standard error 0.50 over 2 networks" in text
