@@ -1,16 +1,19 @@
 """What integers cost in accuracy: `python -m benchmarks.quantisation CONFIG.toml NETWORK.nir... --out RUN --draws 5`.
 
-One network calibrated once says little: which utterances calibrate it and which of those near the border then change
-sides is luck, and on a few hundred of them worth more than a point. So each network is quantised several times. Draw 0
-is that of conversion.quantize (utterances evenly spaced over the training split), the others are random; fine-tuning
-from a draw has its number as seed. RUN gets a folder a network and draw, whose metrics are kept when the command runs
-again, and `drops.json`; the table goes to standard output.
+One network calibrated once and tested once says little: which of the utterances near a border change sides is luck, and
+on a few hundred of them worth more than a point. So each network is quantised several times, and each result is tested
+several times, on utterances that begin a few steps earlier or later.
+
+Draw 0 of the calibration samples is that of conversion.quantize (evenly spaced over the training split), the others are
+random; fine-tuning from a draw has its number as seed. RUN gets a folder a network and draw, whose files are kept when
+the command runs again, and `drops.json`; the table goes to standard output.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import math
 import statistics
@@ -25,13 +28,14 @@ from tqdm import tqdm
 from conversion.fine_tune import fine_tune
 from conversion.quantize import SAMPLES, quantize_file
 from model import settings
-from model.data import open_dataset
+from model.data import Split, open_dataset
 from model.files import write_text
 from sim import reference, run
 from sim.graph import load
 from sim.trace import accuracy
 
 STAGES = ("calibrated", "fine_tuned")
+MOVES = (-4, -2, 0, 2, 4)  # steps by which the test utterances are moved
 
 
 def calibration_rows(samples: int, draw: int) -> np.ndarray:
@@ -41,33 +45,52 @@ def calibration_rows(samples: int, draw: int) -> np.ndarray:
     return np.sort(np.random.default_rng(draw).choice(samples, SAMPLES, replace=False))
 
 
-def float_accuracy(network: Path, spec: str) -> float:
-    """Of the float network on the test split, by the reference simulator."""
-    test = open_dataset(spec).split("test")
+def moved(split: Split, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Frames and lengths of utterances that begin so many steps later (earlier when negative), zeros before."""
+    frames = np.zeros_like(split.frames)
+    late, early = max(0, steps), max(0, -steps)
+    end = frames.shape[1]
+    frames[:, late : end - early] = split.frames[:, early : end - late]
+    return frames, np.clip(split.lengths + steps, 1, end)
+
+
+def accuracies(network: Path, test: Split) -> list[float]:
+    """By the reference simulator, for each of `MOVES`."""
     graph = load(network)
-    return float(accuracy(reference.run(graph, test.frames, test.lengths, test.labels), graph.readout) or 0.0)
+    runs = (reference.run(graph, *moved(test, steps), test.labels, "float32") for steps in MOVES)
+    return [float(accuracy(trace, graph.readout) or 0.0) for trace in runs]
+
+
+@functools.cache
+def float_accuracies(network: Path, spec: str) -> list[float]:
+    """Of the float network, which every draw of it is compared with."""
+    return accuracies(network, open_dataset(spec).split("test"))
 
 
 def one(config: settings.Settings, network: Path, draw: int, out: Path) -> dict[str, Any]:
-    """Test accuracy of one network, calibrated on one draw and fine-tuned from there."""
+    """Test accuracies of one network, calibrated on one draw and fine-tuned from there."""
     if (out / "drop.json").exists():
         found: dict[str, Any] = json.loads((out / "drop.json").read_text())
         return found
     out.mkdir(parents=True, exist_ok=True)
-    train = open_dataset(config.data).split("train")
+    dataset = open_dataset(config.data)
+    train, test = dataset.split("train"), dataset.split("test")
     rows = calibration_rows(len(train.labels), draw)
-    data = run.Input(config.data, train.frames[rows], train.lengths[rows], train.labels[rows])
-    quantize_file(network, out / "calibrated.q.nir", data)
-    schedule = dataclasses.replace(config.training, seed=draw)
-    tuned = fine_tune(dataclasses.replace(config, training=schedule), out / "calibrated.q.nir", out / "fine_tuned")
+    calibrated, fine_tuned = out / "calibrated.q.nir", out / "fine_tuned"
+    if not calibrated.exists():
+        data = run.Input(config.data, train.frames[rows], train.lengths[rows], train.labels[rows])
+        quantize_file(network, calibrated, data)
+    if not (fine_tuned / "metrics.json").exists():
+        schedule = dataclasses.replace(config.training, seed=draw)
+        fine_tune(dataclasses.replace(config, training=schedule), calibrated, fine_tuned)
     result = {
         "network": str(network),
         "draw": draw,
-        "test_samples": tuned["test_samples"],
-        "float": float_accuracy(network, config.data),
-        "calibrated": tuned["calibrated_test_accuracy"],
-        "fine_tuned": tuned["test_accuracy"],
-        "epoch": tuned["epoch"],
+        "test_samples": len(test.labels),
+        "moves": MOVES,
+        "float": float_accuracies(network, config.data),
+        "calibrated": accuracies(calibrated, test),
+        "fine_tuned": accuracies(fine_tuned / "model.q.nir", test),
     }
     write_text(out / "drop.json", json.dumps(result, indent=2))
     return result
@@ -80,25 +103,33 @@ def spread(points: Sequence[float]) -> tuple[float, float]:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Differences to the float network in points of test accuracy, a line a network."""
+    """Differences to the float network in points of test accuracy, a line a network and stage."""
     lines = [
-        f"| network ({rows[0]['test_samples']} test samples) | float | calibrated | mean | fine-tuned | mean |",
+        f"| network ({rows[0]['test_samples']} test samples) | float | | by draw | mean | moved, mean |",
         "|---|---|---|---|---|---|",
     ]
     networks = list(dict.fromkeys(row["network"] for row in rows))
-    of_network: dict[str, list[float]] = {stage: [] for stage in STAGES}
+    still = rows[0]["moves"].index(0)
+    means: dict[tuple[str, str], list[float]] = {}
     for network in networks:
         mine = [row for row in rows if row["network"] == network]
-        cells = [network, f"{100 * mine[0]['float']:.1f}"]
         for stage in STAGES:
-            points = [100 * (row[stage] - row["float"]) for row in mine]
-            of_network[stage].append(statistics.fmean(points))
-            cells += [", ".join(f"{point:+.1f}" for point in points), f"{statistics.fmean(points):+.2f}"]
-        lines.append(f"| {' | '.join(cells)} |")
-    for stage in STAGES:
+            points = [100 * (np.array(row[stage]) - np.array(row["float"])) for row in mine]
+            as_it_is = [float(of_draw[still]) for of_draw in points]
+            both = statistics.fmean(as_it_is), float(np.mean(points))
+            means.setdefault((stage, "as they are"), []).append(both[0])
+            means.setdefault((stage, "moved"), []).append(both[1])
+            by_draw = ", ".join(f"{point:+.1f}" for point in as_it_is)
+            accuracy_percent = 100 * mine[0]["float"][still]
+            lines.append(
+                f"| {network} | {accuracy_percent:.1f} | {stage} | {by_draw} | {both[0]:+.2f} | {both[1]:+.2f} |"
+            )
+    for (stage, how), of_network in means.items():
         # Draws of one network share its float accuracy, so the networks are what is independent.
-        mean, error = spread(of_network[stage])
-        lines.append(f"\n{stage}: {mean:+.2f} points, standard error {error:.2f} over {len(networks)} networks")
+        mean, error = spread(of_network)
+        lines.append(
+            f"\n{stage}, utterances {how}: {mean:+.2f} points, standard error {error:.2f} over {len(networks)} networks"
+        )
     return "\n".join(lines)
 
 

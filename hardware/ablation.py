@@ -22,16 +22,13 @@ from tqdm import tqdm
 
 from conversion.draft import UnsupportedModule
 from conversion.to_nir import convert_checkpoint
-from hardware.count import count
 from hardware.energy import OPERATIONS
-from hardware.memory import energies
 from hardware.prices import PriceError, PriceTable, load_tables
-from hardware.summary import totals_row
+from hardware.runs import run_and_price
 from model import checkpoint
 from model.ablation import checkpoint_of, compare, spread
 from model.files import write_bytes, write_text
 from model.settings import SettingsError
-from sim import reference
 from sim.graph import load
 from sim.node import GraphError
 from sim.run import INPUT_ERRORS, open_input
@@ -65,17 +62,13 @@ def priced(path: Path, samples: int, tables: Sequence[PriceTable]) -> dict[str, 
         if not parity.holds:
             raise ParityError(f"{path}: PyTorch and the reference differ on {what}: {parity.first_divergence}")
     data = open_input(checkpoint.load(path).data, split="test", samples=samples)
-    graph = load(target)
-    trace = reference.run(graph, data.frames, data.lengths, precision="float32")
-    counts = count(graph, trace)
-    totals = totals_row(counts)
-    figures = energies(counts, tables)
+    run = run_and_price(load(target), data, tables, precision="float32")
     return {
-        "samples": trace.samples,
-        **{key: totals[key] for key in COUNTS},
+        "samples": run.trace.samples,
+        **{key: run.totals[key] for key in COUNTS},
         "energy": [
             {"table": figure.table, "boundary": figure.boundary, "title": figure.title, "snn_uj": figure.snn_uj}
-            for figure in figures
+            for figure in run.figures
             if figure.snn_uj is not None
         ],
     }

@@ -13,7 +13,6 @@ import json
 import os
 import platform
 import sys
-from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,19 +21,22 @@ import numpy as np
 
 from hardware import beside, twin
 from hardware.chips import load_chip, shipped
-from hardware.claims import ClaimError, Side, judge, load_claims
-from hardware.count import LayerCount, count
-from hardware.memory import by_layer, energies
+from hardware.claims import ClaimError, judge, load_claims
+from hardware.count import LayerCount
+from hardware.memory import by_layer
 from hardware.meter import measure
 from hardware.place import describe, sentence
-from hardware.prices import PriceError, PriceTable, load_tables
+from hardware.prices import PriceError, load_tables
 from hardware.published import PUBLISHED
-from hardware.summary import energy_row, layer_row, totals_row
+from hardware.runs import Runs, run_and_price
+from hardware.summary import layer_row, totals_row
 from hardware.verdict import verdicts
 from sim import reference
 from sim.graph import Graph, load
 from sim.node import GraphError
-from sim.trace import Trace, TraceError, accuracy
+from sim.run import INPUT_ERRORS, open_input
+from sim.schedule import schedule
+from sim.trace import Trace, TraceError
 
 FORMAT = 1
 EXAMPLE = (
@@ -114,10 +116,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _input_errors() -> tuple[type[Exception], ...]:
     """What a user can mend. PyTorch is not loaded for it: a checkpoint's errors are ValueErrors of its own module."""
-    from sim.run import INPUT_ERRORS
-
-    known: tuple[type[Exception], ...] = (GraphError, TraceError, PriceError, ClaimError, ReportError, OSError)
-    known += tuple(INPUT_ERRORS)
+    known = (GraphError, TraceError, PriceError, ClaimError, ReportError, OSError, *INPUT_ERRORS)
     checkpoints = sys.modules.get("model.checkpoint")
     return (*known, checkpoints.CheckpointError) if checkpoints else known
 
@@ -135,98 +134,47 @@ def build(arguments: argparse.Namespace) -> tuple[dict[str, Any], Trace]:
     Raises:
         GraphError, TraceError, PriceError, InputError, DataError, CheckpointError: what was given cannot be used.
     """
-    from sim.run import open_input
-    from sim.schedule import schedule
-
     if arguments.compare_counters and arguments.checkpoint is None:
         raise ReportError("--compare-counters runs the packages on a checkpoint; give --checkpoint too")
     tables = load_tables(arguments.prices)
     claims = [] if arguments.claims is None else load_claims(arguments.claims)
     graph = load(arguments.model, arguments.dt)
     data = open_input(arguments.input, split="test", samples=arguments.samples)
-    trace = reference.run(graph, data.frames, data.lengths, data.labels, progress=True)
-    counts = count(graph, trace, progress=True)
+    run = run_and_price(graph, data, tables, progress=True)
+    trace, counts = run.trace, run.counts
     parity, unavailable = check_parity(graph, trace, data.frames, arguments.checkpoint, arguments.lava_samples)
-    figures = energies(counts, tables)
-    totals = totals_row(counts)
-    energy = [energy_row(figure, totals["spike_rate"]) for figure in figures]
-    measured = measure(arguments.checkpoint, data.frames, data.lengths, figures)
+    measured = measure(arguments.checkpoint, data.frames, data.lengths, run.figures)
     counters = None
     if arguments.compare_counters:
         from hardware.counters import compare_counters
 
         counters = compare_counters(arguments.checkpoint, graph, trace)
-    right = accuracy(trace, graph.readout)
     runs = Runs(tables, arguments.input, arguments.samples, arguments.dt)
-    own = runs.known[(None, None, None)] = priced(energy, totals, right, measured)
+    own = runs.known[(None, None, None)] = run.summary(measured)
     report = {
         "format": FORMAT,
         "model": describe_model(graph, arguments.model, counts),
         "input": {"spec": arguments.input, "samples": trace.samples, "steps": trace.sample_steps},
-        "accuracy": right,
-        "accuracy_note": accuracy_note(arguments.input, right, trace.samples),
+        "accuracy": run.accuracy,
+        "accuracy_note": accuracy_note(arguments.input, run.accuracy, trace.samples),
         "latency_steps": schedule(graph, trace.input.shape[1]).total,
-        "verdicts": [verdict.as_dict() for verdict in verdicts(energy, measured)],
+        "verdicts": [verdict.as_dict() for verdict in verdicts(run.energy, measured)],
         "parity": parity,
         "parity_unavailable": unavailable,
         "layers": [layer_row(layer) for layer in counts],
-        "totals": totals,
-        "energy": energy,
+        "totals": run.totals,
+        "energy": run.energy,
         "memory_layers": by_layer(counts, tables),
         "networks": beside.networks(own, arguments.model, arguments.input, arguments.beside, runs),
         "twin": twin.compare(counts),
         "placement": placements(graph, trace),
-        "claims": judge(claims, runs, [figure.table for figure in figures]),
+        "claims": judge(claims, runs, [figure.table for figure in run.figures]),
         "counters": counters,
         "measured": measured,
         "published": [figure.as_dict() for figure in PUBLISHED],
         "environment": environment(),
     }
     return report, trace
-
-
-def priced(
-    energy: list[dict[str, Any]], totals: dict[str, Any], accuracy: float | None, measured: dict[str, Any]
-) -> dict[str, Any]:
-    """What a claim or a comparison needs to know of one model on one input."""
-    return {
-        "energy": energy,
-        "totals": totals,
-        "accuracy": accuracy,
-        "measured": measured,
-        "spike_rate": totals["spike_rate"],
-        "steps": totals["steps_per_sample"],
-    }
-
-
-@dataclass
-class Runs:
-    """Energies of the models that claims and `--beside` name; each is run once."""
-
-    tables: list[PriceTable]
-    input: str
-    samples: int
-    dt: float | None
-    known: dict[tuple[Path | None, str | None, int | None], dict[str, Any]] = field(default_factory=dict)
-
-    def __call__(self, side: Side) -> dict[str, Any]:
-        if side.model is None:
-            return self.known[(None, None, None)]
-        spec = side.input or self.input
-        key = (side.model, spec, side.samples)
-        if key not in self.known:
-            from sim.run import open_input
-
-            graph = load(side.model, self.dt)
-            data = open_input(spec, split="test", samples=side.samples or self.samples)
-            trace = reference.run(graph, data.frames, data.lengths, data.labels, progress=True)
-            counts = count(graph, trace, progress=True)
-            totals = totals_row(counts)
-            figures = energies(counts, self.tables)
-            energy = [energy_row(figure, totals["spike_rate"]) for figure in figures]
-            unmeasured = {"available": False, "reason": "only the report's own model is measured"}
-            self.known[key] = priced(energy, totals, accuracy(trace, graph.readout), unmeasured)
-        return self.known[key]
 
 
 def placements(graph: Graph, trace: Trace) -> list[dict[str, Any]]:

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from benchmarks import quantisation
+from model.data import Split
 
 
-def row(network, accuracies):
-    exact, calibrated, fine_tuned = accuracies
+def row(network, exact, calibrated, fine_tuned):
     return {
         "network": network,
         "test_samples": 200,
+        "moves": [-1, 0],
         "float": exact,
         "calibrated": calibrated,
         "fine_tuned": fine_tuned,
@@ -35,16 +36,28 @@ def test_mean_and_standard_error_by_hand():
     assert math.isnan(quantisation.spread([1.0])[1])
 
 
+def test_moved_utterances_by_hand():
+    frames = np.arange(1, 5).reshape(1, 4, 1)
+    split = Split(frames=frames, lengths=np.array([3]), labels=np.array([0]), keys=("a",))
+    expected = {0: ([1, 2, 3, 4], 3), 1: ([0, 1, 2, 3], 4), 2: ([0, 0, 1, 2], 4), -1: ([2, 3, 4, 0], 2)}
+    for steps, (values, length) in expected.items():
+        found, lengths = quantisation.moved(split, steps)
+        assert found[0, :, 0].tolist() == values
+        assert lengths.tolist() == [length]
+
+
 def test_the_table_gives_points_by_network_and_over_networks():
     rows = [
-        row("a.nir", (0.9, 0.88, 0.9)),
-        row("a.nir", (0.9, 0.9, 0.91)),
-        row("b.nir", (0.8, 0.77, 0.8)),
-        row("b.nir", (0.8, 0.77, 0.79)),
+        row("a.nir", [0.8, 0.9], [0.8, 0.88], [0.8, 0.9]),
+        row("a.nir", [0.8, 0.9], [0.8, 0.9], [0.8, 0.91]),
+        row("b.nir", [0.8, 0.8], [0.81, 0.77], [0.8, 0.8]),
+        row("b.nir", [0.8, 0.8], [0.81, 0.77], [0.8, 0.79]),
     ]
     text = quantisation.table(rows)
     assert "200 test samples" in text
-    assert "| a.nir | 90.0 | -2.0, +0.0 | -1.00 | +0.0, +1.0 | +0.50 |" in text
-    assert "| b.nir | 80.0 | -3.0, -3.0 | -3.00 | +0.0, -1.0 | -0.50 |" in text
-    assert "calibrated: -2.00 points, standard error 1.00 over 2 networks" in text
-    assert "fine_tuned: +0.00 points, standard error 0.50 over 2 networks" in text
+    assert "| a.nir | 90.0 | calibrated | -2.0, +0.0 | -1.00 | -0.50 |" in text
+    assert "| b.nir | 80.0 | calibrated | -3.0, -3.0 | -3.00 | -1.00 |" in text
+    assert "| b.nir | 80.0 | fine_tuned | +0.0, -1.0 | -0.50 | -0.25 |" in text
+    assert "calibrated, utterances as they are: -2.00 points, standard error 1.00 over 2 networks" in text
+    assert "calibrated, utterances moved: -0.75 points, standard error 0.25 over 2 networks" in text
+    assert "fine_tuned, utterances as they are: +0.00 points, standard error 0.50 over 2 networks" in text
