@@ -29,7 +29,7 @@ p { margin: .4rem 0 .8rem; max-width: 46rem; }
   margin: 1.4rem 0 0; padding: 0; }
 .tiles div { border-top: 2px solid var(--line); padding-top: .45rem; }
 .tiles dt { color: var(--faint); font-size: .82rem; } .tiles dd { margin: 0; font-size: 1.2rem; font-weight: 620; }
-.tiles dd small { display: block; font-weight: 400; font-size: .76rem; line-height: 1.35; }
+.tiles dd small { display: block; font-weight: 400; font-size: .76rem; line-height: 1.35; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: .6rem; margin: .8rem 0; }
 table { border-collapse: collapse; width: 100%; font-size: .86rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .42rem .7rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
