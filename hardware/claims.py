@@ -20,7 +20,7 @@ RELATIONS = ("at most", "at least", "about")
 NETWORKS = ("spiking", "dense")
 TEXTS = ("name", "boundary", "relation", "source")
 CLAIM_KEYS = {*TEXTS, "value", "unit", "tolerance", "subject", "against"}
-SIDE_KEYS = {"network", "model", "input", "samples", "tables"}
+SIDE_KEYS = {"network", "model", "input", "samples", "tables", "checkpoint"}
 
 
 class ClaimError(ValueError):
@@ -36,6 +36,7 @@ class Side:
         model, input: NIR file and data; None for those of the report.
         samples: of the input, None for as many as the report takes.
         tables: price tables; empty: every one.
+        checkpoint: of the model, to measure its inference in PyTorch; the report's own is measured anyway.
     """
 
     network: str
@@ -43,6 +44,7 @@ class Side:
     input: str | None
     samples: int | None
     tables: tuple[str, ...]
+    checkpoint: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -138,16 +140,21 @@ def _side(path: Path, where: str, entry: Any) -> Side:
     if network not in NETWORKS:
         raise ClaimError(f"{where}: network {network!r}; expected one of {', '.join(NETWORKS)}")
     model, data, samples, tables = (entry.get(key) for key in ("model", "input", "samples", "tables"))
+    checkpoint = entry.get("checkpoint")
     if (model is None) != (data is None):
         raise ClaimError(f"{where}: model and input belong together; give both or neither")
-    if any(text is not None and not isinstance(text, str) for text in (model, data)):
-        raise ClaimError(f"{where}: model and input are texts")
+    if any(text is not None and not isinstance(text, str) for text in (model, data, checkpoint)):
+        raise ClaimError(f"{where}: model, input and checkpoint are texts")
+    if checkpoint is not None and model is None:
+        raise ClaimError(f"{where}: checkpoint goes with a model; that of the report is its --checkpoint")
     if samples is not None and (isinstance(samples, bool) or not isinstance(samples, int) or samples < 1):
         raise ClaimError(f"{where}: samples = {samples!r}; a whole number of at least 1 is expected")
     if tables is not None and (not isinstance(tables, list) or not all(isinstance(name, str) for name in tables)):
         raise ClaimError(f"{where}: tables must be a list of names")
     beside = None if data is None or not data.endswith(".npz") else str(path.parent / data)
-    return Side(network, None if model is None else path.parent / model, beside or data, samples, tuple(tables or ()))
+    files = (None if text is None else path.parent / text for text in (model, checkpoint))
+    model, checkpoint = files
+    return Side(network, model, beside or data, samples, tuple(tables or ()), checkpoint)
 
 
 # ---- judging ---------------------------------------------------------------------------------------------------------
@@ -176,16 +183,17 @@ def judge(claims: Sequence[Claim], run_of: Callable[[Side], Run], names: Sequenc
 def _judged(claim: Claim, run_of: Callable[[Side], Run]) -> dict[str, Any]:
     subject = run_of(claim.subject)
     against = None if claim.against is None else run_of(claim.against)
-    rows = [] if claim.boundary == "measured" else _rows(claim, subject, against)
+    rows = _rows(claim, subject, against)
     values = [row["value"] for row in rows]
     answers = {row["answer"] for row in rows}
     reason = ""
     if not rows:
         reason = "no price table prices both sides under this boundary"
         if claim.boundary == "measured":
-            reason = f"nothing was measured: {subject['measured'].get('reason', 'no spiking network was measured')}"
+            reason = _unmeasured(claim, subject, against)
     elif len(answers) > 1:
-        reason = "it holds under some price tables and fails under others"
+        tables = "price tables" if claim.boundary != "measured" else "batches and with or without the idle draw"
+        reason = f"it holds under some {tables} and fails under others"
     return {
         "name": claim.name,
         "boundary": claim.boundary,
@@ -202,6 +210,16 @@ def _judged(claim: Claim, run_of: Callable[[Side], Run]) -> dict[str, Any]:
         "steps": subject["steps"],
         "rows": rows,
     }
+
+
+def _unmeasured(claim: Claim, subject: Run, against: Run | None) -> str:
+    if any(side is not None and side.network == "dense" for side in (claim.subject, claim.against)):
+        return "a dense network is not measured: what PyTorch runs is the spiking one"
+    if not subject["measured"]["available"]:
+        return f"nothing was measured: {subject['measured']['reason']}"
+    if against is not None and not against["measured"]["available"]:
+        return f"one side was not measured: {against['measured']['reason']}"
+    return "the draw cannot be told from the idle one"
 
 
 def _rows(claim: Claim, subject: Run, against: Run | None) -> list[dict[str, Any]]:
@@ -224,8 +242,31 @@ def _rows(claim: Claim, subject: Run, against: Run | None) -> list[dict[str, Any
 def _figures(side: Side, boundary: str, run: Run) -> list[Mapping[str, Any]]:
     return [
         row
-        for row in run["energy"]
-        if row["boundary"] == boundary and (not side.tables or row["table"] in side.tables) and _energy(side, row)
+        for row in (_measurements(run["measured"]) if boundary == "measured" else run["energy"])
+        if row["boundary"] == boundary and (not side.tables or row["table"] in side.tables) and _energy(side, row) > 0
+    ]
+
+
+def _measurements(measured: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What the meter read, as price tables are: a claim must bear alone and in batches, with the idle draw and less it.
+
+    Nothing of it is known to follow the spike rate: PyTorch multiplies zeros too.
+    """
+    if not measured["available"]:
+        return []
+    return [
+        {
+            "table": f"{words}, {part}",
+            "title": f"{measured['device']}, {words}, {part}",
+            "boundary": "measured",
+            "snn_uj": measured[key][f"{part}_uj"],
+            "ann_uj": None,
+            "snn_neurons_uj": measured[key][f"{part}_uj"],
+            "kind": "measured",
+            "grade": "measured",
+        }
+        for key, words in (("batch_1", "batch of 1"), ("best_batch", "best batch"))
+        for part in ("total", "dynamic")
     ]
 
 
@@ -237,7 +278,8 @@ def _row(claim: Claim, run: Run, figure: Mapping[str, Any], unit: float, label: 
     """The claim under one table, and where it flips: the spike rate and the number of steps of the subject.
 
     Energy of the spiking network is `fixed + scaling * rate / present rate`; with steps all of it grows in proportion,
-    at an unchanged rate. Both sides of one run grow alike, so that steps flip nothing there.
+    at an unchanged rate. Both sides of one run grow alike, so that steps flip nothing there. What was measured is not
+    known to grow in either way.
     """
     energy = _energy(claim.subject, figure)
     value, target = energy / unit, claim.value * unit
@@ -248,7 +290,7 @@ def _row(claim: Claim, run: Run, figure: Mapping[str, Any], unit: float, label: 
         scaling = value - fixed
         if scaling > 0 and run["spike_rate"]:
             rate = max(claim.value - fixed, 0.0) / scaling * run["spike_rate"]
-    if not same_run and run["steps"]:
+    if not same_run and run["steps"] and figure["boundary"] != "measured":
         steps = run["steps"] * target / energy
     return {
         "table": label,

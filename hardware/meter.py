@@ -83,7 +83,7 @@ def measure(
     """
     nothing: dict[str, Any] = {"available": False, "meters": [], "estimate": _estimate(figures)}
     if checkpoint is None:
-        return nothing | {"reason": "no --checkpoint was given"}
+        return nothing | {"reason": "no checkpoint was given"}
     meters = []
     for name, open_sensor in sensors.items():
         try:

@@ -55,7 +55,7 @@ def _range(claim: Mapping[str, Any]) -> str:
 
 
 def _claim_details(claim: Mapping[str, Any]) -> str:
-    head = [("Price table", "text"), ("Answer", "text"), ("Found", "")]
+    head = [("Price table or measurement", "text"), ("Answer", "text"), ("Found", "")]
     head += [("Flips at spike rate", ""), ("Flips at steps", ""), ("Kind, evidence", "text")]
     rows = []
     for row in claim["rows"]:

@@ -28,7 +28,7 @@ from hardware.meter import measure
 from hardware.place import describe, sentence
 from hardware.prices import PriceError, load_tables
 from hardware.published import PUBLISHED
-from hardware.runs import Runs, run_and_price
+from hardware.runs import OWN, Runs, run_and_price
 from hardware.summary import layer_row, totals_row
 from hardware.verdict import verdicts
 from sim import reference
@@ -150,7 +150,7 @@ def build(arguments: argparse.Namespace) -> tuple[dict[str, Any], Trace]:
 
         counters = compare_counters(arguments.checkpoint, graph, trace)
     runs = Runs(tables, arguments.input, arguments.samples, arguments.dt)
-    own = runs.known[(None, None, None)] = run.summary(measured)
+    own = runs.known[OWN] = run.summary(measured)
     report = {
         "format": FORMAT,
         "model": describe_model(graph, arguments.model, counts),

@@ -11,12 +11,15 @@ from hardware.claims import Side
 from hardware.count import LayerCount, count
 from hardware.energy import EnergyFigure
 from hardware.memory import energies
+from hardware.meter import measure
 from hardware.prices import PriceTable
 from hardware.summary import energy_row, totals_row
 from sim import reference
 from sim.graph import Graph, load
 from sim.run import Input, open_input
 from sim.trace import Trace, accuracy
+
+OWN = (None, None, None, None)  # key of the report's own model
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,15 +70,16 @@ class Runs:
     input: str
     samples: int
     dt: float | None
-    known: dict[tuple[Path | None, str | None, int | None], dict[str, Any]] = field(default_factory=dict)
+    known: dict[tuple[Path | None, str | None, int | None, Path | None], dict[str, Any]] = field(default_factory=dict)
 
     def __call__(self, side: Side) -> dict[str, Any]:
         if side.model is None:
-            return self.known[(None, None, None)]
+            return self.known[OWN]
         spec = side.input or self.input
-        key = (side.model, spec, side.samples)
+        key = (side.model, spec, side.samples, side.checkpoint)
         if key not in self.known:
             data = open_input(spec, split="test", samples=side.samples or self.samples)
             run = run_and_price(load(side.model, self.dt), data, self.tables, progress=True)
-            self.known[key] = run.summary({"available": False, "reason": "only the report's own model is measured"})
+            measured = measure(side.checkpoint, data.frames, data.lengths, run.figures)
+            self.known[key] = run.summary(measured)
         return self.known[key]

@@ -190,3 +190,77 @@ def test_the_papers_claim_agrees_with_its_own_figures() -> None:
     ratio, _, full, less = load_claims(CONFIGS / "claims_spikescr_ssc.toml")
     assert ratio.value == pytest.approx(less.value / full.value, abs=5e-4)
     assert ratio.against is not None and ratio.subject.model != ratio.against.model
+
+
+def metered(total: float, dynamic: float, best: float, best_dynamic: float) -> dict[str, Any]:
+    """A run of which a meter read these microjoule an inference, alone and in the best batch."""
+    measured = {
+        "available": True,
+        "device": "GPU",
+        "batch_1": {"total_uj": total, "dynamic_uj": dynamic},
+        "best_batch": {"total_uj": best, "dynamic_uj": best_dynamic},
+    }
+    return {**run(row("a", 2, 10)), "measured": measured}
+
+
+MEASURED = GOOD.replace('"operations"', '"measured"').replace('against = { network = "dense" }\n', "")
+ALONE = MEASURED.replace('"ratio"', '"uJ"')
+
+
+@pytest.mark.parametrize(
+    ("value", "answer", "reason"),
+    [
+        (900.0, HOLDS, ""),
+        (500.0, UNDECIDED, "it holds under some batches and with or without the idle draw and fails under others"),
+        (30.0, FAILS, ""),
+    ],
+)
+def test_a_measured_energy_is_judged_alone_and_in_batches_with_and_without_idle_draw(
+    tmp_path: Path, value: float, answer: str, reason: str
+) -> None:
+    result = judged(tmp_path, ALONE.replace("0.5", str(value)), metered(800, 400, 80, 40))
+    assert (result["answer"], result["reason"], result["low"], result["high"]) == (answer, reason, 40, 800)
+    assert [found["title"] for found in result["rows"]] == [
+        "GPU, batch of 1, total",
+        "GPU, batch of 1, dynamic",
+        "GPU, best batch, total",
+        "GPU, best batch, dynamic",
+    ]
+    assert {found["kind"] for found in result["rows"]} == {"measured"}
+    assert all(found[key] is None for found in result["rows"] for key in ("break_even_spike_rate", "break_even_steps"))
+
+
+TWO = MEASURED + 'against = { model = "t100.nir", input = "synth", checkpoint = "t100.pt" }\n'
+
+
+def test_two_measured_networks_are_compared_like_with_like(tmp_path: Path) -> None:
+    result = judged(tmp_path, TWO, metered(400, 100, 40, 20), metered(1000, 400, 100, 50))
+    assert [found["value"] for found in result["rows"]] == [0.4, 0.25, 0.4, 0.4]
+    assert result["answer"] == HOLDS and {found["break_even_steps"] for found in result["rows"]} == {None}
+    # Where the idle draw drowns what was spent there is nothing to divide by.
+    result = judged(tmp_path, TWO, metered(400, 100, 40, 20), metered(1000, -3, 100, 0))
+    assert [found["table"] for found in result["rows"]] == ["batch of 1, total", "best batch, total"]
+
+
+def test_a_measured_claim_says_what_was_not_measured(tmp_path: Path) -> None:
+    found = metered(400, 100, 40, 20)
+    dense = MEASURED + 'against = { network = "dense" }\n'
+    cases = [
+        (dense, (found,), "a dense network is not measured: what PyTorch runs is the spiking one"),
+        (TWO, (run(row("a", 2, 10)), found), "nothing was measured: no CUDA device"),
+        (TWO, (found, run(row("a", 2, 10))), "one side was not measured: no CUDA device"),
+        (ALONE, (metered(0, -1, 0, -1),), "the draw cannot be told from the idle one"),
+    ]
+    for text, runs, reason in cases:
+        result = judged(tmp_path, text, *runs)
+        assert (result["answer"], result["reason"], result["rows"]) == (UNDECIDED, reason, [])
+
+
+def test_a_checkpoint_of_a_side_is_found_beside_the_file_and_goes_with_a_model(tmp_path: Path) -> None:
+    path = tmp_path / "claims.toml"
+    path.write_text(TWO)
+    (claim,) = load_claims(path)
+    assert claim.against is not None and claim.against.checkpoint == tmp_path / "t100.pt"
+    path.write_text(MEASURED + 'against = { checkpoint = "t100.pt" }\n')
+    with pytest.raises(ClaimError, match="claim 1: against: checkpoint goes with a model"):
+        load_claims(path)

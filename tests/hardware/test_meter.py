@@ -28,7 +28,7 @@ FRAMES, LENGTHS = np.zeros((2, 5, 3)), np.array([5, 5])
 
 @dataclass
 class Machine:
-    """A device that draws 20 W idle and takes 10 ms and 1 J more a batch.
+    """A device that draws 20 W idle and takes 10 ms and 1 J more a batch, unless told otherwise.
 
     Its counter starts again from zero at `wrap_joules` (None: never).
     """
@@ -37,6 +37,7 @@ class Machine:
     now: float = 0.0
     joules: float = 0.0
     seconds_a_batch: float = 0.01
+    joules_a_batch: float = 1.0
     batches: list[int] = field(default_factory=list)
 
     def pass_time(self, seconds: float) -> None:
@@ -46,7 +47,7 @@ class Machine:
     def run(self, batch: int) -> None:
         self.batches.append(batch)
         self.pass_time(self.seconds_a_batch)
-        self.joules += 1
+        self.joules += self.joules_a_batch
 
     def counter(self) -> list[float]:
         return [self.joules if self.wrap_joules is None else self.joules % self.wrap_joules]
@@ -236,7 +237,7 @@ def test_without_a_meter_the_reasons_are_given_beside_an_estimate() -> None:
     assert result["meters"] == [{"meter": name, "reason": "no such device"} for name in ("a", "b")]
     expected = {"table": "gpu-a100-fp16", "title": "gpu-a100-fp16", "uj": 3.0}
     assert result["estimate"] == [expected | {"kind": "estimated", "source": "sheet", "grade": "derived"}]
-    assert measure(None, FRAMES, LENGTHS, [])["reason"] == "no --checkpoint was given"
+    assert measure(None, FRAMES, LENGTHS, [])["reason"] == "no checkpoint was given"
 
 
 def test_each_meter_says_why_it_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -16,12 +16,14 @@ import nir
 import numpy as np
 import pytest
 
+from hardware.meter import measure
 from hardware.page import render
 from hardware.prices import SHIPPED
 from hardware.report import main
 from hardware.verdict import number
 from tests.hardware.browser import dump_dom, find_browser, screenshot
 from tests.hardware.networks import lif, nir_graph, temporal
+from tests.hardware.test_meter import Machine
 
 KEYS = {
     "model",
@@ -340,6 +342,38 @@ def test_interrupted_writes_nothing(
     monkeypatch.setattr("hardware.runs.count", stopped)
     assert main([str(files[0]), "--input", str(files[1]), "--out", str(tmp_path / "out")]) == 130
     assert "interrupted" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_claims_on_measured_energy_are_judged_and_shown(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under a simulated meter: 1.2 J an inference alone, of which 0.2 J is idle draw; the other side takes a third."""
+    machines = {None: Machine(), tmp_path / "other.pt": Machine(joules_a_batch=0.2)}
+
+    def metered(checkpoint: Path | None, frames: np.ndarray, lengths: np.ndarray, figures: Any) -> dict[str, Any]:
+        machine = machines[checkpoint]
+        return measure("ckpt.pt", frames, lengths, figures, {"simulated": machine.sensor}, machine.bench)
+
+    monkeypatch.setattr("hardware.report.measure", metered)
+    monkeypatch.setattr("hardware.runs.measure", metered)
+    text = f"""
+    [[claim]]
+    name = "One against the other"
+    boundary = "measured"
+    relation = "at least"
+    value = 2.5
+    unit = "ratio"
+    source = "a test"
+    against = {{ model = "{files[0]}", input = "{files[1]}", checkpoint = "other.pt" }}
+    """
+    (tmp_path / "claims.toml").write_text(text)
+    arguments = [str(files[0]), "--input", str(files[1]), "--out", str(tmp_path / "r"), "--lava-samples", "0"]
+    assert main([*arguments, "--claims", str(tmp_path / "claims.toml")]) == 0
+    (claim,) = read(tmp_path / "r")["claims"]
+    assert claim["answer"] == "holds"
+    assert [row["value"] for row in claim["rows"]] == pytest.approx([3.0, 5.0, 3.0, 5.0])
+    page = (tmp_path / "r" / "report.html").read_text()
+    assert "batch of 1, dynamic" in page and "One against the other" in page
 
 
 def test_comparing_counters_needs_a_checkpoint(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
