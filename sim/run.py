@@ -176,7 +176,7 @@ def print_notes(graph: Graph) -> None:
 
 
 def summary(graph: Graph, trace: Trace) -> dict[str, object]:
-    """Flat figures of a run: backend, samples, steps, spikes, accuracy, latency_steps, classes of the samples."""
+    """Flat figures of a run: backend, samples, steps, spikes, accuracy, latency_steps, classes of the samples, notes."""
     predicted = classify(trace.output, trace.lengths, graph.readout)
     return {
         "backend": trace.header["backend"],
@@ -188,6 +188,7 @@ def summary(graph: Graph, trace: Trace) -> dict[str, object]:
         "accuracy": accuracy(trace, graph.readout),
         "latency_steps": int(trace.header["latency_steps"]),
         "predicted": [int(label) for label in predicted],
+        "notes": list(graph.notes),
     }
 
 

@@ -111,6 +111,8 @@ def test_a_file_without_v_reset_says_so(tmp_path, capsys):
     for command in (["run", str(path), "--input", data], ["quantize", str(path), "--calibrate", data]):
         assert neurotarget.main(command) == 0
         assert said in capsys.readouterr().err
+    assert neurotarget.main(["run", str(path), "--input", data, "--json"]) == 0
+    assert said in json.loads(capsys.readouterr().out)["notes"][0]
     assert neurotarget.main(["report", str(path), "--input", data, "--lava-samples", "0", "--out", str(out)]) == 0
     (note,) = json.loads((out / "report.json").read_text())["model"]["notes"]
     assert said in note and f"note: {note}" in capsys.readouterr().out
