@@ -5,7 +5,8 @@ After E. Lemaire et al., "An analytical estimation of spiking neural networks en
 edges make the paper's closed form differ from the exact count, the exact count is used. The paper charges
 events * inputs * outputs for a fully connected layer (its equation 2.4); one event reaches each output once, so this
 is events * outputs here, as in the metric of its authors' laboratory (qualia-plugin-snn 2.6.0). Attention, rotary and
-gate are not in the paper: they are charged by the same rule, an access for every value that is read or written.
+delay are not in the paper: they are charged by the same rule, an access for every value that is read or written. Where
+nothing is kept, nothing is read.
 
 What an access costs by the size of its memory is read from the paper in two ways. Each is a price table, as a user's
 own would be, and gives a figure of its own.
@@ -33,7 +34,12 @@ WITHOUT_LEAK = frozenset({"if", "integrator", "threshold"})
 
 
 def access_pj(words: int, table: PriceTable) -> float:
-    """Energy of one 32-bit access to a memory of so many words, in pJ, as the table prices it."""
+    """Energy of one 32-bit access to a memory of so many words, in pJ, as the table prices it.
+
+    0 for no words, whatever the table: a pool keeps no weights, a gate and a threshold keep no potentials.
+    """
+    if not words:
+        return 0.0
     sizes, energies = zip(*table.access_pj, strict=True)
     size = words * WORD_BYTES
     if size <= sizes[-1]:
@@ -81,7 +87,7 @@ def spiking_layer(layer: LayerCount, table: PriceTable) -> MemoryEnergy:
         # A convolution over time adds to potentials of steps to come, so that it keeps one for each of its taps.
         accesses += 2 * layer.synops * access(layer.neurons + layer.state)
         addressing = layer.synops * add + (2 * layer.events * mac if layer.kind in CONVOLUTIONS else 0.0)
-    else:  # attention and rotary work on their state; a gate only lets a value pass
+    else:  # attention and rotary work on their state; a gate has none, it only lets a value pass
         accesses = layer.events * access(FIFO_WORDS) + 2 * layer.synops * access(layer.state)
         addressing = layer.synops * add
     operations = layer.acs * add + layer.macs * mac

@@ -109,7 +109,8 @@ def test_a_gpu_prices_the_dense_network_only() -> None:
 @pytest.mark.parametrize(
     ("words", "joined", "line"),
     [
-        (0, 0, 13.2),
+        (0, 0, 0),  # no memory, no access
+        (1, 0.0048828125, 13.2003488),
         (1024, 5, 13.5571712),
         (2048, 10, 13.9143424),
         (5120, 15, 14.985856),
@@ -145,6 +146,18 @@ def test_memory_of_a_spiking_layer_by_hand(
     assert spiking_layer(replace(LIF, kind="if"), table).neurons == pytest.approx(20 * 0.1 + 200 * potentials)
     convolution = spiking_layer(replace(DENSE, kind="conv2d"), table)
     assert convolution.addressing == pytest.approx(400 * 0.1 + 2 * 40 * 3.2)
+
+
+@pytest.mark.parametrize(("table", "queue", "weights", "inputs", "potentials"), BY_HAND)
+def test_what_keeps_nothing_reads_nothing(
+    table: PriceTable, queue: float, weights: float, inputs: float, potentials: float
+) -> None:
+    pool = spiking_layer(replace(DENSE, kind="sum_pool", parameters=0, biases=0), table)
+    assert pool.accesses == pytest.approx(40 * queue + 2 * 400 * potentials)  # no weights
+    gate = spiking_layer(replace(DENSE, kind="gate", parameters=0, biases=0), table)
+    assert gate.accesses == pytest.approx(40 * queue)  # nothing from step to step
+    threshold = spiking_layer(replace(LIF, kind="threshold", state=0), table)
+    assert threshold.neurons == pytest.approx(20 * 0.1)  # no potentials: a reset alone
 
 
 @pytest.mark.parametrize(("table", "queue", "weights", "inputs", "outputs"), BY_HAND)
