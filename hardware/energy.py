@@ -28,7 +28,7 @@ class EnergyFigure:
         boundary: `operations`, `memory` or `measured`.
         snn_uj: the spiking network, None where the table does not price one.
         ann_uj: the network of the same shape that is not spiking, None where the table does not price one.
-        ratio: ann_uj / snn_uj. Above 1 the spiking network takes less. None where one of them is missing.
+        ratio: ann_uj / snn_uj. Above 1 the spiking network takes less. None where one of them is missing or zero.
         kind: `estimated` or `measured`.
         source: of the prices.
         grade: evidence grade of the prices.
@@ -55,8 +55,8 @@ class EnergyFigure:
 
 
 def ratio(snn_uj: float | None, ann_uj: float | None) -> float | None:
-    """How many times the energy of the spiking network the other one takes; None without both or at zero energy."""
-    return ann_uj / snn_uj if snn_uj and ann_uj is not None else None
+    """How many times the energy of the spiking network the other one takes; None without both or where one is zero."""
+    return ann_uj / snn_uj if snn_uj and ann_uj else None
 
 
 def operations_energy(counts: Sequence[LayerCount], table: PriceTable) -> EnergyFigure:

@@ -178,7 +178,8 @@ def energy(figures: Sequence[Mapping[str, Any]]) -> Picture:
         ):
             points = np.array([(figure[key], row) for row, figure in enumerate(shown) if figure[key]]).reshape(-1, 2)
             axes.scatter(points[:, 0], points[:, 1], color=colour, marker=marker, s=34, label=label, zorder=3)
-        axes.set_xscale("log")
+        if shown:  # a logarithmic axis without a point cannot be drawn
+            axes.set_xscale("log")
         axes.set_yticks(range(len(shown)), [figure["title"] for figure in shown])
         axes.tick_params(axis="y", labelcolor=theme.ink)
         for row in range(1, len(shown)):
@@ -195,15 +196,16 @@ def energy(figures: Sequence[Mapping[str, Any]]) -> Picture:
 
 def networks(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Picture:
     """Energy of an inference of several networks by table, a mark a network, on a logarithmic axis."""
-    titles = list(dict.fromkeys(figure["title"] for row in rows for figure in row["energy"]))
+    titles = list(dict.fromkeys(figure["title"] for row in rows for figure in row["energy"] if figure["snn_uj"]))
 
     def draw(axes: Axes, theme: Theme) -> None:
         for number, (row, name) in enumerate(zip(rows, names, strict=True)):
-            points = [(figure["snn_uj"], titles.index(figure["title"])) for figure in row["energy"]]
+            points = [(figure["snn_uj"], titles.index(figure["title"])) for figure in row["energy"] if figure["snn_uj"]]
             colour = (theme.spiking, theme.multiply, theme.faint)[number % 3]
             x, y = np.array(points).reshape(-1, 2).T
             axes.scatter(x, y, color=colour, marker="oDs^vP"[number % 6], s=34, label=name, zorder=3)
-        axes.set_xscale("log")
+        if titles:
+            axes.set_xscale("log")
         axes.set_yticks(range(len(titles)), titles)
         axes.tick_params(axis="y", labelcolor=theme.ink)
         axes.invert_yaxis()

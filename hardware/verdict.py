@@ -39,8 +39,13 @@ def verdicts(energy: Sequence[Mapping[str, Any]], measured: Mapping[str, Any]) -
         ("operations", "Counting operations only", "table", "tables"),
         ("memory", "With memory and addresses", "price of an access", "prices of an access"),
     ):
-        ratios = [row["ratio"] for row in energy if row["boundary"] == boundary and row["ratio"] is not None]
-        result.append(_from_ratios(boundary, words, table, tables, ratios))
+        both = [row for row in energy if row["boundary"] == boundary and None not in (row["snn_uj"], row["ann_uj"])]
+        ratios = [row["ratio"] for row in both if row["ratio"] is not None]
+        if both and not ratios:
+            sentence = f"{words}: one of the two networks takes nothing here, so that there is no ratio."
+            result.append(Verdict(boundary, UNKNOWN, None, None, len(both), sentence))
+        else:
+            result.append(_from_ratios(boundary, words, table, tables, ratios))
     result.append(_machines(energy))
     if measured.get("available"):
         best, one = measured["best_batch"], measured["batch_1"]

@@ -249,6 +249,19 @@ def test_verdicts(ratios: tuple[float | None, ...], answer: str, words: str) -> 
     assert re.search(words, verdict.sentence)
 
 
+def test_a_network_that_takes_nothing_has_no_ratio() -> None:
+    """Silent under tables without neurons, or without a synapse: priced, but not to be divided by."""
+    silent = replace(DENSE, events=0, synops=0, acs=0)
+    for counts in ([silent], [LIF]):
+        figures = energies(counts, [TABLES["45nm-fp32"], JOINED])
+        assert figures[0].ratio is None and None not in (figures[0].snn_uj, figures[0].ann_uj)
+        found = verdicts([figure.as_dict() for figure in figures], {"available": False, "reason": "no GPU"})[0]
+        assert (found.answer, found.low, found.tables) == (UNKNOWN, None, 1)
+        assert "one of the two networks takes nothing" in found.sentence
+    assert memory_energy([LIF], JOINED).ratio is None
+    assert memory_energy([LIF], JOINED).ann_uj == 0
+
+
 @pytest.mark.parametrize(
     ("ratios", "answer", "words"),
     [

@@ -6,6 +6,7 @@ import base64
 import csv
 import html
 import io
+import itertools
 import json
 import re
 from pathlib import Path
@@ -247,6 +248,19 @@ def test_a_price_of_an_access_of_ones_own(files: tuple[Path, Path], tmp_path: Pa
     content = read(tmp_path / "r")
     assert [row["table"] for row in content["energy"] if row["boundary"] == "memory"] == [*ACCESS_TABLES, "blocks"]
     assert "(3 prices of an access)" in content["verdicts"][1]["sentence"]
+
+
+@pytest.mark.parametrize("nodes", [{}, {"only": lif(8)}], ids=["nothing", "neurons alone"])
+def test_a_network_without_a_synapse_has_a_report(
+    nodes: dict[str, nir.NIRNode], files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    names = ["input", *nodes, "output"]
+    nir.write(tmp_path / "bare.nir", nir_graph((8,), nodes, (8,), list(itertools.pairwise(names))))
+    arguments = [str(tmp_path / "bare.nir"), "--input", str(files[1]), "--out", str(tmp_path / "r")]
+    assert main([*arguments, "--lava-samples", "0", "--beside", str(tmp_path / "bare.nir")]) == 0
+    content = read(tmp_path / "r")
+    assert [verdict["answer"] for verdict in content["verdicts"]] == ["unknown"] * 4
+    assert {row["ratio"] for row in content["energy"]} == {None}
 
 
 def test_two_models_are_compared(report: Path) -> None:
