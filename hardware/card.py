@@ -94,8 +94,8 @@ def model_card(report: Mapping[str, Any]) -> str:
         "",
         "## Limits",
         "",
-        "Energies are counts times published prices, not measurements, and hold for the input above. Static power is",
-        "left out. Nothing was run on a neuromorphic chip.",
+        "Energies that are not called measured are counts times published prices, not measurements, and leave",
+        "out static power. All hold for the input above. Nothing was run on a neuromorphic chip.",
         "",
     ]
     return "\n".join(lines)

@@ -120,6 +120,11 @@ def _claim(path: Path, number: int, entry: Mapping[str, Any]) -> Claim:
         word = "without" if against is None else "with"
         raise ClaimError(f"{where}: unit {entry.get('unit')!r}; {unit!r} is meant {word} 'against'")
     subject = _side(path, f"{where}: subject", entry.get("subject", {}))
+    for side in (subject, against):
+        if side is not None and side.tables and entry["boundary"] == "measured":
+            raise ClaimError(f"{where}: tables with boundary 'measured', where nothing is priced; leave them out")
+        if side is not None and side.checkpoint and entry["boundary"] != "measured":
+            raise ClaimError(f"{where}: checkpoint is for boundary 'measured', not {entry['boundary']!r}; leave it out")
     return Claim(
         entry["name"], entry["boundary"], entry["relation"], value, tolerance, entry["source"], subject, against
     )
@@ -149,6 +154,8 @@ def _side(path: Path, where: str, entry: Any) -> Side:
         raise ClaimError(f"{where}: checkpoint goes with a model; that of the report is its --checkpoint")
     if samples is not None and (isinstance(samples, bool) or not isinstance(samples, int) or samples < 1):
         raise ClaimError(f"{where}: samples = {samples!r}; a whole number of at least 1 is expected")
+    if samples is not None and model is None:
+        raise ClaimError(f"{where}: samples goes with a model; those of the report are its --samples")
     if tables is not None and (not isinstance(tables, list) or not all(isinstance(name, str) for name in tables)):
         raise ClaimError(f"{where}: tables must be a list of names")
     beside = None if data is None or not data.endswith(".npz") else str(path.parent / data)
@@ -188,12 +195,12 @@ def _judged(claim: Claim, run_of: Callable[[Side], Run]) -> dict[str, Any]:
     answers = {row["answer"] for row in rows}
     reason = ""
     if not rows:
-        reason = "no price table prices both sides under this boundary"
+        reason = "no price table of this boundary that it admits gives both sides an energy above zero"
         if claim.boundary == "measured":
             reason = _unmeasured(claim, subject, against)
     elif len(answers) > 1:
-        tables = "price tables" if claim.boundary != "measured" else "batches and with or without the idle draw"
-        reason = f"it holds under some {tables} and fails under others"
+        under = "measurements" if claim.boundary == "measured" else "price tables"
+        reason = f"it holds under some {under} and fails under others"
     return {
         "name": claim.name,
         "boundary": claim.boundary,

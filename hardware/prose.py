@@ -48,8 +48,8 @@ most at the small memories of potentials, so that both are shown. Dense hardware
 steps, so for a dense accelerator that is too high. Static power is in neither: on a chip that idles most of the time it
 can be nearly all of the energy."""
 
-CLAIMS = """Each claim under each price table that prices both of its sides. “Undecided” is an answer: the claim then
-depends on which table one believes, or needs a measurement that was not made."""
+CLAIMS = """Each claim under each price table that prices both of its sides, or each measurement of them. “Undecided”
+is an answer: the claim then depends on which table one believes, or needs a measurement that was not made."""
 
 CLAIM_PLOT = """One curve a price table; the dot is this run, the line across is the claim. Where a curve crosses the
 line, the answer flips."""

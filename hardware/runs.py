@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hardware.claims import Side
+from hardware.claims import ClaimError, Side
 from hardware.count import LayerCount, count
 from hardware.energy import EnergyFigure
 from hardware.memory import energies
@@ -73,11 +73,19 @@ class Runs:
     known: dict[tuple[Path | None, str | None, int | None, Path | None], dict[str, Any]] = field(default_factory=dict)
 
     def __call__(self, side: Side) -> dict[str, Any]:
+        """The summary of a side's model on its input.
+
+        Raises:
+            ClaimError: its checkpoint is missing.
+            GraphError, InputError, DataError: its model or its input cannot be used.
+        """
         if side.model is None:
             return self.known[OWN]
         spec = side.input or self.input
         key = (side.model, spec, side.samples, side.checkpoint)
         if key not in self.known:
+            if side.checkpoint is not None and not side.checkpoint.is_file():  # without a meter nobody would open it
+                raise ClaimError(f"{side.checkpoint}: no such file; it is the checkpoint of {side.model}")
             data = open_input(spec, split="test", samples=side.samples or self.samples)
             run = run_and_price(load(side.model, self.dt), data, self.tables, progress=True)
             measured = measure(side.checkpoint, data.frames, data.lengths, run.figures)

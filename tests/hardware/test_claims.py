@@ -163,6 +163,12 @@ def test_an_energy_and_what_cannot_be_answered(tmp_path: Path) -> None:
         ('network = "dense"', 'model = "m.nir"', "model and input belong together"),
         ('network = "dense"', "tables = 3", "tables must be a list"),
         ('network = "dense"', "samples = 0", "samples = 0"),
+        ('network = "dense"', "samples = 9", "samples goes with a model"),
+        (
+            'network = "dense"',
+            'model = "m", input = "synth", checkpoint = "c"',
+            "checkpoint is for boundary 'measured'",
+        ),
         ("[[claim]]", "[[claims]]", "unknown key 'claims'"),
         ("[[claim]]", "[claim]", "no claim"),
         ("[[claim]]", "[[claim", "not a claims file"),
@@ -211,7 +217,7 @@ ALONE = MEASURED.replace('"ratio"', '"uJ"')
     ("value", "answer", "reason"),
     [
         (900.0, HOLDS, ""),
-        (500.0, UNDECIDED, "it holds under some batches and with or without the idle draw and fails under others"),
+        (500.0, UNDECIDED, "it holds under some measurements and fails under others"),
         (30.0, FAILS, ""),
     ],
 )
@@ -261,6 +267,10 @@ def test_a_checkpoint_of_a_side_is_found_beside_the_file_and_goes_with_a_model(t
     path.write_text(TWO)
     (claim,) = load_claims(path)
     assert claim.against is not None and claim.against.checkpoint == tmp_path / "t100.pt"
+    tables = ALONE.replace('network = "spiking"', 'tables = ["a"]')
+    path.write_text(tables)
+    with pytest.raises(ClaimError, match="claim 1: tables with boundary 'measured', where nothing is priced"):
+        load_claims(path)
     path.write_text(MEASURED + 'against = { checkpoint = "t100.pt" }\n')
     with pytest.raises(ClaimError, match="claim 1: against: checkpoint goes with a model"):
         load_claims(path)

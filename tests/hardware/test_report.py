@@ -359,7 +359,7 @@ def test_interrupted_writes_nothing(
 
 
 def test_claims_on_measured_energy_are_judged_and_shown(
-    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Under a simulated meter: 1.2 J an inference alone, of which 0.2 J is idle draw; the other side takes a third."""
     machines = {None: Machine(), tmp_path / "other.pt": Machine(joules_a_batch=0.2)}
@@ -382,6 +382,9 @@ def test_claims_on_measured_energy_are_judged_and_shown(
     """
     (tmp_path / "claims.toml").write_text(text)
     arguments = [str(files[0]), "--input", str(files[1]), "--out", str(tmp_path / "r"), "--lava-samples", "0"]
+    assert main([*arguments, "--claims", str(tmp_path / "claims.toml")]) == 2
+    assert f"{tmp_path / 'other.pt'}: no such file" in capsys.readouterr().err and not (tmp_path / "r").exists()
+    (tmp_path / "other.pt").touch()
     assert main([*arguments, "--claims", str(tmp_path / "claims.toml")]) == 0
     (claim,) = read(tmp_path / "r")["claims"]
     assert claim["answer"] == "holds"
