@@ -96,6 +96,10 @@ def load_table(path: str | Path) -> PriceTable:
     access = _checked_access(path, raw["access_pj"]) if "access_pj" in raw else ()
     if access and set(prices) != {"ac", "mac"}:
         raise PriceError(f"{path}: a table with access_pj prices ac and mac, both and nothing else, for both networks")
+    if access and payload != "mac":
+        raise PriceError(
+            f"{path}: integer_payload {payload!r} with access_pj; with memory a payload is a MAC, leave it out"
+        )
     return PriceTable(
         name=path.stem,
         checked=str(raw.get("checked", "")),
@@ -144,15 +148,19 @@ def load_tables(extra: Iterable[str | Path] = ()) -> list[PriceTable]:
     """The tables that ship with the package, by group, and then the user's.
 
     Raises:
-        PriceError: a table is not valid, or two have the same name.
+        PriceError: a table is not valid, or two have the same name or title.
     """
     shipped = [load_table(path) for path in SHIPPED.glob("*.toml")]
     shipped.sort(key=lambda table: (ORDER.index(table.group), table.name))
     tables = [*shipped, *(load_table(path) for path in extra)]
-    names = [table.name for table in tables]
-    for name in names:
+    names, titles = [table.name for table in tables], [table.title for table in tables]
+    for name, title in zip(names, titles, strict=True):
         if names.count(name) > 1:
             raise PriceError(f"two price tables are called {name!r}; rename one file")
+        if titles.count(title) > 1:
+            raise PriceError(
+                f"two price tables have the title {title!r}; change it in one, so that a report tells which"
+            )
     return tables
 
 

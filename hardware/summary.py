@@ -94,7 +94,8 @@ def break_even_curves(energy: Sequence[Mapping[str, Any]]) -> list[dict[str, Any
     """
     pairs = [(row["title"], row, row["ann_uj"], row["boundary"]) for row in energy if row["ratio"] is not None]
     chip = next((row for row in energy if row["table"] == "loihi1-davies2018" and row["snn_uj"]), None)
-    gpus = sorted((r for r in energy if r["group"] == "GPU floor" and r["ann_uj"]), key=lambda r: float(r["ann_uj"]))
+    gpus = [row for row in energy if row["group"] == "GPU floor" and row["boundary"] == "operations" and row["ann_uj"]]
+    gpus.sort(key=lambda row: float(row["ann_uj"]))
     if chip is not None and gpus:
         ends = (gpus[0], gpus[-1])
         pairs += [(f"Loihi 1 against {gpu['title']}", chip, gpu["ann_uj"], "machines") for gpu in ends]

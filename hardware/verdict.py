@@ -62,9 +62,10 @@ def verdicts(energy: Sequence[Mapping[str, Any]], measured: Mapping[str, Any]) -
 
 
 def _machines(energy: Sequence[Mapping[str, Any]]) -> Verdict:
-    """Every estimate of the spiking network on Loihi 1 against every one of the dense network on a GPU."""
-    chips = [row["snn_uj"] for row in energy if row["group"] == "Loihi 1" and row["snn_uj"]]
-    gpus = [row["ann_uj"] for row in energy if row["group"] == "GPU floor" and row["ann_uj"]]
+    """Every estimate of the spiking network on Loihi 1 against every one of the dense network on a GPU, operations."""
+    operations = [row for row in energy if row["boundary"] == "operations"]
+    chips = [row["snn_uj"] for row in operations if row["group"] == "Loihi 1" and row["snn_uj"]]
+    gpus = [row["ann_uj"] for row in operations if row["group"] == "GPU floor" and row["ann_uj"]]
     if not chips or not gpus:
         return Verdict("machines", UNKNOWN, None, None, 0, "No table prices both a neuromorphic chip and a GPU.")
     low, high = min(gpus) / max(chips), max(gpus) / min(chips)

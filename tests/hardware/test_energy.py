@@ -211,6 +211,9 @@ def test_break_even_curves_meet_this_run() -> None:
     assert [curve["label"] for curve in curves if curve["boundary"] == "memory"] == [JOINED.title, LINE.title]
     both = [figure for figure in figures if figure.ratio]
     assert len(curves) == len(both) + 2
+    costly = energy_row(replace(figures[-1], group="GPU floor", ann_uj=1e9, title="with memory"), 0.2)
+    more = break_even_curves([*(energy_row(figure, 0.2) for figure in figures), costly])
+    assert [curve["label"] for curve in more[-2:]] == [curve["label"] for curve in curves[-2:]]
     for curve, figure in zip(curves, both, strict=False):
         assert figure.ratio is not None
         assert curve["fixed"] + curve["scaling"] == pytest.approx(1 / figure.ratio)
@@ -279,7 +282,11 @@ def test_verdict_with_memory(ratios: tuple[float, ...], answer: str, words: str)
 
 def test_chip_against_gpu_spans_all_tables() -> None:
     figures = energies([DENSE, LIF], list(TABLES.values()))
-    verdict = verdicts([figure.as_dict() for figure in figures], {"available": False, "reason": "no GPU"})[2]
+    # A table with memory does not belong, whatever its group: its boundary is another.
+    memory = [replace(figures[-1], group=group, snn_uj=1e9, ann_uj=1e9) for group in ("Loihi 1", "GPU floor")]
+    verdict = verdicts([figure.as_dict() for figure in [*figures, *memory]], {"available": False, "reason": "no GPU"})[
+        2
+    ]
     chips = [f.snn_uj for f in figures if f.group == "Loihi 1" and f.snn_uj]
     gpus = [f.ann_uj for f in figures if f.group == "GPU floor" and f.ann_uj]
     assert (verdict.boundary, verdict.tables) == ("machines", len(chips) + len(gpus))

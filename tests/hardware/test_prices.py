@@ -94,6 +94,17 @@ def test_a_wrong_price_of_an_access_is_refused(tmp_path: Path, access: str, pric
         load_table(write(tmp_path / "a.toml", {**GOOD, "access_pj": access}, prices))
 
 
+def test_what_a_table_with_memory_does_not_heed_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.toml", {**MEMORY, "integer_payload": "'unary'"}, "ac = 0.1\nmac = 3.2")
+    with pytest.raises(PriceError, match="integer_payload 'unary' with access_pj"):
+        load_table(path)
+
+
+def test_two_tables_of_one_title_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(PriceError, match="have the title"):
+        load_tables([write(tmp_path / name, GOOD) for name in ("a.toml", "b.toml")])
+
+
 def test_figures_outside_the_tables_have_source_and_grade_too() -> None:
     for figure in PUBLISHED:
         assert figure.source and figure.unit and figure.boundary and figure.grade in GRADES, figure

@@ -242,7 +242,8 @@ def test_both_prices_of_an_access_are_everywhere(report: Path) -> None:
 
 def test_a_price_of_an_access_of_ones_own(files: tuple[Path, Path], tmp_path: Path) -> None:
     shipped = (SHIPPED / "lemaire2022-line.toml").read_text()
-    (tmp_path / "blocks.toml").write_text(re.sub(r"access_pj = .*", "access_pj = [[0, 5.0], [8192, 5.0]]", shipped))
+    shipped = re.sub(r"access_pj = .*", "access_pj = [[0, 5.0], [8192, 5.0]]", shipped)
+    (tmp_path / "blocks.toml").write_text(shipped.replace("access by one line", "access to blocks"))
     options = ["--lava-samples", "0", "--out", str(tmp_path / "r"), "--prices", str(tmp_path / "blocks.toml")]
     assert main([str(files[0]), "--input", str(files[1]), *options]) == 0
     content = read(tmp_path / "r")
