@@ -264,6 +264,17 @@ def test_a_network_without_a_synapse_has_a_report(
     assert {row["ratio"] for row in content["energy"]} == {None}
 
 
+def test_a_network_too_large_for_single_precision_has_a_report(files: tuple[Path, Path], tmp_path: Path) -> None:
+    nodes = {"wide": nir.Linear(weight=np.full((4, 8), 1e39)), "only": lif(4)}
+    names = ["input", *nodes, "output"]
+    nir.write(tmp_path / "wide.nir", nir_graph((8,), nodes, (4,), list(itertools.pairwise(names))))
+    arguments = [str(tmp_path / "wide.nir"), "--input", str(files[1]), "--out", str(tmp_path / "r")]
+    assert main([*arguments, "--lava-samples", "0"]) == 0
+    entry = read(tmp_path / "r")["parity_unavailable"][1]
+    assert entry["sides"] == "reference float32 against reference float64"
+    assert "node wide (affine): its parameters overflow float32" in entry["reason"]
+
+
 def test_two_models_are_compared(report: Path) -> None:
     claim = read(report)["claims"][1]
     assert claim["answer"] == "holds" and len(claim["rows"]) == 2
