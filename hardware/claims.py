@@ -169,21 +169,28 @@ def _side(path: Path, where: str, entry: Any) -> Side:
 Run = Mapping[str, Any]  # `energy`, `measured`, `spike_rate` and `steps` of one model on one input
 
 
-def judge(claims: Sequence[Claim], run_of: Callable[[Side], Run], names: Sequence[str]) -> list[dict[str, Any]]:
-    """Judges claims.
+def check_tables(claims: Sequence[Claim], names: Sequence[str]) -> None:
+    """Refuses claims on price tables that do not exist, before anything has run.
 
     Args:
-        run_of: energies of a side's model on its input.
         names: of the price tables that exist.
 
     Raises:
-        ClaimError: a claim names a table that does not exist.
+        ClaimError: a claim names another.
     """
     for claim in claims:
         for side in (claim.subject, claim.against):
             for name in () if side is None else side.tables:
                 if name not in names:
                     raise ClaimError(f"claim {claim.name!r}: no price table {name!r}; there are {', '.join(names)}")
+
+
+def judge(claims: Sequence[Claim], run_of: Callable[[Side], Run]) -> list[dict[str, Any]]:
+    """Judges claims.
+
+    Args:
+        run_of: energies of a side's model on its input.
+    """
     return [_judged(claim, run_of) for claim in claims]
 
 

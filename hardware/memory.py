@@ -76,7 +76,9 @@ def spiking_layer(layer: LayerCount, table: PriceTable) -> MemoryEnergy:
         leak = 0 if layer.kind in WITHOUT_LEAK else layer.neuron_updates
         potentials = 2 * layer.neuron_updates * access(layer.state)
         neurons = leak * mac + (layer.spikes or 0) * add + potentials
-        accesses = (layer.spikes or 0) * access(FIFO_WORDS)
+        # Events of its own are spikes that are wired straight to it: they have no weight, but a potential to add to.
+        accesses = ((layer.spikes or 0) + layer.events) * access(FIFO_WORDS) + 2 * layer.synops * access(layer.state)
+        addressing = layer.synops * add
     elif layer.kind == "delay":
         accesses = 2 * layer.events * access(layer.state)
     elif layer.kind in SYNAPTIC | CONVOLUTIONS:

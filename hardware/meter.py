@@ -75,7 +75,7 @@ def measure(
 
     Args:
         frames: [samples, steps, features], lengths: int64 [samples]; batches repeat them.
-        figures: energies under the boundary "operations"; the estimate is taken from their GPU tables.
+        figures: energies of the network; the estimate is taken from their GPU tables.
         sensors, make_bench: replaced in tests; `make_bench` is given PyTorch's name of the device.
 
     Returns:

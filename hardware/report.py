@@ -21,7 +21,7 @@ import numpy as np
 
 from hardware import beside, twin
 from hardware.chips import load_chip, shipped
-from hardware.claims import ClaimError, judge, load_claims
+from hardware.claims import ClaimError, check_tables, judge, load_claims
 from hardware.count import LayerCount
 from hardware.memory import by_layer
 from hardware.meter import measure
@@ -138,6 +138,7 @@ def build(arguments: argparse.Namespace) -> tuple[dict[str, Any], Trace]:
         raise ReportError("--compare-counters runs the packages on a checkpoint; give --checkpoint too")
     tables = load_tables(arguments.prices)
     claims = [] if arguments.claims is None else load_claims(arguments.claims)
+    check_tables(claims, [table.name for table in tables])
     graph = load(arguments.model, arguments.dt)
     data = open_input(arguments.input, split="test", samples=arguments.samples)
     run = run_and_price(graph, data, tables, progress=True)
@@ -168,7 +169,7 @@ def build(arguments: argparse.Namespace) -> tuple[dict[str, Any], Trace]:
         "networks": beside.networks(own, arguments.model, arguments.input, arguments.beside, runs),
         "twin": twin.compare(counts),
         "placement": placements(graph, trace),
-        "claims": judge(claims, runs, [figure.table for figure in run.figures]),
+        "claims": judge(claims, runs),
         "counters": counters,
         "measured": measured,
         "published": [figure.as_dict() for figure in PUBLISHED],

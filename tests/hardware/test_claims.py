@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hardware.claims import FAILS, HOLDS, UNDECIDED, ClaimError, Side, judge, load_claims
+from hardware.claims import FAILS, HOLDS, UNDECIDED, ClaimError, Side, check_tables, judge, load_claims
 from hardware.memory import energies
 from hardware.summary import energy_row
 from tests.hardware.test_energy import DENSE, JOINED, LIF, LINE
@@ -51,7 +51,9 @@ def judged(tmp_path: Path, text: str, *runs: dict[str, Any], names: tuple[str, .
     def run_of(side: Side) -> dict[str, Any]:
         return runs[0] if side.model is None else runs[1]
 
-    return judge(load_claims(path), run_of, names)[0]
+    claims = load_claims(path)
+    check_tables(claims, names)
+    return judge(claims, run_of)[0]
 
 
 def test_a_claim_holds_fails_or_depends_on_the_table(tmp_path: Path) -> None:

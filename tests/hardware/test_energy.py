@@ -144,6 +144,9 @@ def test_memory_of_a_spiking_layer_by_hand(
     assert neurons.neurons == pytest.approx(100 * 3.2 + 20 * 0.1 + 200 * potentials)
     assert neurons.accesses == pytest.approx(20 * queue)
     assert spiking_layer(replace(LIF, kind="if"), table).neurons == pytest.approx(20 * 0.1 + 200 * potentials)
+    wired = spiking_layer(replace(LIF, events=30, synops=30, acs=30), table)  # spikes straight to the neurons
+    assert wired.operations == pytest.approx(30 * 0.1) == wired.addressing
+    assert wired.accesses == pytest.approx((20 + 30) * queue + 2 * 30 * potentials)
     convolution = spiking_layer(replace(DENSE, kind="conv2d"), table)
     assert convolution.addressing == pytest.approx(400 * 0.1 + 2 * 40 * 3.2)
 
