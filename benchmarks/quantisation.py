@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
+import hashlib
 import json
 import math
 import statistics
@@ -28,10 +29,12 @@ from tqdm import tqdm
 from conversion.fine_tune import fine_tune
 from conversion.quantize import SAMPLES, quantize_file
 from model import settings
-from model.data import Split, open_dataset
+from model.data import DataError, Split, open_dataset
 from model.files import write_text
+from model.run_folder import TrainingError
 from sim import reference, run
 from sim.graph import load
+from sim.node import GraphError
 from sim.trace import accuracy
 
 STAGES = ("calibrated", "fine_tuned")
@@ -58,7 +61,8 @@ def accuracies(network: Path, test: Split) -> list[float]:
     """By the reference simulator, for each of `MOVES`."""
     graph = load(network)
     runs = (reference.run(graph, *moved(test, steps), test.labels, "float32") for steps in MOVES)
-    return [float(accuracy(trace, graph.readout) or 0.0) for trace in runs]
+    found = [accuracy(trace, graph.readout) for trace in runs]
+    return [value for value in found if value is not None]  # a data set has labels
 
 
 @functools.cache
@@ -68,9 +72,19 @@ def float_accuracies(network: Path, spec: str) -> list[float]:
 
 
 def one(config: settings.Settings, network: Path, draw: int, out: Path) -> dict[str, Any]:
-    """Test accuracies of one network, calibrated on one draw and fine-tuned from there."""
+    """Test accuracies of one network, calibrated on one draw and fine-tuned from there.
+
+    Raises:
+        TrainingError: `out` holds those of another network or of other settings.
+    """
+    digest = hashlib.sha256(network.read_bytes()).hexdigest()
+    identity = {"network": str(network), "sha256": digest, "draw": draw, "settings": config.as_dict()}
     if (out / "drop.json").exists():
         found: dict[str, Any] = json.loads((out / "drop.json").read_text())
+        if not identity.items() <= found.items():
+            raise TrainingError(
+                f"{out}: holds the result of another network or of other settings; choose another --out"
+            )
         return found
     out.mkdir(parents=True, exist_ok=True)
     dataset = open_dataset(config.data)
@@ -84,8 +98,7 @@ def one(config: settings.Settings, network: Path, draw: int, out: Path) -> dict[
         schedule = dataclasses.replace(config.training, seed=draw)
         fine_tune(dataclasses.replace(config, training=schedule), calibrated, fine_tuned)
     result = {
-        "network": str(network),
-        "draw": draw,
+        **identity,
         "test_samples": len(test.labels),
         "moves": MOVES,
         "float": float_accuracies(network, config.data),
@@ -96,10 +109,13 @@ def one(config: settings.Settings, network: Path, draw: int, out: Path) -> dict[
     return result
 
 
-def spread(points: Sequence[float]) -> tuple[float, float]:
-    """Mean and its standard error; no error from a single value."""
-    error = statistics.stdev(points) / math.sqrt(len(points)) if len(points) > 1 else math.nan
-    return statistics.fmean(points), error
+def mean_and_error(points: Sequence[float]) -> str:
+    """Mean and its standard error over networks, in words; draws of one network share its float accuracy."""
+    mean = f"{statistics.fmean(points):+.2f} points"
+    if len(points) == 1:
+        return f"{mean}, one network"
+    error = statistics.stdev(points) / math.sqrt(len(points))
+    return f"{mean}, standard error {error:.2f} over {len(points)} networks"
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -125,11 +141,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
                 f"| {network} | {accuracy_percent:.1f} | {stage} | {by_draw} | {both[0]:+.2f} | {both[1]:+.2f} |"
             )
     for (stage, how), of_network in means.items():
-        # Draws of one network share its float accuracy, so the networks are what is independent.
-        mean, error = spread(of_network)
-        lines.append(
-            f"\n{stage}, utterances {how}: {mean:+.2f} points, standard error {error:.2f} over {len(networks)} networks"
-        )
+        lines.append(f"\n{stage}, utterances {how}: {mean_and_error(of_network)}")
     return "\n".join(lines)
 
 
@@ -150,12 +162,16 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
-    config = settings.read(arguments.config, arguments.overrides)
-    wanted = [(network, draw) for network in arguments.networks for draw in range(arguments.draws)]
     rows = []
-    for network, draw in tqdm(wanted, desc="networks and draws", disable=None):
-        name = str(network).replace("/", "_").removesuffix(".nir").strip("._")
-        rows.append(one(config, network, draw, arguments.out / name / f"draw{draw}"))
+    try:
+        config = settings.read(arguments.config, arguments.overrides)
+        wanted = [(network, draw) for network in arguments.networks for draw in range(arguments.draws)]
+        for network, draw in tqdm(wanted, desc="networks and draws", disable=None):
+            name = str(network).replace("/", "_").removesuffix(".nir").strip("._")
+            rows.append(one(config, network, draw, arguments.out / name / f"draw{draw}"))
+    except (settings.SettingsError, DataError, GraphError, TrainingError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     write_text(arguments.out / "drops.json", json.dumps(rows, indent=2))
     print(table(rows))
     return 0

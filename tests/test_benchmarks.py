@@ -1,9 +1,6 @@
 """What the benchmarks compute from their runs, by hand."""
 
-import math
-
 import numpy as np
-import pytest
 
 from benchmarks import quantisation
 from model.data import Split
@@ -30,10 +27,8 @@ def test_the_first_draw_is_evenly_spaced_and_the_others_are_repeatable():
 
 
 def test_mean_and_standard_error_by_hand():
-    mean, error = quantisation.spread([1.0, 3.0, 5.0])
-    assert mean == 3.0
-    assert error == pytest.approx(2 / math.sqrt(3))
-    assert math.isnan(quantisation.spread([1.0])[1])
+    assert quantisation.mean_and_error([1.0, 3.0, 5.0]) == "+3.00 points, standard error 1.15 over 3 networks"
+    assert quantisation.mean_and_error([-1.0]) == "-1.00 points, one network"
 
 
 def test_moved_utterances_by_hand():
@@ -61,3 +56,17 @@ def test_the_table_gives_points_by_network_and_over_networks():
     assert "calibrated, utterances as they are: -2.00 points, standard error 1.00 over 2 networks" in text
     assert "calibrated, utterances moved: -0.75 points, standard error 0.25 over 2 networks" in text
     assert "fine_tuned, utterances as they are: +0.00 points, standard error 0.50 over 2 networks" in text
+
+
+def test_a_result_of_other_settings_is_not_taken_for_this_one(tmp_path, capsys):
+    network, config = tmp_path / "net.nir", tmp_path / "config.toml"
+    network.write_bytes(b"a network")
+    config.write_text('[data]\nspec = "synth"\n[model]\npreset = "shd"\n')
+    folder = tmp_path / "out" / str(network).replace("/", "_").removesuffix(".nir").strip("._") / "draw0"
+    folder.mkdir(parents=True)
+    (folder / "drop.json").write_text('{"network": "another"}')
+    arguments = [str(config), str(network), "--out", str(tmp_path / "out"), "--draws", "1"]
+    assert quantisation.main(arguments) == 2
+    assert "another network or of other settings; choose another --out" in capsys.readouterr().err
+    assert quantisation.main([str(config), "missing.nir", "--out", str(tmp_path / "out")]) == 2
+    assert "missing.nir" in capsys.readouterr().err
