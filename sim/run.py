@@ -176,7 +176,7 @@ def print_notes(graph: Graph) -> None:
 
 
 def summary(graph: Graph, trace: Trace) -> dict[str, object]:
-    """Flat figures of a run: backend, samples, steps, spikes, accuracy, latency_steps, classes of the samples, notes."""
+    """Flat figures of a run: backend, samples, steps, spikes, accuracy, latency, classes of the samples, notes."""
     predicted = classify(trace.output, trace.lengths, graph.readout)
     return {
         "backend": trace.header["backend"],
