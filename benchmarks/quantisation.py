@@ -5,8 +5,8 @@ on a few hundred of them worth more than a point. So each network is quantised s
 several times, on utterances that begin a few steps earlier or later.
 
 Draw 0 of the calibration samples is that of conversion.quantize (evenly spaced over the training split), the others are
-random; fine-tuning from a draw has its number as seed. RUN gets a folder a network and draw, whose files are kept when
-the command runs again, and `drops.json`; the table goes to standard output.
+random; fine-tuning from a draw has its number as seed. RUN gets a folder a network and draw, whose `drop.json` is kept
+when the command runs again, and `drops.json`; the table goes to standard output.
 """
 
 from __future__ import annotations
@@ -42,10 +42,11 @@ MOVES = (-4, -2, 0, 2, 4)  # steps by which the test utterances are moved
 
 
 def calibration_rows(samples: int, draw: int) -> np.ndarray:
-    """Rows of the training split that calibrate, int64 [SAMPLES]."""
+    """Rows of the training split that calibrate, int64 [SAMPLES]; all of a smaller split."""
+    wanted = min(SAMPLES, samples)
     if draw == 0:
-        return np.linspace(0, samples - 1, SAMPLES).round().astype(int)
-    return np.sort(np.random.default_rng(draw).choice(samples, SAMPLES, replace=False))
+        return np.linspace(0, samples - 1, wanted).round().astype(int)
+    return np.sort(np.random.default_rng(draw).choice(samples, wanted, replace=False))
 
 
 def moved(split: Split, steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -91,12 +92,10 @@ def one(config: settings.Settings, network: Path, draw: int, out: Path) -> dict[
     train, test = dataset.split("train"), dataset.split("test")
     rows = calibration_rows(len(train.labels), draw)
     calibrated, fine_tuned = out / "calibrated.q.nir", out / "fine_tuned"
-    if not calibrated.exists():
-        data = run.Input(config.data, train.frames[rows], train.lengths[rows], train.labels[rows])
-        quantize_file(network, calibrated, data)
-    if not (fine_tuned / "metrics.json").exists():
-        schedule = dataclasses.replace(config.training, seed=draw)
-        fine_tune(dataclasses.replace(config, training=schedule), calibrated, fine_tuned)
+    data = run.Input(config.data, train.frames[rows], train.lengths[rows], train.labels[rows])
+    quantize_file(network, calibrated, data)
+    schedule = dataclasses.replace(config.training, seed=draw)
+    fine_tune(dataclasses.replace(config, training=schedule), calibrated, fine_tuned)
     result = {
         **identity,
         "test_samples": len(test.labels),
@@ -164,6 +163,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     rows = []
     try:
+        if arguments.draws < 1:
+            raise settings.SettingsError(f"--draws {arguments.draws}: at least 1 is needed")
         config = settings.read(arguments.config, arguments.overrides)
         wanted = [(network, draw) for network in arguments.networks for draw in range(arguments.draws)]
         for network, draw in tqdm(wanted, desc="networks and draws", disable=None):
@@ -172,6 +173,9 @@ def main(argv: list[str] | None = None) -> int:
     except (settings.SettingsError, DataError, GraphError, TrainingError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on after the last whole draw", file=sys.stderr)
+        return 130
     write_text(arguments.out / "drops.json", json.dumps(rows, indent=2))
     print(table(rows))
     return 0

@@ -24,6 +24,8 @@ def test_the_first_draw_is_evenly_spaced_and_the_others_are_repeatable():
     assert not np.array_equal(one, other)
     assert len(set(one.tolist())) == quantisation.SAMPLES
     assert np.all(np.diff(one) > 0)
+    for draw in (0, 1):  # a split of fewer samples than are wanted
+        assert quantisation.calibration_rows(5, draw).tolist() == [0, 1, 2, 3, 4]
 
 
 def test_mean_and_standard_error_by_hand():
@@ -68,5 +70,7 @@ def test_a_result_of_other_settings_is_not_taken_for_this_one(tmp_path, capsys):
     arguments = [str(config), str(network), "--out", str(tmp_path / "out"), "--draws", "1"]
     assert quantisation.main(arguments) == 2
     assert "another network or of other settings; choose another --out" in capsys.readouterr().err
+    assert quantisation.main([*arguments[:-1], "0"]) == 2
+    assert capsys.readouterr().err == "error: --draws 0: at least 1 is needed\n"
     assert quantisation.main([str(config), "missing.nir", "--out", str(tmp_path / "out")]) == 2
     assert "missing.nir" in capsys.readouterr().err
