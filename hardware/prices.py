@@ -22,6 +22,7 @@ GRADES = ("measured", "simulated", "derived", "second-hand")
 INTEGER_PAYLOADS = ("mac", "unary", "graded")
 PRICES = ("ac", "mac", "dense_mac", "synaptic_operation", "neuron_update", "inactive_update", "spike", "message")
 TEXTS = ("title", "group", "node", "conditions", "source", "grade")
+LARGEST_PJ = 1e12  # a joule: no operation takes more, and what is above is a slip of the unit
 OPTIONAL = ("checked", "integer_payload", "access_pj")
 KEYS = (*TEXTS, *OPTIONAL, "prices_pj")
 
@@ -116,8 +117,8 @@ def _checked_prices(path: Path, raw: Any) -> dict[str, float]:
     for key, value in raw.items():
         if key not in PRICES:
             raise PriceError(f"{path}: unknown price {key!r}; known are {', '.join(PRICES)}")
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-            raise PriceError(f"{path}: {key} = {value!r}; a price is a number of pJ above 0")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LARGEST_PJ:
+            raise PriceError(f"{path}: {key} = {value!r}; a price is a number of pJ above 0, at most {LARGEST_PJ:g}")
     if "mac" in raw and "ac" not in raw:
         raise PriceError(f"{path}: a price for mac needs one for ac; price a network that is not spiking by dense_mac")
     if "inactive_update" in raw and "neuron_update" not in raw:
@@ -126,7 +127,7 @@ def _checked_prices(path: Path, raw: Any) -> dict[str, float]:
 
 
 def _checked_access(path: Path, raw: Any) -> tuple[tuple[float, float], ...]:
-    what = "access_pj is a list of [bytes of the memory, pJ of an access], from 0 bytes up, that never falls"
+    what = "access_pj is a list of [bytes of the memory, pJ of an access], from 0 bytes up, a byte or more apart, that never falls"
     if not isinstance(raw, list) or len(raw) < 2:
         raise PriceError(f"{path}: {what}; at least two points are needed")
     for point in raw:
@@ -135,9 +136,11 @@ def _checked_access(path: Path, raw: Any) -> tuple[tuple[float, float], ...]:
         for value in point:
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
                 raise PriceError(f"{path}: {what}, not {point!r}")
+        if point[1] > LARGEST_PJ:
+            raise PriceError(f"{path}: access_pj {point!r}; an access costs at most {LARGEST_PJ:g} pJ")
     points = tuple((float(size), float(energy)) for size, energy in raw)
     for (size, energy), (next_size, next_energy) in itertools.pairwise(points):
-        if next_size <= size or next_energy < energy:
+        if next_size < size + 1 or next_energy < energy:
             raise PriceError(f"{path}: {what}, not {[next_size, next_energy]} after {[size, energy]}")
     if points[0][0] or not points[-1][1]:
         raise PriceError(f"{path}: {what}, and costs something in the end")
