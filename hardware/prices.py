@@ -127,7 +127,7 @@ def _checked_prices(path: Path, raw: Any) -> dict[str, float]:
 
 
 def _checked_access(path: Path, raw: Any) -> tuple[tuple[float, float], ...]:
-    what = "access_pj is a list of [bytes of the memory, pJ of an access], from 0 bytes up, a byte or more apart, that never falls"
+    what = "access_pj is a list of [bytes of memory, pJ an access], from 0 up, a byte or more apart, that never falls"
     if not isinstance(raw, list) or len(raw) < 2:
         raise PriceError(f"{path}: {what}; at least two points are needed")
     for point in raw:

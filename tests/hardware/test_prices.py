@@ -81,7 +81,7 @@ def test_a_user_adds_a_price_of_an_access(tmp_path: Path) -> None:
         ("[[0, 5.0], [8, nan]]", "ac = 0.1\nmac = 3.2", "not .8, nan."),
         ("[[0, 5.0], [8, true]]", "ac = 0.1\nmac = 3.2", "not .8, True."),
         ("[[0, -5.0], [8, 6.0]]", "ac = 0.1\nmac = 3.2", "not .0, -5.0."),
-        ("[[4, 5.0], [8, 6.0]]", "ac = 0.1\nmac = 3.2", "from 0 bytes up"),
+        ("[[4, 5.0], [8, 6.0]]", "ac = 0.1\nmac = 3.2", "from 0 up"),
         ("[[0, 5.0], [0, 6.0]]", "ac = 0.1\nmac = 3.2", "not .0.0, 6.0. after .0.0, 5.0."),
         ("[[0, 5.0], [8, 4.0]]", "ac = 0.1\nmac = 3.2", "never falls, not .8.0, 4.0. after .0.0, 5.0."),
         ("[[0, 1.0], [1e-300, 5.0]]", "ac = 0.1\nmac = 3.2", "a byte or more apart"),
