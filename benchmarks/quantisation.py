@@ -24,18 +24,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from neurotarget.conversion.fine_tune import fine_tune
+from neurotarget.conversion.quantize import SAMPLES, quantize_file
+from neurotarget.model.training import settings
+from neurotarget.model.training.run_folder import TrainingError
+from neurotarget.sim import reference, run
+from neurotarget.sim.graph import load
+from neurotarget.sim.graph.node import GraphError
+from neurotarget.sim.trace import accuracy
 from tqdm import tqdm
 
-from conversion.fine_tune import fine_tune
-from conversion.quantize import SAMPLES, quantize_file
-from model import settings
-from model.data import DataError, Split, open_dataset
-from model.files import write_text
-from model.run_folder import TrainingError
-from sim import reference, run
-from sim.graph import load
-from sim.node import GraphError
-from sim.trace import accuracy
+from neurotarget.data import DataError, Split, open_dataset
+from neurotarget.files import write_text
 
 STAGES = ("calibrated", "fine_tuned")
 MOVES = (-4, -2, 0, 2, 4)  # steps by which the test utterances are moved

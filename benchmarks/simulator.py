@@ -19,15 +19,15 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from neurotarget.conversion.to_nir import to_nir
+from neurotarget.model.spikescr import Rotary, SpikeSCR, SpikeSCRConfig, TemporalConv, readout
+from neurotarget.model.training import checkpoint
+from neurotarget.sim import reference
+from neurotarget.sim.graph import load
 from spikingjelly.activation_based import neuron
 from tqdm import tqdm
 
-from conversion.to_nir import to_nir
-from model import checkpoint
-from model.files import write_text
-from model.spikescr import Rotary, SpikeSCR, SpikeSCRConfig, TemporalConv, readout
-from sim import reference
-from sim.graph import load
+from neurotarget.files import write_text
 
 BATCH, STEPS = 64, 100
 

@@ -1,3 +1,6 @@
-"""From a PyTorch checkpoint to a NIR file, checked against PyTorch."""
+"""From a trained network to a NIR file, checked against PyTorch; from there to integers and to NetX."""
 
-import sim  # noqa: F401  sets how OpenMP threads wait, before torch loads
+if __name__ == "conversion":  # found by its bare name, in a checkout
+    from neurotarget.checkout import stand_for
+
+    stand_for(__name__)

@@ -20,20 +20,20 @@ import nir
 import numpy as np
 import torch
 import torch.nn.functional as F
+from neurotarget.conversion.fixed.emit_fixed import emit_fixed
+from neurotarget.conversion.tuning.integer_network import IntegerNetwork
+from neurotarget.model.spikescr import readout
+from neurotarget.model.train import augmented, fitted, learning_rate, settle_threads
+from neurotarget.model.training import run_folder, settings
+from neurotarget.model.training.run_folder import COLUMNS, TrainingError
+from neurotarget.sim import reference
+from neurotarget.sim.graph import Graph, dialect, load
+from neurotarget.sim.graph.node import GraphError
+from neurotarget.sim.trace import accuracy
 from tqdm import tqdm
 
-from conversion.emit_fixed import emit_fixed
-from conversion.integer_network import IntegerNetwork
-from model import run_folder, settings
-from model.data import DataError, Dataset, Split, open_dataset
-from model.files import remove_unfinished, write_text
-from model.run_folder import COLUMNS, TrainingError
-from model.spikescr import readout
-from model.train import augmented, fitted, learning_rate, settle_threads
-from sim import dialect, reference
-from sim.graph import Graph, load
-from sim.node import GraphError
-from sim.trace import accuracy
+from neurotarget.data import DataError, Dataset, Split, open_dataset
+from neurotarget.files import remove_unfinished, write_text
 
 CHECKED = 64  # samples on which the file written is compared with the training network
 NAME = "model.q.nir"

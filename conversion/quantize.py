@@ -17,18 +17,17 @@ from typing import Any
 
 import nir
 import numpy as np
+from neurotarget.conversion.fixed.calibrate import Calibration
+from neurotarget.conversion.fixed.choice import Choice, WrapAround
+from neurotarget.conversion.fixed.dynamics import make_uniform
+from neurotarget.conversion.fixed.emit_fixed import emit_fixed
+from neurotarget.conversion.fixed.units import give_every_neuron_a_synapse, groups
+from neurotarget.sim import reference, run
+from neurotarget.sim.graph import Graph, load
+from neurotarget.sim.graph.node import GraphError
+from neurotarget.sim.reference.integer_kernels import STATE_LIMIT
+from neurotarget.sim.trace import Trace, accuracy
 from tqdm import tqdm
-
-from conversion.calibrate import Calibration
-from conversion.choice import Choice, WrapAround
-from conversion.dynamics import make_uniform
-from conversion.emit_fixed import emit_fixed
-from conversion.units import give_every_neuron_a_synapse, groups
-from sim import reference, run
-from sim.graph import Graph, load
-from sim.integer_kernels import STATE_LIMIT
-from sim.node import GraphError
-from sim.trace import Trace, accuracy
 
 # What happens to the float network before its groups of synapses are rounded, in order.
 STEPS = [make_uniform, give_every_neuron_a_synapse]

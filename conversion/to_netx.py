@@ -15,11 +15,10 @@ from typing import Any
 import h5py
 import nir
 import numpy as np
-
-from conversion.netx import Layer, NetX, to_layers
-from conversion.netx_fit import fit
-from sim.graph import Graph, load
-from sim.node import GraphError
+from neurotarget.conversion.netx.fit import fit
+from neurotarget.conversion.netx.layers import Layer, NetX, to_layers
+from neurotarget.sim.graph import Graph, load
+from neurotarget.sim.graph.node import GraphError
 
 INPUT_MESSAGE_BITS = 8  # any number above 0 tells NetX that the input is not spikes
 

@@ -14,21 +14,21 @@ from pathlib import Path
 import nir
 import numpy as np
 import torch
+from neurotarget.conversion.export.draft import Draft, Layer, UnsupportedModule
+from neurotarget.conversion.export.emit import emit
+from neurotarget.conversion.export.fold import fold_batch_norm, fold_time_constant
+from neurotarget.conversion.export.parity import pytorch_trace
+from neurotarget.conversion.export.rules import draft_module
+from neurotarget.model.networks.delays import DelaysNetwork
+from neurotarget.model.spikescr import SpikeSCR
+from neurotarget.model.training import checkpoint
+from neurotarget.sim import reference
+from neurotarget.sim.compare import Parity, compare
+from neurotarget.sim.graph import Graph, dialect, load
+from neurotarget.sim.graph.node import GraphError
 from torch import nn
 
-from conversion.draft import Draft, Layer, UnsupportedModule
-from conversion.emit import emit
-from conversion.fold import fold_batch_norm, fold_time_constant
-from conversion.parity import pytorch_trace
-from conversion.rules import draft_module
-from model import checkpoint
-from model.data import DataError, open_dataset
-from model.delays import DelaysNetwork
-from model.spikescr import SpikeSCR
-from sim import dialect, reference
-from sim.compare import Parity, compare
-from sim.graph import Graph, load
-from sim.node import GraphError
+from neurotarget.data import DataError, open_dataset
 
 # What happens to the draft between PyTorch's modules and NIR's nodes, in order.
 STEPS = [fold_batch_norm, fold_time_constant]

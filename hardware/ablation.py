@@ -18,20 +18,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from neurotarget.conversion.export.draft import UnsupportedModule
+from neurotarget.conversion.to_nir import convert_checkpoint
+from neurotarget.hardware.energy.estimate import OPERATIONS
+from neurotarget.hardware.energy.prices import PriceError, PriceTable, load_tables
+from neurotarget.hardware.energy.runs import run_and_price
+from neurotarget.model.ablation import checkpoint_of, compare, spread
+from neurotarget.model.training import checkpoint
+from neurotarget.model.training.settings import SettingsError
+from neurotarget.sim.graph import load
+from neurotarget.sim.graph.node import GraphError
+from neurotarget.sim.run import INPUT_ERRORS, open_input
 from tqdm import tqdm
 
-from conversion.draft import UnsupportedModule
-from conversion.to_nir import convert_checkpoint
-from hardware.energy import OPERATIONS
-from hardware.prices import PriceError, PriceTable, load_tables
-from hardware.runs import run_and_price
-from model import checkpoint
-from model.ablation import checkpoint_of, compare, spread
-from model.files import write_bytes, write_text
-from model.settings import SettingsError
-from sim.graph import load
-from sim.node import GraphError
-from sim.run import INPUT_ERRORS, open_input
+from neurotarget.files import write_bytes, write_text
 
 SHOWN = ("45nm-fp32", OPERATIONS)  # table and boundary of the column and the panel in microjoule: the paper's
 COUNTS = ("steps_per_sample", "synops", "acs", "macs", "dense_macs", "neuron_updates", "spikes", "spike_rate")

@@ -14,17 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from hardware import synapses
-from hardware.chips import Chip, ChipError, load_chip
-from hardware.mesh import tile_of, traffic
-from hardware.placement import RESOURCES, Placement, place
-from hardware.populations import build
-from hardware.rules import RULES, check
-from sim.graph import Graph, load
-from sim.node import GraphError
-from sim.schedule import schedule
-from sim.trace import Trace, TraceError
+from neurotarget.hardware.chips import synapses
+from neurotarget.hardware.chips.limits import Chip, ChipError, load_chip
+from neurotarget.hardware.chips.mesh import tile_of, traffic
+from neurotarget.hardware.chips.placement import RESOURCES, Placement, place
+from neurotarget.hardware.chips.populations import build
+from neurotarget.hardware.chips.rules import RULES, check
+from neurotarget.sim.graph import Graph, load
+from neurotarget.sim.graph.node import GraphError
+from neurotarget.sim.schedule import schedule
+from neurotarget.sim.trace import Trace, TraceError
 
 EXAMPLE = "example: python -m hardware.place runs/demo/ckpt.nir --chip loihi1 --picture chip.png"
 STEPS = 100
@@ -56,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command: 0 when the network fits, 1 when it does not, 2 for input that cannot be used."""
-    from sim.run import INPUT_ERRORS
+    from neurotarget.sim.run import INPUT_ERRORS
 
     arguments = parser().parse_args(argv)
     try:
@@ -65,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
         trace = None if arguments.input is None else _run(graph, arguments.input, arguments.samples)
         result = describe(graph, chip, arguments.steps, trace, arguments.weight_bits)
         if arguments.picture is not None:
-            from hardware.chip_picture import save
+            from neurotarget.hardware.page.chip_picture import save
 
             save(result, arguments.picture)
     except (ChipError, GraphError, TraceError, PlaceError, OSError, *INPUT_ERRORS) as error:
@@ -82,8 +81,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(graph: Graph, spec: str, samples: int) -> Trace:
-    from sim import reference
-    from sim.run import open_input
+    from neurotarget.sim import reference
+    from neurotarget.sim.run import open_input
 
     data = open_input(spec, split="test", samples=samples)
     return reference.run(graph, data.frames, data.lengths)

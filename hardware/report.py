@@ -18,25 +18,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from hardware import beside, twin
-from hardware.chips import load_chip, shipped
-from hardware.claims import ClaimError, check_tables, judge, load_claims
-from hardware.count import LayerCount
-from hardware.memory import by_layer
-from hardware.meter import measure
-from hardware.place import describe, sentence
-from hardware.prices import PriceError, load_tables
-from hardware.published import PUBLISHED
-from hardware.runs import OWN, Runs, run_and_price
-from hardware.summary import layer_row, totals_row
-from hardware.verdict import verdicts
-from sim import reference
-from sim.graph import Graph, load
-from sim.node import GraphError
-from sim.run import INPUT_ERRORS, open_input
-from sim.schedule import schedule
-from sim.trace import Trace, TraceError
+from neurotarget.hardware.chips.limits import load_chip, shipped
+from neurotarget.hardware.counts import twin
+from neurotarget.hardware.counts.count import LayerCount
+from neurotarget.hardware.energy import beside
+from neurotarget.hardware.energy.claims import ClaimError, check_tables, judge, load_claims
+from neurotarget.hardware.energy.memory import by_layer
+from neurotarget.hardware.energy.prices import PriceError, load_tables
+from neurotarget.hardware.energy.published import PUBLISHED
+from neurotarget.hardware.energy.runs import OWN, Runs, run_and_price
+from neurotarget.hardware.energy.summary import layer_row, totals_row
+from neurotarget.hardware.energy.verdict import verdicts
+from neurotarget.hardware.meters.meter import measure
+from neurotarget.hardware.place import describe, sentence
+from neurotarget.sim import reference
+from neurotarget.sim.graph import Graph, load
+from neurotarget.sim.graph.node import GraphError
+from neurotarget.sim.run import INPUT_ERRORS, open_input
+from neurotarget.sim.schedule import schedule
+from neurotarget.sim.trace import Trace, TraceError
 
 FORMAT = 1
 EXAMPLE = (
@@ -147,7 +147,7 @@ def build(arguments: argparse.Namespace) -> tuple[dict[str, Any], Trace]:
     measured = measure(arguments.checkpoint, data.frames, data.lengths, run.figures)
     counters = None
     if arguments.compare_counters:
-        from hardware.counters import compare_counters
+        from neurotarget.hardware.counts.counters import compare_counters
 
         counters = compare_counters(arguments.checkpoint, graph, trace)
     runs = Runs(tables, arguments.input, arguments.samples, arguments.dt)
@@ -199,7 +199,7 @@ def check_parity(
         Entries of `parity`; those with `required` decide the exit code, the single-precision one is a measurement. And
         what could not be checked, with the reason.
     """
-    from sim.compare import compare
+    from neurotarget.sim.compare import compare
 
     entries: list[dict[str, Any]] = []
     unavailable: list[dict[str, str]] = []
@@ -208,7 +208,7 @@ def check_parity(
         entries.append(compare(graph, first, second).as_dict() | {"required": required})
 
     if checkpoint is not None:
-        from conversion.parity import pytorch_trace
+        from neurotarget.conversion.export.parity import pytorch_trace
 
         for precision in ("float64", "float32"):
             run = pytorch_trace(checkpoint, frames, trace.lengths, precision=precision)
@@ -222,11 +222,11 @@ def check_parity(
     if lava_samples < 1:
         unavailable.append({"sides": "reference against lava", "reason": "left out by --lava-samples 0"})
         return entries, unavailable
-    from sim.lava import LavaError
+    from neurotarget.sim.lava import LavaError
 
     few = first_samples(trace, lava_samples)
     try:
-        from sim import lava
+        from neurotarget.sim import lava
 
         add(few, lava.run(graph, few.input, few.lengths, progress=True), required=True)
     except LavaError as error:
@@ -304,8 +304,8 @@ def environment() -> dict[str, Any]:
 
 def write(folder: Path, report: dict[str, Any], trace: Trace) -> None:
     """Writes the report's files; each appears under its name only when complete."""
-    from hardware.card import layers_csv, model_card
-    from hardware.page import render
+    from neurotarget.hardware.page.card import layers_csv, model_card
+    from neurotarget.hardware.page.page import render
 
     folder.mkdir(parents=True, exist_ok=True)
     _by_rename(folder / "report.json", json.dumps(report, indent=1, allow_nan=False) + "\n")

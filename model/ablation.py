@@ -25,12 +25,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from model import parallel, stages
-from model.distill import distill
-from model.files import write_text
-from model.settings import SettingsError
-from model.stages import Stage
-from model.train import INPUT_ERRORS, KEPT, train
+from neurotarget.model.distill import distill
+from neurotarget.model.train import INPUT_ERRORS, KEPT, train
+from neurotarget.model.training import parallel, stages
+from neurotarget.model.training.settings import SettingsError
+from neurotarget.model.training.stages import Stage
+
+from neurotarget.files import write_text
 
 ARMS = ("teacher", "scratch", "scratch_long", "fine_tuned", "at_once", "ptcd")
 
@@ -264,7 +265,7 @@ def main(argv: list[str] | None = None) -> int:
     parallel.leave()
     if not speaks:
         return 0
-    from hardware import ablation as cost  # stands above this package, which must not need it
+    from neurotarget.hardware import ablation as cost  # stands above this package, which must not need it
 
     return cost.main([str(arguments.out), *(["--json"] if arguments.json else [])])
 

@@ -32,14 +32,24 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from neurotarget.model.train import (
+    INPUT_ERRORS,
+    KEPT,
+    Task,
+    TrainingError,
+    best_device,
+    evaluate,
+    fitted,
+    scores_of,
+    train,
+)
+from neurotarget.model.training import checkpoint, parallel, stages
+from neurotarget.model.training.checkpoint import Checkpoint
+from neurotarget.model.training.settings import Settings
+from neurotarget.model.training.stages import Distillation, Stage
 
-from model import checkpoint, parallel, stages
-from model.checkpoint import Checkpoint
-from model.data import Dataset, open_dataset, spec
-from model.files import write_bytes, write_text
-from model.settings import Settings
-from model.stages import Distillation, Stage
-from model.train import INPUT_ERRORS, KEPT, Task, TrainingError, best_device, evaluate, fitted, scores_of, train
+from neurotarget.data import Dataset, open_dataset, spec
+from neurotarget.files import write_bytes, write_text
 
 TRAINING_ONLY = ("dropout", "alpha")  # fields of a network that change nothing in what it computes once trained
 

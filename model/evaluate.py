@@ -7,9 +7,10 @@ import json
 import sys
 from pathlib import Path
 
-from model import checkpoint
-from model.data import DataError, open_dataset
-from model.train import evaluate
+from neurotarget.model.train import evaluate
+from neurotarget.model.training import checkpoint
+
+from neurotarget.data import DataError, open_dataset
 
 
 def parser() -> argparse.ArgumentParser:

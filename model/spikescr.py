@@ -20,13 +20,12 @@ import math
 
 import torch
 import torch.nn.functional as F
+from neurotarget.model.kernels.depthwise import depthwise
+from neurotarget.model.kernels.fused import fire
+from neurotarget.model.kernels.neuron import FusedLIFNode
+from neurotarget.model.kernels.turn import turn
 from spikingjelly.activation_based import functional, layer, surrogate
 from torch import Tensor, nn
-
-from model.depthwise import depthwise
-from model.fused import fire
-from model.neuron import FusedLIFNode
-from model.turn import turn
 
 ATTENTIONS = ("spikescr", "spikformer", "spikformer_tim", "sdsa", "qk_token", "qk_channel")
 
@@ -250,7 +249,7 @@ def chosen_attention(config: SpikeSCRConfig) -> nn.Module:
     """The attention that the configuration names: [T, B, width] and a mask [T, B, 1] or None to [T, B, width]."""
     if config.attention == "spikescr":
         return Attention(config)
-    from model.backbones import BACKBONES  # built from the parts of this file
+    from neurotarget.model.networks.attentions import BACKBONES  # built from the parts of this file
 
     return BACKBONES[config.attention](config)
 

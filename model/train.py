@@ -22,14 +22,15 @@ import numba
 import numpy as np
 import torch
 import torch.nn.functional as F
+from neurotarget.model.networks.delays import DelaysNetwork, delay_rate
+from neurotarget.model.spikescr import readout
+from neurotarget.model.training import checkpoint, parallel, run_folder, settings
+from neurotarget.model.training import registry as networks
+from neurotarget.model.training.run_folder import COLUMNS, TrainingError
 from tqdm import tqdm
 
-from model import checkpoint, networks, parallel, run_folder, settings
-from model.data import DataError, Dataset, Split, augment, open_dataset
-from model.delays import DelaysNetwork, delay_rate
-from model.files import remove_unfinished, write_text
-from model.run_folder import COLUMNS, TrainingError
-from model.spikescr import readout
+from neurotarget.data import DataError, Dataset, Split, augment, open_dataset
+from neurotarget.files import remove_unfinished, write_text
 
 INPUT_ERRORS = (
     settings.SettingsError,
@@ -347,7 +348,7 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.quantized is not None:
             if parallel.processes() > 1:
                 raise parallel.ProcessError("--quantized trains in one process; start it without torchrun")
-            from conversion import fine_tune  # stands above this package, which must not need it
+            from neurotarget.conversion import fine_tune  # stands above this package, which must not need it
 
             return fine_tune.command(arguments)
         config = settings.read(arguments.config, arguments.overrides)

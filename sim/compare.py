@@ -18,14 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from sim import dialect, reference
-from sim.graph import Graph, load
-from sim.node import STATEFUL, GraphError
-from sim.trace import Trace, TraceError
+from neurotarget.sim import reference
+from neurotarget.sim.graph import Graph, dialect, load
+from neurotarget.sim.graph.node import STATEFUL, GraphError
+from neurotarget.sim.trace import Trace, TraceError
 
 if TYPE_CHECKING:
-    from sim import run
+    from neurotarget.sim import run
 
 TIE = 1e-7
 OUTPUT_TOLERANCE = 1e-9
@@ -171,7 +170,7 @@ def compare_states(parity: Parity, graph: Graph, a: States, b: States) -> Parity
 
 
 def _run(graph: Graph, data: run.Input, backend: str, precision: str, states: bool) -> tuple[Trace, States]:
-    from sim import lava, run
+    from neurotarget.sim import lava, run
 
     if not states:
         return run.simulate(graph, data, backend, precision), {}
@@ -183,7 +182,7 @@ def _run(graph: Graph, data: run.Input, backend: str, precision: str, states: bo
 
 
 def parser() -> argparse.ArgumentParser:
-    from sim.run import add_input_arguments
+    from neurotarget.sim.run import add_input_arguments
 
     parser = argparse.ArgumentParser(
         prog="python -m sim.compare",
@@ -197,8 +196,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    from sim import run
-    from sim.lava import LavaError
+    from neurotarget.sim import run
+    from neurotarget.sim.lava import LavaError
 
     arguments = parser().parse_args(argv)
     try:

@@ -11,13 +11,13 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+from neurotarget.sim import reference
+from neurotarget.sim.graph import Graph, load
+from neurotarget.sim.graph.node import GraphError
+from neurotarget.sim.trace import Trace, TraceError, accuracy, classify
 
-from model.data import DataError, open_dataset
-from model.data.spec import expanded
-from sim import reference
-from sim.graph import Graph, load
-from sim.node import GraphError
-from sim.trace import Trace, TraceError, accuracy, classify
+from neurotarget.data import DataError, open_dataset
+from neurotarget.data.spec import expanded
 
 BACKENDS = ("reference", "lava")
 
@@ -104,7 +104,7 @@ def simulate(graph: Graph, data: Input, backend: str, precision: str = "float64"
         GraphError, LavaError: the network cannot run on it, or the input does not fit.
     """
     if backend == "lava":
-        from sim import lava
+        from neurotarget.sim import lava
 
         return lava.run(graph, data.frames, data.lengths, data.labels, progress=True)
     return reference.run(graph, data.frames, data.lengths, data.labels, precision, progress=True)
@@ -134,7 +134,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    from sim.lava import LavaError
+    from neurotarget.sim.lava import LavaError
 
     arguments = parser().parse_args(argv)
     try:

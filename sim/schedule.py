@@ -27,8 +27,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sim.graph import Graph
-from sim.node import GraphError, Node
+from neurotarget.sim.graph import Graph
+from neurotarget.sim.graph.node import GraphError, Node
 
 ONE_STEP = frozenset({"affine", "scale", "conv1d", "conv2d", "sum_pool", "avg_pool"})
 CONVOLUTIONS_OVER_TIME = frozenset({"temporal_conv", "depthwise_conv"})

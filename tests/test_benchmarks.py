@@ -3,7 +3,7 @@
 import numpy as np
 
 from benchmarks import quantisation
-from model.data import Split
+from neurotarget.data import Split
 
 
 def row(network, exact, calibrated, fine_tuned):

@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from neurotarget.model.training import checkpoint
+from neurotarget.sim.trace import Trace
 
-import neurotarget
-from model import checkpoint
-from sim.trace import Trace
+from neurotarget import cli
 from tests.model.data.conftest import write_spikes
 
 
@@ -35,29 +35,29 @@ def test_from_training_to_the_report(tmp_path, monkeypatch, capsys):
         '[data]\nspec = "shd:shd"\n[model]\npreset = "tiny"\n[training]\nepochs = 6\nbatch = 8\nseed = 1\n'
     )
 
-    assert neurotarget.main(["train", "train.toml", "--out", "run"]) == 0
+    assert cli.main(["train", "train.toml", "--out", "run"]) == 0
     loaded = checkpoint.load("run/ckpt.pt")
     assert loaded.config.features == 140 and loaded.config.classes == 2
     assert loaded.metrics["test_accuracy"] >= 0.9
 
-    assert neurotarget.main(["evaluate", "run/ckpt.pt", "--data", "shd:shd", "--json"]) == 0
+    assert cli.main(["evaluate", "run/ckpt.pt", "--data", "shd:shd", "--json"]) == 0
     evaluated = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert evaluated["accuracy"] == loaded.metrics["test_accuracy"]
 
-    assert neurotarget.main(["to-nir", "run/ckpt.pt"]) == 0
+    assert cli.main(["to-nir", "run/ckpt.pt"]) == 0
     assert "shd:shd: pytorch float64 against reference float64" in capsys.readouterr().out
 
     arguments = ["run/ckpt.nir", "--input", "shd:shd"]
-    assert neurotarget.main(["run", *arguments, "--trace", "trace.npz", "--json"]) == 0
+    assert cli.main(["run", *arguments, "--trace", "trace.npz", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["accuracy"] == loaded.metrics["test_accuracy"]
     assert sum(int(s.sum()) for s in Trace.load("trace.npz").spikes.values()) == result["spikes"] > 0
 
-    assert neurotarget.main(["compare", *arguments, "--samples", "2", "--json"]) == 0
+    assert cli.main(["compare", *arguments, "--samples", "2", "--json"]) == 0
     parity = json.loads(capsys.readouterr().out)
     assert parity["mismatched"] == 0 and parity["spikes"] > 0 and parity["latency_steps"] > 0
 
-    assert neurotarget.main(["report", *arguments, "--checkpoint", "run/ckpt.pt", "--out", "report"]) == 0
+    assert cli.main(["report", *arguments, "--checkpoint", "run/ckpt.pt", "--out", "report"]) == 0
     report = json.loads((tmp_path / "report" / "report.json").read_text())
     assert report["accuracy"] is not None
     assert {row["name"] for row in report["layers"]} >= {"embed.conv", "blocks.0.attention.product", "head"}

@@ -6,16 +6,16 @@ import sys
 import numpy as np
 import pytest
 import torch
+from neurotarget.conversion.export.draft import UnsupportedModule
+from neurotarget.conversion.to_nir import to_nir, write
+from neurotarget.model.training import checkpoint
 from torch import nn
 
-import neurotarget
-from conversion.draft import UnsupportedModule
-from conversion.to_nir import to_nir, write
-from model import checkpoint
+from neurotarget import cli
 from tests.conversion import networks
 from tests.model.data.conftest import random_utterances, write_spikes
 
-VERBS = list(neurotarget.VERBS)
+VERBS = list(cli.VERBS)
 
 
 def saved(path, **changes):
@@ -75,7 +75,7 @@ def folder(tmp_path, monkeypatch):
 )
 def test_wrong_input(folder, capsys, arguments, words):
     before = sorted(path.name for path in folder.iterdir())
-    assert neurotarget.main(arguments) == 2
+    assert cli.main(arguments) == 2
     output = capsys.readouterr()
     assert words in output.err and len(output.err.strip().splitlines()) == 1, output.err
     left = {path.name for path in folder.iterdir()} - set(before) - {"cache"}
@@ -92,7 +92,7 @@ def test_lava_that_is_not_installed(folder, capsys, monkeypatch):
     bare = folder / "bare"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(bare)], check=True)
     monkeypatch.setenv("NEUROTARGET_LAVA_PYTHON", str(bare / "bin" / "python"))
-    assert neurotarget.main(["run", "good.nir", "--input", "good.npz", "--backend", "lava"]) == 2
+    assert cli.main(["run", "good.nir", "--input", "good.npz", "--backend", "lava"]) == 2
     error = capsys.readouterr().err
     assert "Lava is not installed: pip install" in error and len(error.strip().splitlines()) == 1
 
@@ -100,18 +100,18 @@ def test_lava_that_is_not_installed(folder, capsys, monkeypatch):
 @pytest.mark.parametrize("verb", VERBS)
 def test_help_shows_an_example(verb, capsys):
     with pytest.raises(SystemExit) as exit_:
-        neurotarget.main([verb, "--help"])
+        cli.main([verb, "--help"])
     assert exit_.value.code == 0
     assert "example: python -m " in capsys.readouterr().out
 
 
 def test_console_script_help_lists_the_verbs(capsys):
-    assert neurotarget.main(["--help"]) == 0
+    assert cli.main(["--help"]) == 0
     out = capsys.readouterr().out
     assert all(verb in out for verb in VERBS)
 
 
 @pytest.mark.parametrize("arguments", [[], ["fly"]])
 def test_console_script_without_a_verb_says_how(arguments, capsys):
-    assert neurotarget.main(arguments) == 2
+    assert cli.main(arguments) == 2
     assert "usage: neurotarget VERB" in capsys.readouterr().out

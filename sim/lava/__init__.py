@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sim.lava.parent import run, run_with_states
+    from neurotarget.sim.lava.parent import run, run_with_states
 
 __all__ = ["LavaError", "run", "run_with_states"]
 
@@ -20,7 +20,7 @@ class LavaError(RuntimeError):
 
 def __getattr__(name: str) -> Any:
     if name in ("run", "run_with_states"):
-        from sim.lava import parent
+        from neurotarget.sim.lava import parent
 
         return getattr(parent, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

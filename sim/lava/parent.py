@@ -9,14 +9,15 @@ from typing import Any
 
 import nir
 import numpy as np
+from neurotarget.sim.graph import Graph, load
+from neurotarget.sim.lava import LavaError
+from neurotarget.sim.lava.child.control import run_child
+from neurotarget.sim.lava.plan import fixed as fixed_plan
+from neurotarget.sim.lava.plan import floating as plan
+from neurotarget.sim.reference import checked_lengths
+from neurotarget.sim.schedule import Schedule, schedule
+from neurotarget.sim.trace import Trace, in_window
 from tqdm import tqdm
-
-from sim.graph import Graph, load
-from sim.lava import LavaError, fixed_plan, plan
-from sim.lava.child import run_child
-from sim.reference import checked_lengths
-from sim.schedule import Schedule, schedule
-from sim.trace import Trace, in_window
 
 START_SECONDS = 60.0
 # Measured: about 0.4 ms a Process and physical step; a crowded machine may take many times that.

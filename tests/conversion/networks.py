@@ -1,10 +1,9 @@
 """Small SpikingJelly networks whose layers all spike."""
 
 import torch
+from neurotarget.model.spikescr import SpikeSCR, SpikeSCRConfig
 from spikingjelly.activation_based import layer, neuron
 from torch import nn
-
-from model.spikescr import SpikeSCR, SpikeSCRConfig
 
 
 def lively(network: nn.Module) -> nn.Module:

@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from sim.lava import compat, segments
+from neurotarget.sim.lava.child import compat, segments
 
 
 def main(folder: Path, token: str) -> None:

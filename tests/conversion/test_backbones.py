@@ -6,16 +6,15 @@ import nir
 import numpy as np
 import pytest
 import torch
+from neurotarget.conversion import quantize
+from neurotarget.conversion.to_nir import check, random_frames, to_nir, write
+from neurotarget.hardware.counts.count import count
+from neurotarget.model.networks.attentions import BACKBONES, TemporalInteraction
+from neurotarget.model.spikescr import Rotary
+from neurotarget.sim import lava, reference
+from neurotarget.sim.compare import compare
+from neurotarget.sim.graph import load
 
-import sim.lava
-from conversion import quantize
-from conversion.to_nir import check, random_frames, to_nir, write
-from hardware.count import count
-from model.backbones import BACKBONES, TemporalInteraction
-from model.spikescr import Rotary
-from sim import reference
-from sim.compare import compare
-from sim.graph import load
 from tests.conversion import networks
 
 NAMES = tuple(BACKBONES)
@@ -59,7 +58,7 @@ def test_lava_and_the_reference_are_the_same_spike_for_spike(tmp_path, attention
     graph = converted(model, tmp_path / "net.nir")
     frames, lengths = random_frames((12,))
     expected = reference.run(graph, frames[:3], lengths[:3])
-    found = sim.lava.run(graph, frames[:3], lengths[:3])
+    found = lava.run(graph, frames[:3], lengths[:3])
     parity = compare(graph, expected, found)
     assert parity.spikes > 1000
     assert parity.mismatched == 0 and parity.output_difference < 1e-9

@@ -6,15 +6,15 @@ import nir
 import numpy as np
 import pytest
 import torch
+from neurotarget.conversion.to_nir import check, main, random_frames, to_nir, write
+from neurotarget.hardware.counts.count import count
+from neurotarget.model.networks.delays import DelaysConfig, DelaysNetwork
+from neurotarget.model.training import checkpoint
+from neurotarget.sim import lava, reference
+from neurotarget.sim.compare import compare
+from neurotarget.sim.graph import dialect
+from neurotarget.sim.schedule import schedule
 
-import sim.lava
-from conversion.to_nir import check, main, random_frames, to_nir, write
-from hardware.count import count
-from model import checkpoint
-from model.delays import DelaysConfig, DelaysNetwork
-from sim import dialect, reference
-from sim.compare import compare
-from sim.schedule import schedule
 from tests.conversion.networks import lively
 
 
@@ -49,7 +49,7 @@ def test_lava_and_the_reference_are_the_same_spike_for_spike(tmp_path):
     graph = converted(model, tmp_path / "delays.nir")
     frames, lengths = random_input(model)
     expected = reference.run(graph, frames[:3], lengths[:3])
-    found = sim.lava.run(graph, frames[:3], lengths[:3])
+    found = lava.run(graph, frames[:3], lengths[:3])
     parity = compare(graph, expected, found)
     assert parity.spikes > 300
     assert parity.mismatched == 0 and parity.output_difference < 1e-9

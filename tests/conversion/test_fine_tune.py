@@ -13,17 +13,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from neurotarget.conversion import fine_tune, quantize
+from neurotarget.conversion.fixed import rounding
+from neurotarget.conversion.to_nir import to_nir
+from neurotarget.conversion.tuning.integer_network import IntegerNetwork, _nearest_bias, _nearest_weight
+from neurotarget.conversion.tuning.straight_through import FixedPointNeuron
+from neurotarget.model import train
+from neurotarget.sim import reference, run
+from neurotarget.sim.graph import load
+from neurotarget.sim.graph.node import GraphError, Node
+from neurotarget.sim.reference import integer
 from spikingjelly.activation_based import neuron, surrogate
 
-from conversion import fine_tune, quantize, rounding
-from conversion.integer_network import IntegerNetwork, _nearest_bias, _nearest_weight
-from conversion.straight_through import FixedPointNeuron
-from conversion.to_nir import to_nir
-from model import train
-from model.data import Split
-from sim import integer, reference, run
-from sim.graph import load
-from sim.node import GraphError, Node
+from neurotarget.data import Split
 from tests.conversion import networks
 from tests.model.conftest import write_words
 from tests.sim import third_parties

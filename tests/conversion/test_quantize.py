@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from neurotarget.conversion import quantize
+from neurotarget.conversion.fixed import calibrate, emit_fixed, rounding
+from neurotarget.conversion.fixed.grading import grading
+from neurotarget.conversion.fixed.units import groups
+from neurotarget.conversion.to_nir import to_nir
+from neurotarget.sim import reference
+from neurotarget.sim.graph import dialect, load
+from neurotarget.sim.graph.node import GraphError, Node
+from neurotarget.sim.reference import integer
 
-from conversion import calibrate, emit_fixed, quantize, rounding
-from conversion.grading import grading
-from conversion.to_nir import to_nir
-from conversion.units import groups
-from sim import dialect, integer, reference
-from sim.graph import load
-from sim.node import GraphError, Node
 from tests.conversion import networks
 
 

@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from neurotarget.conversion import quantize, to_netx
+from neurotarget.conversion.netx.fit import fit
+from neurotarget.conversion.netx.layers import to_layers
+from neurotarget.conversion.netx.weights import netx_weights
+from neurotarget.conversion.to_nir import to_nir
+from neurotarget.sim import reference
+from neurotarget.sim.graph import load
+from neurotarget.sim.graph.node import GraphError
+from neurotarget.sim.lava.child import group, segments
 
-from conversion import quantize, to_netx
-from conversion.netx import to_layers
-from conversion.netx_fit import fit
-from conversion.netx_weights import netx_weights
-from conversion.to_nir import to_nir
-from sim import reference
-from sim.graph import load
-from sim.lava import group, segments
-from sim.node import GraphError
 from tests.conversion import networks
 
 ROOT = Path(__file__).parents[2]

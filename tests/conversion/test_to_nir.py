@@ -6,13 +6,13 @@ import nir
 import numpy as np
 import pytest
 import torch
+from neurotarget.conversion.export.draft import UnsupportedModule
+from neurotarget.conversion.to_nir import check, main, random_frames, to_nir, write
+from neurotarget.model.training import checkpoint
+from neurotarget.sim.graph import dialect
 from spikingjelly.activation_based import layer, neuron
 from torch import nn
 
-from conversion.draft import UnsupportedModule
-from conversion.to_nir import check, main, random_frames, to_nir, write
-from model import checkpoint
-from sim import dialect
 from tests.conversion import networks
 
 
@@ -187,7 +187,7 @@ def test_command_writes_beside_the_checkpoint_and_prints_the_parity(tmp_path, ca
 
 def test_command_writes_nothing_when_parity_does_not_hold(tmp_path, capsys, monkeypatch):
     save_tiny(tmp_path / "ckpt.pt")
-    import conversion.to_nir as module
+    import neurotarget.conversion.to_nir as module
 
     monkeypatch.setattr(module, "STEPS", module.STEPS[:1])  # without the time constant the spikes are others
     assert main([str(tmp_path / "ckpt.pt")]) == 1

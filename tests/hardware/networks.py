@@ -7,10 +7,9 @@ from collections.abc import Mapping
 
 import nir
 import numpy as np
-
-from sim import dialect, reference
-from sim.graph import Graph, load
-from sim.trace import Trace
+from neurotarget.sim import reference
+from neurotarget.sim.graph import Graph, dialect, load
+from neurotarget.sim.trace import Trace
 
 DT = 1e-3
 

@@ -5,13 +5,14 @@ import json
 import numpy as np
 import pytest
 import torch
+from neurotarget.hardware import ablation
+from neurotarget.hardware.energy.prices import load_tables
+from neurotarget.hardware.report import main as report
+from neurotarget.model.training import checkpoint
+from neurotarget.model.training import registry as networks
 
-from hardware import ablation
-from hardware.prices import load_tables
-from hardware.report import main as report
-from model import checkpoint, networks
-from model.data import open_dataset
-from model.files import write_text
+from neurotarget.data import open_dataset
+from neurotarget.files import write_text
 from tests.model.conftest import write_words
 
 ARMS = {"teacher": ("ptcd/stage1_steps50", 50), "scratch": ("scratch", 25), "ptcd": ("ptcd/stage2_steps25", 25)}

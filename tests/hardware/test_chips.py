@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from hardware import synapses
-from hardware.chips import GRADES, SHIPPED, ChipError, load_chip, shipped
+from neurotarget.hardware.chips import synapses
+from neurotarget.hardware.chips.limits import GRADES, SHIPPED, ChipError, load_chip, shipped
 
 
 @pytest.mark.parametrize("name", shipped())

@@ -6,10 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from neurotarget.hardware.energy.claims import (
+    FAILS,
+    HOLDS,
+    UNDECIDED,
+    ClaimError,
+    Side,
+    check_tables,
+    judge,
+    load_claims,
+)
+from neurotarget.hardware.energy.memory import energies
+from neurotarget.hardware.energy.summary import energy_row
 
-from hardware.claims import FAILS, HOLDS, UNDECIDED, ClaimError, Side, check_tables, judge, load_claims
-from hardware.memory import energies
-from hardware.summary import energy_row
 from tests.hardware.test_energy import DENSE, JOINED, LIF, LINE
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -5,12 +5,11 @@ from __future__ import annotations
 import nir
 import numpy as np
 import pytest
+from neurotarget.hardware.counts.count import LayerCount, count
+from neurotarget.hardware.energy.summary import totals_row
+from neurotarget.sim.graph import Graph, dialect
+from neurotarget.sim.trace import Trace, TraceError
 
-from hardware.count import LayerCount, count
-from hardware.summary import totals_row
-from sim import dialect
-from sim.graph import Graph
-from sim.trace import Trace, TraceError
 from tests.hardware.networks import chain, lif, run, temporal_graph, wire
 
 

@@ -12,11 +12,10 @@ import nir
 import numpy as np
 import pytest
 import torch
+from neurotarget.hardware.counts.count import LayerCount, count
+from neurotarget.sim.graph import Graph, dialect
 from spikingjelly.activation_based.op_counter import ACCounter, DispatchCounterMode, MACCounter
 
-from hardware.count import LayerCount, count
-from sim import dialect
-from sim.graph import Graph
 from tests.hardware.networks import chain, run, wire
 
 

@@ -8,11 +8,10 @@ import nir
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from neurotarget.hardware.counts.count import LayerCount, count
+from neurotarget.sim.graph import Graph, dialect
+from neurotarget.sim.trace import Trace
 
-from hardware.count import LayerCount, count
-from sim import dialect
-from sim.graph import Graph
-from sim.trace import Trace
 from tests.hardware.networks import chain, lif, run, temporal, temporal_graph, wire
 
 few = settings(max_examples=25, deadline=None)

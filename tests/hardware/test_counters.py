@@ -7,16 +7,16 @@ import importlib.util
 import numpy as np
 import pytest
 import torch
+from neurotarget.conversion.to_nir import to_nir
+from neurotarget.hardware.counts import counters
+from neurotarget.hardware.counts.count import count
+from neurotarget.hardware.counts.counters import CounterMissing, compare_module
+from neurotarget.model.spikescr import SpikeSCR, SpikeSCRConfig
+from neurotarget.sim.graph import load
+from neurotarget.sim.trace import Trace
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
-from conversion.to_nir import to_nir
-from hardware import counters
-from hardware.count import count
-from hardware.counters import CounterMissing, compare_module
-from model.spikescr import SpikeSCR, SpikeSCRConfig
-from sim.graph import load
-from sim.trace import Trace
 from tests.hardware.networks import run
 
 
@@ -75,7 +75,7 @@ def test_op_counter_agrees_on_every_layer_of_spikescr_that_gets_spikes() -> None
 
 
 def test_the_page_sums_up_each_counter() -> None:
-    from hardware.page_more import counters as section
+    from neurotarget.hardware.page.page_more import counters as section
 
     rows = [
         {

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from neurotarget.conversion.to_nir import to_nir
+from neurotarget.hardware.counts.count import count
+from neurotarget.hardware.energy.memory import memory_energy
+from neurotarget.sim.graph import load
 from spikingjelly.activation_based import functional, layer, neuron
 from spikingjelly.activation_based.op_counter import LemaireEnergyProfiler
 from torch import nn
 
-from conversion.to_nir import to_nir
-from hardware.count import count
-from hardware.memory import memory_energy
-from sim.graph import load
 from tests.hardware.networks import run
 from tests.hardware.test_energy import JOINED
 

@@ -13,15 +13,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from hardware import meter, sensors
-from hardware.energy import EnergyFigure
-from hardware.meter import Bench, measure
-from hardware.page import _measured
-from hardware.sensors import PLAUSIBLE_WATTS, Domain, MeterError, Sensor
-from hardware.verdict import verdicts
-from model import checkpoint
-from model.spikescr import SpikeSCR, SpikeSCRConfig
+from neurotarget.hardware.energy.estimate import EnergyFigure
+from neurotarget.hardware.energy.verdict import verdicts
+from neurotarget.hardware.meters import meter, sensors
+from neurotarget.hardware.meters.meter import Bench, measure
+from neurotarget.hardware.meters.sensors import PLAUSIBLE_WATTS, Domain, MeterError, Sensor
+from neurotarget.hardware.page.page import _measured
+from neurotarget.model.spikescr import SpikeSCR, SpikeSCRConfig
+from neurotarget.model.training import checkpoint
 
 FRAMES, LENGTHS = np.zeros((2, 5, 3)), np.array([5, 5])
 

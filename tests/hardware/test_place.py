@@ -12,18 +12,17 @@ import matplotlib.image
 import nir
 import numpy as np
 import pytest
+from neurotarget.hardware.chips.limits import Chip, Limit, load_chip
+from neurotarget.hardware.chips.mesh import tile_of
+from neurotarget.hardware.chips.placement import CONFIGURATIONS, RESOURCES, Core, Part, Placement, bounds, place
+from neurotarget.hardware.chips.populations import Network, Population, Projection, Source, build
+from neurotarget.hardware.chips.rules import RULES, check
+from neurotarget.hardware.chips.synapses import one_to_one, synapse_matrix
+from neurotarget.hardware.counts.fanout import connections
+from neurotarget.hardware.place import describe, main, payload_bits
+from neurotarget.sim.graph import Graph, dialect
+from neurotarget.sim.schedule import schedule
 
-from hardware.chips import Chip, Limit, load_chip
-from hardware.fanout import connections
-from hardware.mesh import tile_of
-from hardware.place import describe, main, payload_bits
-from hardware.placement import CONFIGURATIONS, RESOURCES, Core, Part, Placement, bounds, place
-from hardware.populations import Network, Population, Projection, Source, build
-from hardware.rules import RULES, check
-from hardware.synapses import one_to_one, synapse_matrix
-from sim import dialect
-from sim.graph import Graph
-from sim.schedule import schedule
 from tests.hardware.networks import chain, lif, nir_graph, run, temporal_graph, wire
 
 LOIHI1, LOIHI2 = load_chip("loihi1"), load_chip("loihi2")

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from neurotarget.hardware.chips.limits import load_chip
+from neurotarget.hardware.chips.placement import place
+from neurotarget.hardware.chips.populations import build
+from neurotarget.hardware.chips.rules import check
+from neurotarget.sim.graph import Graph
+from neurotarget.sim.schedule import schedule
 
-from hardware.chips import load_chip
-from hardware.placement import place
-from hardware.populations import build
-from hardware.rules import check
-from sim.graph import Graph
-from sim.schedule import schedule
 from tests.hardware.networks import chain
 from tests.hardware.test_place import placed, spatial
 

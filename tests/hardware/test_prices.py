@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from hardware import twin
-from hardware.memory import access_pj, energies
-from hardware.prices import GRADES, ORDER, SHIPPED, PriceError, load_table, load_tables
-from hardware.published import PUBLISHED
+from neurotarget.hardware.counts import twin
+from neurotarget.hardware.energy.memory import access_pj, energies
+from neurotarget.hardware.energy.prices import GRADES, ORDER, SHIPPED, PriceError, load_table, load_tables
+from neurotarget.hardware.energy.published import PUBLISHED
 
 GOOD = {
     "title": '"T"',

@@ -16,12 +16,12 @@ import matplotlib.image
 import nir
 import numpy as np
 import pytest
+from neurotarget.hardware.energy.prices import SHIPPED
+from neurotarget.hardware.energy.verdict import number
+from neurotarget.hardware.meters.meter import measure
+from neurotarget.hardware.page.page import render
+from neurotarget.hardware.report import main
 
-from hardware.meter import measure
-from hardware.page import render
-from hardware.prices import SHIPPED
-from hardware.report import main
-from hardware.verdict import number
 from tests.hardware.browser import dump_dom, find_browser, screenshot
 from tests.hardware.networks import lif, nir_graph, temporal
 from tests.hardware.test_meter import Machine
@@ -316,7 +316,7 @@ def test_no_picture_is_empty(report: Path) -> None:
 
 
 def test_hostile_names_are_text(report: Path) -> None:
-    from sim.trace import Trace
+    from neurotarget.sim.trace import Trace
 
     content = read(report)
     content["layers"][0]["name"] = '<script>alert("x")</script>'
@@ -365,7 +365,7 @@ def test_interrupted_writes_nothing(
     def stopped(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hardware.runs.count", stopped)
+    monkeypatch.setattr("neurotarget.hardware.energy.runs.count", stopped)
     assert main([str(files[0]), "--input", str(files[1]), "--out", str(tmp_path / "out")]) == 130
     assert "interrupted" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
@@ -380,8 +380,8 @@ def test_claims_on_measured_energy_are_judged_and_shown(
         machine = machines[checkpoint]
         return measure("ckpt.pt", frames, lengths, figures, {"simulated": machine.sensor}, machine.bench)
 
-    monkeypatch.setattr("hardware.report.measure", metered)
-    monkeypatch.setattr("hardware.runs.measure", metered)
+    monkeypatch.setattr("neurotarget.hardware.report.measure", metered)
+    monkeypatch.setattr("neurotarget.hardware.energy.runs.measure", metered)
     text = f"""
     [[claim]]
     name = "One against the other"
@@ -415,9 +415,9 @@ def test_a_failed_parity_check_is_exit_code_1(
 ) -> None:
     from dataclasses import replace
 
-    from sim import lava, reference
-    from sim.graph import Graph
-    from sim.trace import Trace
+    from neurotarget.sim import lava, reference
+    from neurotarget.sim.graph import Graph
+    from neurotarget.sim.trace import Trace
 
     def wrong(graph: Graph, frames: np.ndarray, lengths: np.ndarray, **_: Any) -> Trace:
         trace = reference.run(graph, frames, lengths)
@@ -435,7 +435,7 @@ def test_a_failed_parity_check_is_exit_code_1(
 def test_lava_that_cannot_run_is_said(
     files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sim import lava
+    from neurotarget.sim import lava
 
     def missing(*_: Any, **__: Any) -> None:
         raise lava.LavaError("Lava is not installed; see requirements-lava.txt")

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from neurotarget.hardware.meters import sensors
+from neurotarget.hardware.meters.meter import measure
+from neurotarget.hardware.meters.sensors import open_jetson
 
-from hardware import sensors
-from hardware.meter import measure
-from hardware.sensors import open_jetson
 from tests.hardware.metered import FRAMES, LENGTHS, Device, reason_of
 
 pytest.importorskip("zeus", reason="zeus is not installed (extra 'dev' or 'meter')")

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from neurotarget.hardware.meters.meter import measure
+from neurotarget.hardware.meters.sensors import open_nvml
 
-from hardware.meter import measure
-from hardware.sensors import open_nvml
 from tests.hardware.metered import FRAMES, LENGTHS, Device, reason_of
 
 pytest.importorskip("zeus", reason="zeus is not installed (extra 'dev' or 'meter')")

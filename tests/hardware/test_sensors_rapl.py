@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from neurotarget.hardware.meters import meter, sensors
+from neurotarget.hardware.meters.meter import measure
+from neurotarget.hardware.meters.sensors import open_rapl
 
-from hardware import meter, sensors
-from hardware.meter import measure
-from hardware.sensors import open_rapl
 from tests.hardware.metered import FRAMES, LENGTHS, Device, reason_of
 
 pytest.importorskip("zeus", reason="zeus is not installed (extra 'dev' or 'meter')")

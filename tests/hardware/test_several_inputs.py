@@ -2,15 +2,15 @@
 
 import nir
 import numpy as np
+from neurotarget.hardware.chips.limits import load_chip
+from neurotarget.hardware.chips.placement import place
+from neurotarget.hardware.chips.populations import build
+from neurotarget.hardware.chips.rules import check
+from neurotarget.hardware.counts.count import count
+from neurotarget.sim import reference
+from neurotarget.sim.graph import load
+from neurotarget.sim.schedule import schedule
 
-from hardware.chips import load_chip
-from hardware.count import count
-from hardware.placement import place
-from hardware.populations import build
-from hardware.rules import check
-from sim import reference
-from sim.graph import load
-from sim.schedule import schedule
 from tests.sim import third_parties
 
 COUNTED = ("events", "synops", "acs", "macs", "synapses", "neuron_updates", "active_updates", "biases", "state")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from neurotarget.hardware.counts import twin
 
-from hardware import twin
 from tests.hardware.test_energy import DENSE, LIF
 
 

@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
+from neurotarget.model.networks.attentions import BACKBONES, HeadSpread, HeadSum, TemporalInteraction, TokenSum
+from neurotarget.model.spikescr import ATTENTIONS, SpikeSCR, SpikeSCRConfig, readout
+from neurotarget.model.training import settings
 from spikingjelly.activation_based import functional, neuron
 
-from model import settings
-from model.backbones import BACKBONES, HeadSpread, HeadSum, TemporalInteraction, TokenSum
-from model.spikescr import ATTENTIONS, SpikeSCR, SpikeSCRConfig, readout
 from tests.conversion.networks import lively
 
 NAMES = tuple(BACKBONES)

@@ -6,11 +6,11 @@ import zipfile
 
 import pytest
 import torch
+from neurotarget.model.spikescr import SpikeSCR, SpikeSCRConfig
+from neurotarget.model.training import checkpoint
+from neurotarget.model.training.checkpoint import Checkpoint, CheckpointError
 
-from model import checkpoint
-from model.checkpoint import Checkpoint, CheckpointError
-from model.files import remove_unfinished, write_bytes, write_text
-from model.spikescr import SpikeSCR, SpikeSCRConfig
+from neurotarget.files import remove_unfinished, write_bytes, write_text
 
 
 @pytest.fixture

@@ -4,10 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from spikingjelly.activation_based import neuron
-
-from model import checkpoint, networks, settings, train
-from model.delays import (
+from neurotarget.model import train
+from neurotarget.model.networks.delays import (
     LAST_SIGMA,
     DelayedLinear,
     DelaysConfig,
@@ -16,7 +14,10 @@ from model.delays import (
     delay_rate,
     sigma_at,
 )
-from model.spikescr import SpikeSCRConfig
+from neurotarget.model.spikescr import SpikeSCRConfig
+from neurotarget.model.training import checkpoint, settings
+from neurotarget.model.training import registry as networks
+from spikingjelly.activation_based import neuron
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

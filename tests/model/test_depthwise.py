@@ -4,8 +4,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from model.depthwise import depthwise
+from neurotarget.model.kernels.depthwise import depthwise
 
 
 @settings(max_examples=25, deadline=None)

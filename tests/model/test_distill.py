@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from neurotarget.model import ablation, distill, train
+from neurotarget.model.spikescr import readout
+from neurotarget.model.training import checkpoint, stages
+from neurotarget.model.training.checkpoint import CheckpointError
+from neurotarget.model.training.settings import SettingsError
 
-from model import ablation, checkpoint, distill, stages, train
-from model.checkpoint import CheckpointError
-from model.data import Dataset, Split, open_dataset
-from model.settings import SettingsError
-from model.spikescr import readout
+from neurotarget.data import Dataset, Split, open_dataset
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 FILES = ["ckpt.pt", "curves.png", "last.pt", "metrics.csv", "metrics.json"]

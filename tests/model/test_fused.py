@@ -6,11 +6,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from neurotarget.model.kernels.fused import fire
+from neurotarget.model.kernels.neuron import FusedLIFNode
 from spikingjelly.activation_based import functional, layer, neuron, surrogate
 from torch import nn
-
-from model.fused import fire
-from model.neuron import FusedLIFNode
 
 
 def modules(channels, alpha=5.0, tau=2.0, drop=0.0):

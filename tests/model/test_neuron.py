@@ -4,9 +4,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from neurotarget.model.kernels.neuron import FusedLIFNode
 from spikingjelly.activation_based import functional, neuron, surrogate
-
-from model.neuron import FusedLIFNode
 
 
 def both(tau=2.0, theta=1.0, reset=0.0, alpha=5.0):

@@ -16,10 +16,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from neurotarget.model import train
+from neurotarget.model.training import checkpoint, parallel
+from neurotarget.model.training.run_folder import COLUMNS
 from spikingjelly.activation_based import layer
-
-from model import checkpoint, parallel, train
-from model.run_folder import COLUMNS
 
 ROOT = Path(__file__).parents[2]
 FILES = ["ckpt.pt", "curves.png", "last.pt", "metrics.csv", "metrics.json"]

@@ -1,9 +1,8 @@
 from pathlib import Path
 
 import pytest
-
-from model import settings
-from model.settings import Augmentation, SettingsError, Training
+from neurotarget.model.training import settings
+from neurotarget.model.training.settings import Augmentation, SettingsError, Training
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

@@ -2,9 +2,8 @@ import dataclasses
 
 import pytest
 import torch
+from neurotarget.model.spikescr import Product, Rotary, SpikeSCR, SpikeSCRConfig, TemporalConv, readout, rotary_angle
 from spikingjelly.activation_based import neuron
-
-from model.spikescr import Product, Rotary, SpikeSCR, SpikeSCRConfig, TemporalConv, readout, rotary_angle
 
 
 def network(seed=0, **changes):

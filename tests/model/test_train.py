@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from neurotarget.model import train
+from neurotarget.model.evaluate import main as evaluate_main
+from neurotarget.model.spikescr import readout
+from neurotarget.model.training import checkpoint, settings
+from neurotarget.model.training import registry as networks
 
-from model import checkpoint, networks, settings, train
-from model.data import open_dataset
-from model.evaluate import main as evaluate_main
-from model.spikescr import readout
+from neurotarget.data import open_dataset
 
 FILES = ["ckpt.pt", "curves.png", "last.pt", "metrics.csv", "metrics.json"]
 EPOCHS = 4

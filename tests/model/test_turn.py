@@ -3,9 +3,8 @@
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from model.spikescr import Rotary, rotary_angle
-from model.turn import turn
+from neurotarget.model.kernels.turn import turn
+from neurotarget.model.spikescr import Rotary, rotary_angle
 
 
 @settings(max_examples=25, deadline=None)

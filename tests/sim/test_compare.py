@@ -6,13 +6,12 @@ import json
 import nir
 import numpy as np
 import pytest
-
-from sim import reference
-from sim.compare import compare, compare_states, main
-from sim.graph import load
-from sim.run import main as run_main
-from sim.run import open_input
-from sim.trace import TraceError
+from neurotarget.sim import reference
+from neurotarget.sim.compare import compare, compare_states, main
+from neurotarget.sim.graph import load
+from neurotarget.sim.run import main as run_main
+from neurotarget.sim.run import open_input
+from neurotarget.sim.trace import TraceError
 
 DT = 1e-4
 
@@ -145,7 +144,7 @@ def test_compare_refuses_other_backends(files, capsys):
 
 
 def test_compare_exits_1_at_a_divergence(files, capsys, monkeypatch):
-    from sim import run
+    from neurotarget.sim import run
 
     real = run.simulate
     calls = []

@@ -3,11 +3,11 @@
 import nir
 import numpy as np
 import pytest
+from neurotarget.conversion.to_nir import to_nir
+from neurotarget.sim import reference
+from neurotarget.sim.graph import dialect, load
+from neurotarget.sim.graph.node import GraphError
 
-from conversion.to_nir import to_nir
-from sim import dialect, reference
-from sim.graph import load
-from sim.node import GraphError
 from tests.conversion import networks
 
 DT = 1e-4

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from sim import integer, integer_kernels, reference
-from sim.graph import Graph
-from sim.node import GraphError, Node
-from sim.wiring import infer_shapes, order
+from neurotarget.sim import reference
+from neurotarget.sim.graph import Graph
+from neurotarget.sim.graph.node import GraphError, Node
+from neurotarget.sim.graph.wiring import infer_shapes, order
+from neurotarget.sim.reference import integer, integer_kernels
 
 
 def run_neuron(current, du=4095, dv=0, bias=0, vth=1, fires=True):
@@ -81,7 +81,7 @@ def test_bias_acts_at_the_scale_of_v_with_its_exponent():
 @pytest.fixture(scope="module")
 def lava():
     pytest.importorskip("lava", reason="Lava is not installed (requirements-lava.txt)")
-    from sim.lava import compat
+    from neurotarget.sim.lava.child import compat
 
     with pytest.MonkeyPatch.context() as patch:
         # Lava sets the start method as it is imported, for a runtime that nothing here starts.

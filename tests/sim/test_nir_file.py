@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from neurotarget.sim import reference
+from neurotarget.sim.graph import dialect, load, nir_file
+from neurotarget.sim.graph.node import GraphError
 
-import neurotarget
-from sim import dialect, nir_file, reference
-from sim.graph import load
-from sim.node import GraphError
+from neurotarget import cli
 from tests.sim.test_graph import DT, graph_of, lif, port_in, port_out
 
 TEXT = h5py.string_dtype()
@@ -109,11 +109,11 @@ def test_a_file_without_v_reset_says_so(tmp_path, capsys):
     np.savez(data, input=np.ones((1, 3, 4)))
     said = "does not say v_reset of lif: NIR's default holds, a reset to 0"
     for command in (["run", str(path), "--input", data], ["quantize", str(path), "--calibrate", data]):
-        assert neurotarget.main(command) == 0
+        assert cli.main(command) == 0
         assert said in capsys.readouterr().err
-    assert neurotarget.main(["run", str(path), "--input", data, "--json"]) == 0
+    assert cli.main(["run", str(path), "--input", data, "--json"]) == 0
     assert said in json.loads(capsys.readouterr().out)["notes"][0]
-    assert neurotarget.main(["report", str(path), "--input", data, "--lava-samples", "0", "--out", str(out)]) == 0
+    assert cli.main(["report", str(path), "--input", data, "--lava-samples", "0", "--out", str(out)]) == 0
     (note,) = json.loads((out / "report.json").read_text())["model"]["notes"]
     assert said in note and f"note: {note}" in capsys.readouterr().out
     assert html.escape(note) in (out / "report.html").read_text()
@@ -232,7 +232,7 @@ def test_a_hostile_file_ends_with_code_2_and_one_sentence(tmp_path, capsys, chan
     with h5py.File(path, "r+") as file:
         change(file)
     np.savez(tmp_path / "x.npz", input=np.ones((1, 3, 4)))
-    assert neurotarget.main(["run", str(path), "--input", str(tmp_path / "x.npz")]) == 2
+    assert cli.main(["run", str(path), "--input", str(tmp_path / "x.npz")]) == 2
     error = capsys.readouterr().err
     assert words in error and len(error.strip().splitlines()) == 1, error
 

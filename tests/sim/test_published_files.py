@@ -9,13 +9,12 @@ from pathlib import Path
 import nir
 import numpy as np
 import pytest
+from neurotarget.conversion.quantize import quantize
+from neurotarget.sim import lava, reference
+from neurotarget.sim.compare import compare, compare_states
+from neurotarget.sim.graph import load
 
-import neurotarget
-import sim.lava
-from conversion.quantize import quantize
-from sim import reference
-from sim.compare import compare, compare_states
-from sim.graph import load
+from neurotarget import cli
 
 BESIDE = Path(__file__).parents[3] / "shared" / "data" / "nir"
 FOLDER = Path(os.environ.get("NEUROTARGET_NIR_FILES", BESIDE))
@@ -49,11 +48,11 @@ def test_reference_and_lava_agree_in_float_and_in_integers(made, silent):
     network, frames = made()
     graph = load(network)
     integers = load(quantize(graph, frames)[0])
-    parity = compare(graph, reference.run(graph, frames), sim.lava.run(graph, frames))
+    parity = compare(graph, reference.run(graph, frames), lava.run(graph, frames))
     assert parity.holds and not parity.mismatched and parity.output_difference == 0
     neurons = [node.name for node in integers.spiking]
     ours = reference.run(integers, frames)
-    theirs, states = sim.lava.run_with_states(integers, frames, nodes=neurons)
+    theirs, states = lava.run_with_states(integers, frames, nodes=neurons)
     whole = compare(integers, ours, theirs)
     whole = compare_states(whole, integers, reference.states(integers, frames, None, neurons), states)
     assert whole.holds and whole.exact and not whole.mismatched and whole.states > 0 and not whole.states_mismatched
@@ -72,7 +71,7 @@ def test_the_second_neuron_of_two_lif_cannot_fire():
 def test_the_malformed_file_is_refused_with_the_reason(tmp_path, capsys):
     np.savez(tmp_path / "x.npz", input=np.ones((1, 3, 12)))
     malformed = FOLDER / "braille_noDelay_bias_zero_subgraph.nir"
-    assert neurotarget.main(["run", str(malformed), "--input", str(tmp_path / "x.npz")]) == 2
+    assert cli.main(["run", str(malformed), "--input", str(tmp_path / "x.npz")]) == 2
     error = capsys.readouterr().err
     assert "references destination node 'lif' which does not exist" in error and len(error.strip().splitlines()) == 1
 

@@ -9,11 +9,10 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from sim import dialect, reference
-from sim.graph import load
-from sim.node import GraphError
-from sim.trace import Trace, TraceError, classify
+from neurotarget.sim import reference
+from neurotarget.sim.graph import dialect, load
+from neurotarget.sim.graph.node import GraphError
+from neurotarget.sim.trace import Trace, TraceError, classify
 
 DT = 1e-4
 

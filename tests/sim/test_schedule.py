@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from neurotarget.sim.graph import Graph, wiring
+from neurotarget.sim.graph.node import Node
+from neurotarget.sim.schedule import ScheduleError, own_latency, schedule
 
-from sim import wiring
-from sim.graph import Graph
-from sim.node import Node
-from sim.schedule import ScheduleError, own_latency, schedule
 from tests.sim.lava.networks import Network, chain, spike_scr
 
 

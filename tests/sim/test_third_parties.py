@@ -9,13 +9,13 @@ import itertools
 import nir
 import numpy as np
 import pytest
+from neurotarget.conversion.quantize import quantize
+from neurotarget.sim import reference
+from neurotarget.sim.graph import load
+from neurotarget.sim.graph.node import GraphError
+from neurotarget.sim.lava import LavaError, parent
+from neurotarget.sim.schedule import schedule
 
-from conversion.quantize import quantize
-from sim import reference
-from sim.graph import load
-from sim.lava import LavaError, parent
-from sim.node import GraphError
-from sim.schedule import schedule
 from tests.sim import third_parties
 from tests.sim.third_parties import DT, FEATURES, NETWORKS, NEURONS, build, frames_for
 

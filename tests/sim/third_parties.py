@@ -24,10 +24,9 @@ from typing import Any
 import nir
 import numpy as np
 import torch
-
-from sim import reference
-from sim.graph import load
-from sim.node import GraphError
+from neurotarget.sim import reference
+from neurotarget.sim.graph import load
+from neurotarget.sim.graph.node import GraphError
 
 DT = 1e-4
 FEATURES, NEURONS, SAMPLES, STEPS = 4, 6, 4, 40
@@ -281,18 +280,18 @@ def stepped(module: Any, frames: np.ndarray, dtype: torch.dtype) -> np.ndarray:
 
 
 def lava(made: nir.NIRGraph, frames: np.ndarray) -> np.ndarray:
-    import sim.lava
+    from neurotarget.sim import lava
 
-    return sim.lava.run(made, frames).output
+    return lava.run(made, frames).output
 
 
 def lava_fixed(made: nir.NIRGraph, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The quantised network: Lava's fixed point, and our integers."""
-    import sim.lava
-    from conversion.quantize import quantize
+    from neurotarget.conversion.quantize import quantize
+    from neurotarget.sim import lava
 
     whole = load(quantize(load(made), frames)[0])
-    return sim.lava.run(whole, frames).output, reference.run(whole, frames).output
+    return lava.run(whole, frames).output, reference.run(whole, frames).output
 
 
 # Column -> how to run it; the yardstick is the reference in float64, or for fixed point our integers.

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 from lava.magma.core.model.py.model import PyLoihiProcessModel
-
-from sim.lava.processes.window import Window
+from neurotarget.sim.lava.processes.window import Window
 
 
 class StreamModel(PyLoihiProcessModel):

@@ -15,8 +15,7 @@ from lava.magma.core.process.ports.ports import InPort, OutPort
 from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
-
-from sim.lava.processes.base import StreamModel
+from neurotarget.sim.lava.processes.base import StreamModel
 
 
 class Source(AbstractProcess):

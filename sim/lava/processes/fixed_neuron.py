@@ -14,8 +14,7 @@ from lava.magma.core.model.py.type import LavaPyType
 from lava.magma.core.process.ports.ports import OutPort
 from lava.proc.lif.models import PyLifModelBitAcc
 from lava.proc.lif.process import LIF
-
-from sim.lava.processes.base import StreamModel
+from neurotarget.sim.lava.processes.base import StreamModel
 
 # Lava adds (a << 6), the decayed u, v and the bias in 32 bits; beyond this the sum could wrap around 2^32 unseen.
 LARGEST_CURRENT = (2**31 - 2**25) >> 6

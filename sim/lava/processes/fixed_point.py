@@ -13,9 +13,8 @@ from lava.magma.core.model.py.ports import PyInPort, PyOutPort
 from lava.magma.core.model.py.type import LavaPyType
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
-
-from sim.lava.processes import ends, memory, operations
-from sim.lava.processes.fixed_synapse import lava_weights, shifted
+from neurotarget.sim.lava.processes import ends, memory, operations
+from neurotarget.sim.lava.processes.fixed_synapse import lava_weights, shifted
 
 ROTARY_BITS = 22  # bits of fraction of an oscillator's state and of its turn a step
 

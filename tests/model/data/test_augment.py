@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from model.data import augment
+from neurotarget.data import augment
 
 
 def ones(batch=200, steps=50, features=40):

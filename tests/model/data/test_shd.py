@@ -2,7 +2,7 @@ import h5py
 import numpy as np
 import pytest
 
-from model.data import DataError, open_dataset, shd
+from neurotarget.data import DataError, open_dataset, shd
 
 from .conftest import random_utterances, write_spikes
 

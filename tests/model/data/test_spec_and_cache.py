@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.data import DataError, cache, open_dataset, spec
+from neurotarget.data import DataError, cache, open_dataset, spec
 
 
 @pytest.mark.parametrize(

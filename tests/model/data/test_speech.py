@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from model.data import DataError, gsc, logmel, open_dataset, wav
+from neurotarget.data import DataError, gsc, logmel, open_dataset, wav
 
 from .conftest import noise, write_wav
 

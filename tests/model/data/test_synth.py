@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from model.data import DataError, ear, open_dataset, synth
+from neurotarget.data import DataError, ear, open_dataset, synth
 
 
 def tone(hertz, seconds=0.3):

@@ -19,9 +19,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from sim import run
-from sim.lava import child, parent
-from sim.lava.plan import Plan
+from neurotarget.sim import run
+from neurotarget.sim.lava import parent
+from neurotarget.sim.lava.child import control as child
+from neurotarget.sim.lava.plan.floating import Plan
 
 
 @dataclass(frozen=True)

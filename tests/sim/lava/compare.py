@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-
-import sim.lava
-from sim import reference
-from sim.graph import Graph
-from sim.trace import Trace
+from neurotarget.sim import lava, reference
+from neurotarget.sim.graph import Graph
+from neurotarget.sim.trace import Trace
 
 
 def assert_equal(graph: Graph, frames: np.ndarray, lengths: np.ndarray | None = None, quiet: int = 0) -> Trace:
     """Runs both; at most `quiet` spiking nodes may stay silent, so that the comparison means something."""
     expected = reference.run(graph, frames, lengths)
-    found = sim.lava.run(graph, frames, lengths)
+    found = lava.run(graph, frames, lengths)
     assert set(found.spikes) == set(expected.spikes)
     for name, spikes in expected.spikes.items():
         differing = np.argwhere(found.spikes[name] != spikes)

@@ -7,11 +7,11 @@ from typing import Any
 
 import nir
 import numpy as np
+from neurotarget.conversion.quantize import quantize
+from neurotarget.sim import reference
+from neurotarget.sim.graph import Graph, dialect, load
+from neurotarget.sim.graph.node import STATEFUL
 
-from conversion.quantize import quantize
-from sim import dialect, reference
-from sim.graph import Graph, load
-from sim.node import STATEFUL
 from tests.sim.lava.networks import DT
 
 
@@ -52,11 +52,11 @@ def assert_identical(graph: Graph, frames: np.ndarray, lengths: np.ndarray | Non
     Returns:
         Lava's trace, and u and v by neuron.
     """
-    import sim.lava
+    from neurotarget.sim import lava
 
     names = neurons(graph)
     expected, states = reference.run(graph, frames, lengths), reference.states(graph, frames, lengths, names)
-    found, found_states = sim.lava.run_with_states(graph, frames, lengths, nodes=names)
+    found, found_states = lava.run_with_states(graph, frames, lengths, nodes=names)
     for name in names:
         for what, x, y in zip("uv", states[name], found_states[name], strict=True):
             np.testing.assert_array_equal(y, x, err_msg=f"{what} of {name}")

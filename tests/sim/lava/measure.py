@@ -10,11 +10,10 @@ import sys
 import time
 
 import numpy as np
+from neurotarget.sim import compare, lava, reference, run
+from neurotarget.sim.graph import load
+from neurotarget.sim.graph.node import STATEFUL
 
-import sim.lava
-from sim import compare, reference, run
-from sim.graph import load
-from sim.node import STATEFUL
 from tests.sim.lava.networks import spike_scr, spikes
 
 SAMPLES, STEPS, FEATURES, WIDTH, CLASSES, TAPS = 3, 100, 140, 128, 20, 31
@@ -34,7 +33,7 @@ def main() -> None:
     expected = reference.run(graph, frames, lengths)
     for recorded in [[], nodes] if nodes else [[]]:
         started = time.perf_counter()
-        found, states = sim.lava.run_with_states(graph, frames, lengths, nodes=recorded, progress=True)
+        found, states = lava.run_with_states(graph, frames, lengths, nodes=recorded, progress=True)
         total, header = time.perf_counter() - started, found.header
         parity = compare.compare(graph, expected, found)
         if recorded:

@@ -6,9 +6,7 @@ from typing import Any
 
 import nir
 import numpy as np
-
-from sim import dialect
-from sim.graph import Graph, load
+from neurotarget.sim.graph import Graph, dialect, load
 
 DT = 1e-4
 THETA = np.nextafter(1.0, -np.inf)  # the file's side of `v >= 1`

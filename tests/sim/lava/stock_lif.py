@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
-
-from sim.lava import compat
+from neurotarget.sim.lava.child import compat
 
 compat.apply()
 
@@ -23,9 +22,8 @@ def main() -> None:
     from lava.proc.io.sink import RingBuffer as Sink
     from lava.proc.io.source import RingBuffer as Source
     from lava.proc.lif.process import LIF
-
-    from sim.lava.processes.neuron import Neuron
-    from sim.lava.processes.window import Window
+    from neurotarget.sim.lava.processes.neuron import Neuron
+    from neurotarget.sim.lava.processes.window import Window
 
     random = np.random.default_rng(0)
     current = random.normal(0.25, 0.5, (NEURONS, STEPS))

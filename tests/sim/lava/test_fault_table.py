@@ -26,8 +26,8 @@ from typing import Any
 import nir
 import numpy as np
 import pytest
+from neurotarget.sim.lava.child import segments
 
-from sim.lava import segments
 from tests.sim.lava.command import Order, children, process_file, queued_seconds
 from tests.sim.lava.networks import Network, spikes
 

@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from neurotarget.sim import compare, lava, run
+from neurotarget.sim.lava import LavaError, parent
+from neurotarget.sim.lava.child import control as child
+from neurotarget.sim.lava.child import group, segments
+from neurotarget.sim.lava.plan.floating import Plan, Spec
 
-import sim.lava
-from sim import compare, run
-from sim.lava import LavaError, child, group, parent, segments
-from sim.lava.plan import Plan, Spec
 from tests.sim.lava.command import children, process_file
 from tests.sim.lava.networks import chain, spikes
 
@@ -49,7 +50,7 @@ def run_with(spoil: Callable[[Plan], None], monkeypatch: pytest.MonkeyPatch) -> 
         return plan
 
     monkeypatch.setattr(parent, "make_plan", spoiled)
-    sim.lava.run(chain(), spikes(200, 20, 4))
+    lava.run(chain(), spikes(200, 20, 4))
 
 
 def test_a_process_that_raises_is_named_with_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +77,7 @@ def test_a_process_that_cannot_be_built_is_reported(monkeypatch: pytest.MonkeyPa
 
 def test_deadline() -> None:
     with pytest.raises(LavaError, match=r"within 0\.1 s"):
-        sim.lava.run(chain(), spikes(2000, 20, 4), deadline_seconds=0.1)
+        lava.run(chain(), spikes(2000, 20, 4), deadline_seconds=0.1)
 
 
 @pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
@@ -96,7 +97,7 @@ def test_a_signal_does_not_interrupt_clean_up(
     other.start()
     try:
         with pytest.raises(raised):
-            sim.lava.run(chain(), spikes(1, 5, 4))
+            lava.run(chain(), spikes(1, 5, 4))
         assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     finally:
@@ -132,7 +133,7 @@ def test_all_shared_memory_carries_the_token(monkeypatch: pytest.MonkeyPatch) ->
         return run_child(folder, deadline, look)
 
     monkeypatch.setattr(parent, "run_child", listen)
-    sim.lava.run(chain(), spikes(1, 5, 4))
+    lava.run(chain(), spikes(1, 5, 4))
     named = {name for name in found if not name.endswith(" (deleted)")}  # Python unlinks a semaphore when it is made
     assert len(named) > 10
     assert all(name.startswith(f"neurotarget-{os.getpid()}-") for name in named)
@@ -158,11 +159,11 @@ def test_an_interpreter_without_lava_is_told_how_to_get_it(tmp_path: Path, monke
     bare.chmod(0o755)
     monkeypatch.setenv("NEUROTARGET_LAVA_PYTHON", str(bare))
     with pytest.raises(LavaError, match=r"^Lava is not installed: pip install --no-deps"):
-        sim.lava.run(chain(), spikes(1, 5, 4))
+        lava.run(chain(), spikes(1, 5, 4))
 
 
 @pytest.mark.parametrize("chosen", ["/nowhere/python", "/tmp"])
 def test_an_interpreter_that_cannot_be_run_is_named(chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEUROTARGET_LAVA_PYTHON", chosen)
     with pytest.raises(LavaError, match=f"NEUROTARGET_LAVA_PYTHON is '{chosen}'"):
-        sim.lava.run(chain(), spikes(1, 5, 4))
+        lava.run(chain(), spikes(1, 5, 4))

@@ -8,14 +8,14 @@ import os
 import nir
 import numpy as np
 import pytest
+from neurotarget.conversion.to_nir import to_nir
+from neurotarget.sim import compare, lava
+from neurotarget.sim import schedule as scheduling
+from neurotarget.sim.graph import Graph, load
+from neurotarget.sim.graph.node import GraphError
+from neurotarget.sim.lava import LavaError
+from neurotarget.sim.lava.plan import fixed as fixed_plan
 
-import sim.lava
-import sim.schedule
-from conversion.to_nir import to_nir
-from sim import compare
-from sim.graph import Graph, load
-from sim.lava import LavaError, fixed_plan
-from sim.node import GraphError
 from tests.conversion import networks as torch_networks
 from tests.sim.lava.fixed_networks import assert_identical, neurons, one_neuron_each, quantised
 from tests.sim.lava.networks import DT, THETA, Network, chain, spike_scr, spikes
@@ -117,7 +117,7 @@ def test_sparse_weights_of_either_sign_run_sparse(sign: int) -> None:
     graph = net.finish(net.lif("n", 20, net.add("w", nir.Linear(weight), "input")), outputs=20)
     frames = sign * spikes(2, 8, 20)
     graph = quantised(graph, frames)
-    planned = fixed_plan.make_plan(graph, sim.schedule.schedule(graph, 8), frames, np.array([8, 8]))
+    planned = fixed_plan.make_plan(graph, scheduling.schedule(graph, 8), frames, np.array([8, 8]))
     assert planned.specs["w"].kind == "sparse"
     assert_identical(graph, frames)
 
@@ -126,8 +126,8 @@ def test_samples_in_one_run_equal_a_fresh_start() -> None:
     frames, lengths = spikes(2, 9, 5, largest=3), np.array([5, 9])
     graph = quantised(spike_scr(seed=2), frames, lengths)
     names = neurons(graph)
-    together, states = sim.lava.run_with_states(graph, frames, lengths, nodes=names)
-    alone, alone_states = sim.lava.run_with_states(graph, frames[1:], lengths[1:], nodes=names)
+    together, states = lava.run_with_states(graph, frames, lengths, nodes=names)
+    alone, alone_states = lava.run_with_states(graph, frames[1:], lengths[1:], nodes=names)
     for name in names:
         np.testing.assert_array_equal(alone.spikes[name][0], together.spikes[name][1])
         for i in (0, 1):
@@ -179,9 +179,9 @@ def test_weight_exponents_and_clipped_input(weight_exp: int) -> None:
 
 def test_a_current_beyond_32_bits_is_refused_by_node() -> None:
     with pytest.raises(LavaError, match=r"neuron.*overflows 32 bits"):
-        sim.lava.run(one_neuron_each(weight=254, weight_exp=11), column(127, 127, 127))
+        lava.run(one_neuron_each(weight=254, weight_exp=11), column(127, 127, 127))
     with pytest.raises(LavaError, match=r"synapse.*overflows the 32 bits"):
-        sim.lava.run(one_neuron_each(weight=254, weight_exp=18), column(127, 127, 127))
+        lava.run(one_neuron_each(weight=254, weight_exp=18), column(127, 127, 127))
 
 
 # ---- refusals --------------------------------------------------------------------------------------------------------
@@ -192,34 +192,34 @@ def test_a_kind_without_fixed_point_form_is_refused_by_name() -> None:
     graph = net.finish(net.add("jump", nir.Threshold(THETA * np.ones(3)), "input"), outputs=3)
     graph = dataclasses.replace(graph, arithmetic="lava-fixed", fixed=one_neuron_each(2).fixed)
     with pytest.raises(GraphError, match="node jump: threshold has no fixed-point form"):
-        sim.lava.run(graph, spikes(1, 3, 3))
+        lava.run(graph, spikes(1, 3, 3))
 
 
 def test_a_kind_without_a_process_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(fixed_plan.FIXED_PLANNERS, "affine")
     with pytest.raises(LavaError, match=r"node synapse: affine does not run in Lava; supported are attention, conv1d"):
-        sim.lava.run(one_neuron_each(2), column(1, 1))
+        lava.run(one_neuron_each(2), column(1, 1))
 
 
 def test_a_file_that_lacks_a_number_is_refused_by_node() -> None:
     graph = one_neuron_each(2)
     fixed = {name: {k: v for k, v in keys.items() if k != "dv"} for name, keys in graph.fixed.items()}
     with pytest.raises(GraphError, match=r"node neuron.*does not say its dv"):
-        sim.lava.run(dataclasses.replace(graph, fixed=fixed), column(1))
+        lava.run(dataclasses.replace(graph, fixed=fixed), column(1))
 
 
 def test_states_are_those_of_neurons_of_quantised_graphs() -> None:
     with pytest.raises(GraphError, match="synapse is no neuron"):
-        sim.lava.run_with_states(one_neuron_each(2), column(1), nodes=["synapse"])
+        lava.run_with_states(one_neuron_each(2), column(1), nodes=["synapse"])
     with pytest.raises(LavaError, match="quantised graphs only"):
-        sim.lava.run_with_states(chain(), spikes(1, 5, 4), nodes=["first"])
+        lava.run_with_states(chain(), spikes(1, 5, 4), nodes=["first"])
 
 
 # ---- command line ----------------------------------------------------------------------------------------------------
 
 
 def test_compare_says_identical(tmp_path, capsys) -> None:
-    from conversion.quantize import quantize
+    from neurotarget.conversion.quantize import quantize
 
     frames = spikes(2, 10, 4)
     nir.write(tmp_path / "net.q.nir", quantize(chain(), frames)[0])

@@ -6,8 +6,8 @@ import os
 
 import numpy as np
 import pytest
+from neurotarget.sim import lava
 
-import sim.lava
 from tests.sim.lava.compare import assert_equal
 from tests.sim.lava.networks import chain, spike_scr, spikes
 
@@ -50,16 +50,16 @@ def test_real_payload() -> None:
 
 def test_samples_in_one_run_equal_a_fresh_start() -> None:
     graph, frames, lengths = spike_scr(seed=2), spikes(3, 12, 5, largest=3), np.array([12, 7, 10])
-    together = sim.lava.run(graph, frames, lengths)
+    together = lava.run(graph, frames, lengths)
     for i in (1, 2):  # the first starts fresh anyway
-        alone = sim.lava.run(graph, frames[i : i + 1], lengths[i : i + 1])
+        alone = lava.run(graph, frames[i : i + 1], lengths[i : i + 1])
         for name in alone.spikes:
             np.testing.assert_array_equal(alone.spikes[name][0], together.spikes[name][i])
         np.testing.assert_array_equal(alone.output[0], together.output[i])
 
 
 def test_samples_and_labels_are_cut() -> None:
-    trace = sim.lava.run(chain(), spikes(4, 5, 4), labels=np.arange(4), samples=2)
+    trace = lava.run(chain(), spikes(4, 5, 4), labels=np.arange(4), samples=2)
     assert trace.samples == 2
     assert trace.labels is not None and trace.labels.tolist() == [0, 1]
 
@@ -75,9 +75,9 @@ OTHER = "NEUROTARGET_TEST_LAVA_PYTHON"
 @pytest.mark.skipif(OTHER not in os.environ, reason=f"{OTHER} names no second interpreter with a Lava of its own")
 def test_another_interpreter_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     graph, frames, lengths = spike_scr(seed=2), spikes(2, 16, 5, largest=3), np.array([16, 11])
-    here = sim.lava.run(graph, frames, lengths)
+    here = lava.run(graph, frames, lengths)
     monkeypatch.setenv("NEUROTARGET_LAVA_PYTHON", os.environ[OTHER])
-    there = sim.lava.run(graph, frames, lengths)
+    there = lava.run(graph, frames, lengths)
     assert here.header["python"] != there.header["python"]
     for name in here.spikes:
         np.testing.assert_array_equal(there.spikes[name], here.spikes[name])

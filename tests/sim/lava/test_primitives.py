@@ -8,11 +8,12 @@ from typing import Any
 import nir
 import numpy as np
 import pytest
+from neurotarget.sim import lava
+from neurotarget.sim import schedule as scheduling
+from neurotarget.sim.graph import Graph, load
+from neurotarget.sim.lava import LavaError
+from neurotarget.sim.lava.plan import floating as plan
 
-import sim.lava
-import sim.schedule
-from sim.graph import Graph, load
-from sim.lava import LavaError, plan
 from tests.sim.lava.compare import assert_equal
 from tests.sim.lava.networks import DT, THETA, Network, chain, spikes
 
@@ -60,7 +61,7 @@ def test_lif_by_hand() -> None:
     }
     edges = [("input", "w"), ("w", "n"), ("n", "output")]
     graph = nir.NIRGraph(nodes, edges, metadata={"dt": DT})
-    trace = sim.lava.run(graph, np.array([0.75, 0.5, 0.25, 1.0, 0.0, 1.0, 0.51]).reshape(1, 7, 1))
+    trace = lava.run(graph, np.array([0.75, 0.5, 0.25, 1.0, 0.0, 1.0, 0.51]).reshape(1, 7, 1))
     assert trace.spikes["n"].reshape(-1).tolist() == [0, 0, 0, 1, 0, 0, 1]
     assert trace.output.reshape(-1).tolist() == [0, 0, 0, 1, 0, 0, 1]
     assert trace.header["latency_steps"] == 1
@@ -97,7 +98,7 @@ def test_a_loop_through_two_synapses_is_refused_with_the_reason() -> None:
     net.affine("back", N, N, "m.lif")
     net.edges.append(("back", "n"))
     with pytest.raises(ValueError, match="loop"):
-        sim.lava.run(net.finish("n", outputs=N), spikes(1, 5, 3))
+        lava.run(net.finish("n", outputs=N), spikes(1, 5, 3))
 
 
 def test_delays_of_the_file() -> None:
@@ -150,7 +151,7 @@ def test_sparse_weights_run_sparse() -> None:
     weight = np.zeros((20, 20))
     weight[np.arange(20), np.arange(20)[::-1]] = 2.5
     graph = net.finish(net.lif("n", 20, net.add("w", nir.Linear(weight), "input")), outputs=20)
-    made = plan.make_plan(graph, sim.schedule.schedule(graph, 8), spikes(1, 8, 20), np.array([8]))
+    made = plan.make_plan(graph, scheduling.schedule(graph, 8), spikes(1, 8, 20), np.array([8]))
     assert made.specs["w"].kind == "sparse"
     assert_equal(graph, spikes(1, 8, 20))
 
@@ -158,7 +159,7 @@ def test_sparse_weights_run_sparse() -> None:
 def test_what_lava_cannot_express_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(plan.PLANNERS, "affine")
     with pytest.raises(LavaError, match=r"node a: affine does not run in Lava; supported are attention, avg_pool"):
-        sim.lava.run(chain(), spikes(1, 5, 4))
+        lava.run(chain(), spikes(1, 5, 4))
 
 
 def test_a_matrix_too_large_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,4 +167,4 @@ def test_a_matrix_too_large_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) 
     net = Network(N)
     graph = net.finish(net.add("scaled", nir.Scale(2 * ONE), "input"), outputs=N)
     with pytest.raises(LavaError, match=r"node scaled \(scale\).*4 x 4"):
-        sim.lava.run(graph, spikes(1, 5, N))
+        lava.run(graph, spikes(1, 5, N))

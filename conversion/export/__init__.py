@@ -1,0 +1,1 @@
+"""From modules of PyTorch to nodes of NIR."""

@@ -1,0 +1,1 @@
+"""From a network in floating point to one in integers for Lava's fixed-point arithmetic."""

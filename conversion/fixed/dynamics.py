@@ -1,0 +1,123 @@
+"""Neurons as Lava's LIF has them: one decay, one threshold, one gain a population, reset to zero.
+
+NIR's Euler step (sim/kernels.py) is `v = v (1 - a) + a (v_leak + r I)` with a = dt / tau; current-based neurons filter
+`u = u (1 - b) + b w_in I` with b = dt / tau_syn. Lava's is `u = u (1 - du) + I; v = v (1 - dv) + u + bias`. So the gain
+g = a r b w_in goes into weights or threshold, and a v_leak becomes a bias.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from neurotarget.sim.graph import Graph, dialect
+from neurotarget.sim.graph.node import SPIKING, STATEFUL, GraphError, Node
+
+ROWS_ARE_NEURONS = frozenset({"affine", "scale", "temporal_conv", "depthwise_conv"})
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """One population.
+
+    Attributes:
+        lost_u, lost_v: share of u and v that is lost each step; 1 where the neuron has no current.
+        gain: what a unit of current adds to v.
+        offset: what v gains each step by itself, [neurons].
+        theta: threshold in units of v; infinite for neurons that do not fire.
+        reaches: it fires at theta too.
+    """
+
+    lost_u: float
+    lost_v: float
+    gain: float
+    offset: np.ndarray
+    theta: float
+    reaches: bool
+
+    @property
+    def threshold_current(self) -> float:
+        """The threshold in units of the input current."""
+        return self.theta / self.gain
+
+
+def _per_neuron(node: Node, graph: Graph) -> dict[str, np.ndarray]:
+    p = {key: np.broadcast_to(value, node.output_shape).reshape(-1) for key, value in node.parameters.items()}
+    ones = np.ones(node.neurons)
+    loss = graph.dt / p["tau" if "tau" in p else "tau_mem"] if {"tau", "tau_mem"} & set(p) else 0 * ones
+    found = {
+        "lost_u": graph.dt / p.get("tau_syn", graph.dt * ones),
+        "lost_v": loss,
+        "gain": np.where(loss > 0, loss, graph.dt) * p["r"] * p.get("w_in", ones),
+        "offset": loss * p.get("v_leak", 0 * ones),
+        "theta": p.get("v_threshold", np.inf * ones),
+    }
+    found["gain"] = found["gain"] * (found["lost_u"] if "tau_syn" in p else 1)
+    if node.kind in SPIKING and graph.rule == dialect.RULE_REACHES:
+        found["theta"] = np.nextafter(found["theta"], np.inf)
+    return found
+
+
+def dynamics(node: Node, graph: Graph) -> Dynamics:
+    """The numbers of a population that `make_uniform` has been through."""
+    found: dict[str, Any] = _per_neuron(node, graph)
+    single = {key: float(found[key][0]) for key in ("lost_u", "lost_v", "gain", "theta")}
+    return Dynamics(**single, offset=found["offset"], reaches=graph.rule == dialect.RULE_REACHES)
+
+
+def make_uniform(graph: Graph) -> Graph:
+    """Moves differences of gain and threshold between the neurons of a population into the weights before it.
+
+    Only v / theta decides over a spike, so row j of the weights may carry what is particular to neuron j.
+
+    Raises:
+        GraphError: a neuron that Lava's fixed-point LIF cannot be.
+    """
+    nodes = dict(graph.nodes)
+    for node in graph.of_kind(*STATEFUL):
+        _refuse(node, graph)
+        found = _per_neuron(node, graph)
+        drive = found["gain"] / (found["theta"] if node.kind in SPIKING else 1)
+        if np.ptp(drive) <= 1e-9 * np.abs(drive).max() and np.ptp(node.parameters.get("v_threshold", [0])) == 0:
+            continue
+        factor = drive / drive[0]
+        for source in node.sources:
+            driver, readers = nodes[source], graph.targets(source)
+            if driver.kind not in ROWS_ARE_NEURONS or len(readers) > 1 or len(driver.output_shape) != 1:
+                raise GraphError(
+                    f"node {node.name}: its neurons differ in gain or threshold; Lava has one of each, and "
+                    f"{source} ({driver.kind}) cannot take the difference over because it is no matrix of its own"
+                )
+            changed = dict(driver.parameters)
+            for key in ("weight", "bias"):
+                if (value := changed.get(key)) is not None:
+                    changed[key] = value * factor.reshape(-1, *[1] * (value.ndim - 1))
+            nodes[source] = replace(driver, parameters=changed)
+        p = {key: np.broadcast_to(value, node.output_shape) for key, value in node.parameters.items()}
+        changed = {key: np.full(p[key].shape, p[key].flat[0]) for key in p if key != "v_leak"}
+        if "v_leak" in p:
+            relative = found["theta"][0] / found["theta"] if node.kind in SPIKING else np.ones(node.neurons)
+            changed["v_leak"] = p["v_leak"] * relative.reshape(p["v_leak"].shape)
+        nodes[node.name] = replace(node, parameters=changed)
+    return replace(graph, nodes=nodes)
+
+
+def _refuse(node: Node, graph: Graph) -> None:
+    if node.kind == "threshold":
+        raise GraphError(
+            f"node {node.name}: Threshold has no memory, and Lava's fixed-point LIF cannot forget all of v at once; "
+            "use IF or LIF"
+        )
+    found = _per_neuron(node, graph)
+    for key in ("lost_u", "lost_v"):
+        if np.ptp(found[key]) > 2.0**-13:
+            raise GraphError(f"node {node.name}: its neurons differ in time constant; Lava has one a population")
+    if found["lost_v"].max() * 4096 > 4095.5:
+        raise GraphError(f"node {node.name}: a membrane that forgets all in one step (tau = dt) is not one of Lava's")
+    if np.any(node.parameters.get("v_reset", 0)):
+        raise GraphError(f"node {node.name}: v_reset is not 0; Lava resets to 0")
+    if found["theta"].min() <= 0:
+        raise GraphError(f"node {node.name}: a threshold of 0 or below is not one of Lava's")
+    if found["gain"].min() <= 0:
+        raise GraphError(f"node {node.name}: r and w_in must be positive to fold into the weights")

@@ -1,0 +1,1 @@
+"""What lava-dl's NetX can hold."""

@@ -1,0 +1,1 @@
+"""Limits of chips, and where on their cores a network fits."""

@@ -1,0 +1,231 @@
+"""Does it fit? A literal list of small rules: each compares one demand with one limit of the chip.
+
+A rule says what is compared, and what would make the network fit. The limit, its source and its grade come from the
+chip's file; a rule whose limit the chip does not have does not apply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from neurotarget.hardware.chips.placement import Placement
+
+
+@dataclass(frozen=True)
+class Demand:
+    """How much one thing takes: `where` names the core, layer or population."""
+
+    where: str
+    used: float
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that does not fit: `used` against `limit` in `unit`, and what would mend it."""
+
+    rule: str
+    where: str
+    used: float
+    limit: float
+    unit: str
+    remedy: str
+    source: str
+    grade: str
+
+    @property
+    def sentence(self) -> str:
+        over = self.used - self.limit
+        return (
+            f"{self.where}: {self.used:g} {self.unit}, the limit is {self.limit:g}, {over:g} over. "
+            f"What would make it fit: {self.remedy}."
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"over": self.used - self.limit, "sentence": self.sentence}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One comparison.
+
+    Attributes:
+        name: of the rule.
+        limit: key of the chip's limit.
+        says: what is compared, in words.
+        demands: what a placement takes.
+        remedy: what would make it fit.
+    """
+
+    name: str
+    limit: str
+    says: str
+    demands: Callable[[Placement], Iterator[Demand]]
+    remedy: str
+
+    def findings(self, placement: Placement) -> list[Finding]:
+        """Everything that is over the limit; nothing when the chip has no such limit."""
+        if self.limit not in placement.chip.limits:
+            return []
+        limit = placement.chip.limits[self.limit]
+        return [
+            Finding(
+                self.name, demand.where, demand.used, limit.value, limit.unit, self.remedy, limit.source, limit.grade
+            )
+            for demand in self.demands(placement)
+            if demand.used > limit.value
+        ]
+
+
+def check(placement: Placement) -> list[Finding]:
+    """What does not fit, rule by rule; empty when everything does."""
+    return [finding for rule in RULES for finding in rule.findings(placement)]
+
+
+# ---- what a placement takes ------------------------------------------------------------------------------------------
+
+
+def _a_core(resource: str) -> Callable[[Placement], Iterator[Demand]]:
+    def demands(placement: Placement) -> Iterator[Demand]:
+        for core in placement.cores:
+            names = ", ".join(dict.fromkeys(part.population for part in core.parts))
+            yield Demand(f"core {core.index} ({names})", core.use[resource])
+
+    return demands
+
+
+def _cores(placement: Placement) -> Iterator[Demand]:
+    yield Demand("the network", len(placement.cores))
+
+
+def _neurons(placement: Placement) -> Iterator[Demand]:
+    yield Demand("the network", sum(part.use["compartments"] for part in placement.parts))
+
+
+def _synapses(placement: Placement) -> Iterator[Demand]:
+    yield Demand("the network", sum(part.synapses for part in placement.parts))
+
+
+def _delays(placement: Placement) -> Iterator[Demand]:
+    for layer, steps in placement.network.unmet_delays.items():
+        yield Demand(f"layer {layer}", steps)
+    for population in placement.network.populations.values():
+        for projection in population.projections:
+            if projection.layer not in placement.network.unmet_delays:
+                yield Demand(f"layer {projection.layer}", projection.longest_delay)
+
+
+def _weight_bits(placement: Placement) -> Iterator[Demand]:
+    yield Demand("every layer", placement.weight_bits)
+
+
+def _payload(placement: Placement) -> Iterator[Demand]:
+    if placement.payload_bits is not None:
+        yield Demand("the input", placement.payload_bits)
+
+
+def _programmed(operation: str) -> Callable[[Placement], Iterator[Demand]]:
+    def demands(placement: Placement) -> Iterator[Demand]:
+        for population in placement.network.populations.values():
+            if operation in population.programmed:
+                yield Demand(f"layer {population.name}", population.neurons)
+
+    return demands
+
+
+def _currents(placement: Placement) -> Iterator[Demand]:
+    for layer in placement.network.from_currents:
+        yield Demand(f"layer {layer}", 1)
+
+
+RULES = (
+    Rule("cores", "cores", "cores that the network takes", _cores, "more chips, fewer bits a weight, or pruning"),
+    Rule(
+        "compartments",
+        "compartments",
+        "compartments on a core",
+        _a_core("compartments"),
+        "fewer neurons a core: more cores",
+    ),
+    Rule(
+        "input axons",
+        "input_axons",
+        "axons that end on a core",
+        _a_core("input_axons"),
+        "a smaller fan-in: fewer inputs to the layer, or the layer in two stages",
+    ),
+    Rule(
+        "output axons",
+        "output_axons",
+        "axons that leave a core",
+        _a_core("output_axons"),
+        "fewer readers of the layer, or readers that lie on fewer cores",
+    ),
+    Rule(
+        "memory",
+        "memory_bits",
+        "bits of synapse memory on a core",
+        _a_core("memory_bits"),
+        "fewer bits a weight, pruning, or a smaller fan-in",
+    ),
+    Rule(
+        "decays",
+        "compartment_configurations",
+        "distinct decays on a core",
+        _a_core("compartment_configurations"),
+        "neurons that share their time constants",
+    ),
+    Rule(
+        "thresholds",
+        "threshold_configurations",
+        "distinct thresholds on a core",
+        _a_core("threshold_configurations"),
+        "neurons that share their threshold, with weights scaled instead",
+    ),
+    Rule(
+        "synapse formats",
+        "synapse_formats",
+        "distinct synapse formats on a core",
+        _a_core("synapse_formats"),
+        "fewer layers on the core: more cores",
+    ),
+    Rule(
+        "delays",
+        "delay_steps",
+        "longest delay of a synapse, relays used where the path has time for them",
+        _delays,
+        "a shorter kernel over time, or larger steps",
+    ),
+    Rule("weights", "weight_bits", "bits a weight", _weight_bits, "conversion.quantize with fewer bits"),
+    Rule(
+        "graded input",
+        "payload_bits",
+        "bits of the largest input",
+        _payload,
+        "an input that is coded as unit spikes, or a chip with graded spikes",
+    ),
+    Rule(
+        "attention",
+        "programmable_neurons",
+        "neurons that keep k^T v and multiply it by q",
+        _programmed("attention"),
+        "a chip with programmable neurons, or a network without attention",
+    ),
+    Rule(
+        "rotary position",
+        "programmable_neurons",
+        "neurons that keep an oscillator a pair",
+        _programmed("rotary"),
+        "a chip with programmable neurons, or attention without rotary positions",
+    ),
+    Rule(
+        "currents",
+        "current_layers",
+        "synaptic layers that read what another layer sums, without spikes between",
+        _currents,
+        "the two layers folded into one, or neurons between them",
+    ),
+    Rule("neurons", "neurons", "neurons on a chip", _neurons, "more chips"),
+    Rule("synapses", "synapses", "synapses on a chip", _synapses, "more chips, or pruning"),
+)

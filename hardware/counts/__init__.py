@@ -1,0 +1,1 @@
+"""What a recorded run did: operations, events, memory accesses, by layer."""

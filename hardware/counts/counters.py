@@ -1,0 +1,230 @@
+"""Other packages' counters on the same checkpoint and samples, beside ours: where they depart, and why.
+
+SpikingJelly's op_counter, syops 0.0.5 and NeuroBench run themselves; nothing of them is imitated. syops imports names
+that SpikingJelly 2.0 dropped: they are supplied while it is imported, in this process only, and no network here has
+layers of those types.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from neurotarget.hardware.counts.count import LayerCount, count
+from neurotarget.sim.graph import Graph
+from neurotarget.sim.trace import Trace
+
+SAMPLES = 16  # each runs alone, three times over
+DROPPED = ("MultiStepIFNode", "MultiStepLIFNode", "MultiStepParametricLIFNode")
+INSTALL = "not installed; pip install --no-deps -r requirements-counters.txt"
+Counted = Mapping[str, tuple[float, float]]  # layer -> ACs, MACs a sample
+
+WHY_INTEGER = "the input is not spikes: this counter takes the whole layer as dense MACs, ours counts its events"
+WHY_REAL = "the input holds numbers that are not integers: no event has the same price in both"
+WHY_ZERO = "a layer of no exact type that this counter knows: counted as nothing"
+WHY_MISSED = "not a layer with a hook of this counter: counted as nothing"
+WHY_ATTENTION = (
+    "this counter takes the products in PyTorch's order (causal: q k^T first), and coincidences only where both "
+    "operands happen to be binary; ours counts the linear order q (k^T v)"
+)
+WHY_PADDING = "this counter counts products with padding, or in outputs beyond the ends; ours counts real synapses"
+WHY_UTTERANCE = "spikes or not is decided there for each utterance, here for the run; or a weight is exactly zero"
+WHY_RATE = "ACs are dense operations times the mean rate, with the bias"
+
+
+class CounterMissing(RuntimeError):
+    """A package that cannot be run: the message is the reason."""
+
+
+def compare_counters(checkpoint: Path, graph: Graph, trace: Trace) -> dict[str, Any]:
+    """Runs every counter on a checkpoint and on the first `SAMPLES` samples of the trace's input.
+
+    Args:
+        graph, trace: the checkpoint's network and its reference run, for our own counts.
+
+    Returns:
+        `samples`; `rows`: `layer`, `counter`, `acs`, `macs`, `our_acs`, `our_macs` (means over the samples), `equal`,
+        `why`; and `unavailable`: `counter`, `reason`.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be used.
+    """
+    from neurotarget.model.training import checkpoint as checkpoints
+
+    module = checkpoints.load(checkpoint).model().eval().double()
+    few = Trace(
+        spikes={name: array[:SAMPLES] for name, array in trace.spikes.items()},
+        output=trace.output[:SAMPLES],
+        input=trace.input[:SAMPLES],
+        lengths=trace.lengths[:SAMPLES],
+    )
+    return compare_module(module, few, count(graph, few))
+
+
+def compare_module(module: Any, trace: Trace, counts: Sequence[LayerCount]) -> dict[str, Any]:
+    """The same for a PyTorch module whose layers have the names of `counts`."""
+    rows: list[dict[str, Any]] = []
+    unavailable = []
+    layers = [layer for layer in counts if layer.dense_macs and layer.kind not in ("gate", "rotary")]
+    for name, counter in COUNTERS.items():
+        try:
+            found = counter(module, trace)
+        except CounterMissing as error:
+            unavailable.append({"counter": name, "reason": str(error)})
+            continue
+        rows += [_row(name, layer, found, trace) for layer in layers]
+    order = {layer.name: number for number, layer in enumerate(layers)}
+    rows.sort(key=lambda row: order[row["layer"]])
+    return {"samples": trace.samples, "rows": rows, "unavailable": unavailable}
+
+
+def _row(counter: str, layer: LayerCount, found: Counted, trace: Trace) -> dict[str, Any]:
+    acs, macs = found.get(layer.name, (0.0, 0.0))
+    ours = (layer.acs / layer.samples, layer.macs / layer.samples)
+    equal = bool(np.allclose((acs, macs), ours, rtol=1e-12, atol=1e-6))
+    why = "" if equal else _why(counter, layer, layer.name in found, trace)
+    return {
+        "layer": layer.name,
+        "counter": counter,
+        "acs": acs,
+        "macs": macs,
+        "our_acs": ours[0],
+        "our_macs": ours[1],
+        "equal": equal,
+        "why": why,
+    }
+
+
+def _why(counter: str, layer: LayerCount, known: bool, trace: Trace) -> str:
+    if not known:
+        return WHY_MISSED if counter == "NeuroBench" else WHY_ZERO
+    if layer.kind == "attention":
+        return WHY_ATTENTION
+    if counter == "NeuroBench":
+        return WHY_PADDING if "conv" in layer.kind else WHY_UTTERANCE
+    if layer.payload == "integer":
+        return WHY_INTEGER
+    if layer.payload == "real":
+        return WHY_REAL
+    return WHY_RATE if counter == "syops" else WHY_PADDING
+
+
+# ---- the packages ----------------------------------------------------------------------------------------------------
+
+
+def _forward(module: Any, trace: Trace) -> None:
+    """Forward passes over the trace's input, [samples, steps, features]."""
+    import torch
+    from spikingjelly.activation_based import functional
+    from torch import nn
+
+    for frames, length in zip(trace.input, trace.lengths, strict=True):
+        # Each utterance alone and at its own length: these packages would count padding.
+        sample = torch.as_tensor(np.asarray(frames[None, :length], np.float64))
+        with torch.no_grad():
+            if isinstance(module, nn.Sequential):  # a SpikingJelly network in multi-step mode: time first
+                module(sample.transpose(0, 1))
+            else:
+                module(sample, torch.as_tensor([length]))
+        functional.reset_net(module)
+
+
+def op_counter(module: Any, trace: Trace) -> Counted:
+    """SpikingJelly's `op_counter`, at the level of PyTorch's dispatcher, by module."""
+    from spikingjelly.activation_based.op_counter import ACCounter, DispatchCounterMode, MACCounter
+
+    ac, mac = ACCounter(), MACCounter()
+    with DispatchCounterMode([ac, mac]):
+        _forward(module, trace)
+    # Scopes are the class of the network and then the path of the module.
+    totals = [
+        {scope.partition(".")[2]: sum(by.values()) / trace.samples for scope, by in counter.get_counts().items()}
+        for counter in (ac, mac)
+    ]
+    return {name: (totals[0].get(name, 0.0), totals[1].get(name, 0.0)) for name in {*totals[0], *totals[1]} if name}
+
+
+def syops(module: Any, trace: Trace) -> Counted:
+    """syops 0.0.5, its own hooks and its own division."""
+    engine = _import("syops.engine", _dropped_names)
+    ops = importlib.import_module("syops.ops")
+    counted = engine.add_syops_counting_methods(module)
+    with contextlib.redirect_stdout(io.StringIO()):
+        counted.start_syops_count(ost=io.StringIO(), verbose=False, ignore_list=[])
+        _forward(counted, trace)
+        known = {
+            name: tuple(float(child.__syops__[i]) / counted.__batch_counter__ for i in (1, 2))
+            for name, child in counted.named_modules()
+            if type(child) in ops.MODULES_MAPPING
+        }
+        counted.stop_syops_count()
+    return {name: (acs, macs) for name, (acs, macs) in known.items()}
+
+
+def neurobench(module: Any, trace: Trace) -> Counted:
+    """NeuroBench's `single_layer_MACs` on what its hooks would see: every layer of a type that it supports."""
+    layers = _import("neurobench.metrics.utils.layers")
+    blocks = importlib.import_module("neurobench.blocks.layer")
+    received: dict[str, list[Any]] = {}
+
+    def keep(name: str) -> Callable[[Any, Any], None]:
+        return lambda _, inputs: received.setdefault(name, []).append(inputs[0])
+
+    chosen = {name: child for name, child in module.named_modules() if isinstance(child, blocks.SUPPORTED_LAYERS)}
+    hooks = [child.register_forward_pre_hook(keep(name)) for name, child in chosen.items()]
+    try:
+        _forward(module, trace)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    found = {}
+    for name, inputs in received.items():
+        acs = macs = 0
+        for values in inputs:
+            operations, spiking = layers.single_layer_MACs(values, chosen[name])
+            acs, macs = (acs + operations, macs) if spiking else (acs, macs + operations)
+        found[name] = (acs / trace.samples, macs / trace.samples)
+    return found
+
+
+@contextlib.contextmanager
+def _dropped_names() -> Iterator[None]:
+    """SpikingJelly's neuron module with the names that syops imports; classes of nothing, removed again."""
+    from spikingjelly.activation_based import neuron
+
+    added = [name for name in DROPPED if not hasattr(neuron, name)]
+    for name in added:
+        setattr(neuron, name, type(name, (), {}))
+    try:
+        yield
+    finally:
+        for name in added:
+            delattr(neuron, name)
+
+
+def _import(name: str, around: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext) -> Any:
+    """A package of the extra `counters`.
+
+    Raises:
+        CounterMissing: it is not installed, or does not import.
+    """
+    try:
+        with around():
+            return importlib.import_module(name)
+    except ImportError as error:
+        missing = error.name or str(error)
+        raise CounterMissing(
+            INSTALL if missing.split(".")[0] == name.split(".")[0] else f"{INSTALL}: {error}"
+        ) from None
+
+
+COUNTERS: dict[str, Callable[[Any, Trace], Counted]] = {
+    "op_counter": op_counter,
+    "syops": syops,
+    "NeuroBench": neurobench,
+}

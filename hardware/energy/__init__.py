@@ -1,0 +1,1 @@
+"""What it costs: prices with sources, memory, claims, the verdict."""

@@ -1,0 +1,159 @@
+"""The boundary "memory": operations, every access to memory, and the arithmetic of addresses.
+
+After E. Lemaire et al., "An analytical estimation of spiking neural networks energy efficiency", ICONIP 2022
+(arXiv 2210.13107): 32-bit integers, every layer with memories of its own, no reuse of a fetched value. Where a layer's
+edges make the paper's closed form differ from the exact count, the exact count is used. The paper charges
+events * inputs * outputs for a fully connected layer (its equation 2.4); one event reaches each output once, so this
+is events * outputs here, as in the metric of its authors' laboratory (qualia-plugin-snn 2.6.0). Attention, rotary and
+delay are not in the paper: they are charged by the same rule, an access for every value that is read or written. Where
+nothing is kept, nothing is read.
+
+What an access costs by the size of its memory is read from the paper in two ways. Each is a price table, as a user's
+own would be, and gives a figure of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from neurotarget.hardware.counts.count import LayerCount
+from neurotarget.hardware.energy.estimate import MEMORY, PJ_PER_UJ, EnergyFigure, operations_energy, ratio
+from neurotarget.hardware.energy.prices import PriceTable
+from neurotarget.sim.graph.node import STATEFUL, SYNAPTIC
+
+WORD_BYTES = 4
+CONVOLUTIONS = frozenset({"conv1d", "conv2d", "temporal_conv", "depthwise_conv", "sum_pool", "avg_pool"})
+PARTS = ("operations", "neurons", "accesses", "addressing")  # of `MemoryEnergy`
+FIFO_WORDS = 1000  # the paper's spiking layers take and give spikes through queues of 1000 messages
+WITHOUT_LEAK = frozenset({"if", "integrator", "threshold"})
+
+
+def access_pj(words: int, table: PriceTable) -> float:
+    """Energy of one 32-bit access to a memory of so many words, in pJ, as the table prices it.
+
+    0 for no words, whatever the table: a pool keeps no weights, a gate and a threshold keep no potentials.
+    """
+    if not words:
+        return 0.0
+    sizes, energies = zip(*table.access_pj, strict=True)
+    size = words * WORD_BYTES
+    if size <= sizes[-1]:
+        return float(np.interp(size, sizes, energies))
+    slope = (energies[-1] - energies[-2]) / (sizes[-1] - sizes[-2])
+    return float(energies[-1] + slope * (size - sizes[-1]))
+
+
+@dataclass(frozen=True)
+class MemoryEnergy:
+    """Energy of one layer over a whole trace, in pJ."""
+
+    operations: float = 0.0
+    neurons: float = 0.0
+    accesses: float = 0.0
+    addressing: float = 0.0
+
+    @property
+    def total(self) -> float:
+        return self.operations + self.neurons + self.accesses + self.addressing
+
+
+def spiking_layer(layer: LayerCount, table: PriceTable) -> MemoryEnergy:
+    """A layer of the spiking network; events and spikes pass through queues.
+
+    Synapses: acs additions and macs MACs. Accesses: inputs events; weights synops; potentials read and write
+    2 * synops. Neurons: a MAC a leaky neuron and step, an addition a spike (reset), potentials read and written once a
+    step, and each bias an access and an addition a step, because none of these becomes less when the events do.
+    Outputs: spikes. Addresses: synops additions, and for convolutions 2 MACs an event.
+    """
+    access, add, mac = partial(access_pj, table=table), table.prices_pj["ac"], table.prices_pj["mac"]
+    neurons = accesses = addressing = 0.0
+    if layer.kind in STATEFUL:
+        leak = 0 if layer.kind in WITHOUT_LEAK else layer.neuron_updates
+        potentials = 2 * layer.neuron_updates * access(layer.state)
+        neurons = leak * mac + (layer.spikes or 0) * add + potentials
+        # Events of its own are spikes that are wired straight to it: they have no weight, but a potential to add to.
+        accesses = ((layer.spikes or 0) + layer.events) * access(FIFO_WORDS) + 2 * layer.synops * access(layer.state)
+        addressing = layer.synops * add
+    elif layer.kind == "delay":
+        accesses = 2 * layer.events * access(layer.state)
+    elif layer.kind in SYNAPTIC | CONVOLUTIONS:
+        stored = access(layer.parameters)
+        # A bias enters through the neuron's own update: no further access to the potential.
+        neurons = layer.biases * (add + stored)
+        accesses = layer.events * access(FIFO_WORDS) + layer.synops * stored
+        # A convolution over time adds to potentials of steps to come, so that it keeps one for each of its taps.
+        accesses += 2 * layer.synops * access(layer.neurons + layer.state)
+        addressing = layer.synops * add + (2 * layer.events * mac if layer.kind in CONVOLUTIONS else 0.0)
+    else:  # attention and rotary work on their state; a gate has none, it only lets a value pass
+        accesses = layer.events * access(FIFO_WORDS) + 2 * layer.synops * access(layer.state)
+        addressing = layer.synops * add
+    operations = layer.acs * add + layer.macs * mac
+    return MemoryEnergy(operations, neurons, accesses, addressing)
+
+
+def dense_layer(layer: LayerCount, table: PriceTable) -> MemoryEnergy:
+    """The same layer in a network that is not spiking: the paper's equations 3, 4 and 6.
+
+    A fully connected layer reads each input once, a convolution once a MAC; weights once a MAC; outputs are written
+    once a step. Addresses run in order: an addition an input and output of each step. Activation functions are not
+    charged.
+    """
+    if not layer.dense_macs:
+        return MemoryEnergy()
+    access, add, mac = partial(access_pj, table=table), table.prices_pj["ac"], table.prices_pj["mac"]
+    inputs = layer.dense_macs if layer.kind in CONVOLUTIONS else layer.inputs * layer.sample_steps
+    accesses = inputs * access(layer.inputs)
+    if layer.kind in SYNAPTIC:
+        accesses += (layer.dense_macs + layer.biases) * access(layer.parameters)
+    elif layer.kind == "attention":  # the second operand of each product is an activation of some step of the utterance
+        utterance = layer.inputs * layer.sample_steps // max(layer.samples, 1)
+        accesses += layer.dense_macs * access(utterance)
+    accesses += layer.neurons * layer.sample_steps * access(layer.neurons)
+    operations = layer.dense_macs * mac + layer.biases * add
+    return MemoryEnergy(operations, 0.0, accesses, (layer.inputs + layer.neurons) * layer.sample_steps * add)
+
+
+def by_layer(counts: Sequence[LayerCount], tables: Sequence[PriceTable]) -> list[dict[str, Any]]:
+    """What each layer takes under each table, microjoule an inference: `table`, `name`, its parts and `total_uj`."""
+    rows = []
+    for table in tables:
+        for layer in counts if table.prices_memory else ():
+            energy = spiking_layer(layer, table)
+            unit = max(layer.samples, 1) * PJ_PER_UJ
+            parts = {f"{key}_uj": getattr(energy, key) / unit for key in PARTS}
+            rows.append({"table": table.name, "name": layer.name, **parts, "total_uj": energy.total / unit})
+    return rows
+
+
+def memory_energy(counts: Sequence[LayerCount], table: PriceTable) -> EnergyFigure:
+    """Mean energy of one inference with memory included, under a table that prices an access."""
+    samples = max((layer.samples for layer in counts), default=1) or 1
+    unit = samples * PJ_PER_UJ
+    spiking = [spiking_layer(layer, table) for layer in counts]
+    snn = sum(layer.total for layer in spiking) / unit
+    ann = sum(dense_layer(layer, table).total for layer in counts) / unit
+    return EnergyFigure(
+        table=table.name,
+        boundary=MEMORY,
+        snn_uj=snn,
+        ann_uj=ann,
+        ratio=ratio(snn, ann),
+        kind="estimated",
+        source=table.source,
+        grade=table.grade,
+        title=table.title,
+        group=table.group,
+        snn_synapses_uj=sum(layer.operations for layer in spiking) / unit,
+        snn_neurons_uj=sum(layer.neurons for layer in spiking) / unit,
+        snn_traffic_uj=sum(layer.accesses + layer.addressing for layer in spiking) / unit,
+    )
+
+
+def energies(counts: Sequence[LayerCount], tables: Sequence[PriceTable]) -> list[EnergyFigure]:
+    """One figure a table: those without a price of an access under "operations", then the others under "memory"."""
+    without = [operations_energy(counts, table) for table in tables if not table.prices_memory]
+    return [*without, *(memory_energy(counts, table) for table in tables if table.prices_memory)]

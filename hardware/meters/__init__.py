@@ -1,0 +1,1 @@
+"""Energy as a machine measures it."""

@@ -1,0 +1,264 @@
+"""DCLS-Delays: a feed-forward spiking network that learns the delay of every synapse.
+
+Hammouamri, Khalfaoui-Hassani and Masquelier, "Learning Delays in Spiking Neural Networks using Dilated Convolutions
+with Learnable Spacings", ICLR 2024 (arXiv 2306.17670). Tensors are [T, B, C] (steps, samples, channels).
+
+    hidden  : blocks times (delayed linear map -> BN -> LIF -> dropout)
+    head    : delayed linear map, without bias
+    readout : leaky integrator (the paper's LIF with a threshold of 1e9); its potential is the logits of a step, the
+              class is argmax of sum over steps of softmax(logits)
+
+Every submodule's name is the name of its node in the NIR file, its trace and its row in the report.
+
+A synapse is a kernel over the past steps with one tap. In training the tap is a Gaussian (package `dcls`, version
+"gauss", kernel_count 1), so that its place has a gradient; its width shrinks over the first quarter of the training. In
+evaluation the delay is rounded and the synapse is what it will be on a chip: one weight, one delay in whole steps.
+
+Delays only look back and the input is zero outside a sample's window 0 .. length - 1, so a sample's output is the same
+alone, in any batch and with any padding. The authors' code lets the run go on for half the longest delay a layer after
+the end of the utterance; here, as everywhere in this project, an utterance ends with its window.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import torch
+import torch.nn.functional as F
+from neurotarget.model.kernels.fused import fire
+from neurotarget.model.kernels.neuron import FusedLIFNode
+from spikingjelly.activation_based import functional, layer, surrogate
+from torch import Tensor, nn
+
+# Width of the Gaussian, in steps: `dcls` adds 0.27 to what it is given, so that the paper's last sigma of 0.5 is 0.23.
+LAST_SIGMA = 0.23
+ANNEALED = 0.25  # share of the training after which the Gaussian keeps its last width
+LONGEST_DELAY = 1000  # steps: a kernel is that much larger than the weights that it is made from
+
+
+@dataclasses.dataclass(frozen=True)
+class DelaysConfig:
+    """Shape and neuron of a DCLS-Delays network.
+
+    Attributes:
+        features: channels of the input a step.
+        width: neurons of a hidden layer.
+        blocks: hidden layers.
+        classes: outputs.
+        max_delay: longest delay of a synapse, in steps; a kernel has max_delay + 1 taps.
+        tau: membrane time constant in steps.
+        threshold: firing threshold.
+        alpha: slope of the ATan surrogate gradient.
+        dropout: share of neurons dropped after a LIF, in training only.
+    """
+
+    features: int = 140
+    width: int = 256
+    blocks: int = 2
+    classes: int = 20
+    max_delay: int = 24
+    tau: float = 1.005
+    threshold: float = 1.0
+    alpha: float = 5.0
+    dropout: float = 0.4
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):  # a TOML or a checkpoint may hold anything
+            value, wanted = getattr(self, field.name), type(field.default)
+            if type(value) is not wanted and not (wanted is float and type(value) is int):
+                raise ValueError(f"{field.name} = {value!r}; a {wanted.__name__} is expected")
+        for name in ("features", "width", "blocks", "classes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)}; it must be at least 1")
+        if not 0 <= self.max_delay <= LONGEST_DELAY:
+            raise ValueError(f"max_delay = {self.max_delay}; 0 to {LONGEST_DELAY} steps are supported")
+        if not (1 < self.tau < math.inf and 0 < self.threshold < math.inf and 0 < self.alpha < math.inf):
+            raise ValueError("tau must exceed 1 step, threshold and alpha 0, and all three be finite")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout = {self.dropout}; it must lie in [0, 1)")
+
+    @classmethod
+    def preset(cls, name: str, **changes: object) -> DelaysConfig:
+        """A named configuration: `delays_shd`, `delays_ssc` (the paper's) or `delays_tiny` (for tests).
+
+        Raises:
+            ValueError: unknown name or field.
+        """
+        if name not in PRESETS:
+            raise ValueError(f"preset {name!r}; known are {', '.join(PRESETS)}")
+        fields = {field.name for field in dataclasses.fields(cls)}
+        if unknown := set(changes) - fields:
+            raise ValueError(f"unknown field {', '.join(sorted(unknown))}; known are {', '.join(sorted(fields))}")
+        return cls(**{**PRESETS[name], **changes})  # type: ignore[arg-type]
+
+
+# The authors' configurations for bins of 10 ms: longest delay 250 ms (SHD) and 300 ms (SSC), which their code makes 25
+# and 31 taps, that is 24 and 30 steps; tau 10.05 ms and 15 ms.
+PRESETS: dict[str, dict[str, float]] = {
+    "delays_shd": {"width": 256, "blocks": 2, "classes": 20},
+    "delays_ssc": {"width": 512, "blocks": 3, "classes": 35, "max_delay": 30, "tau": 1.5, "dropout": 0.25},
+    "delays_tiny": {"features": 12, "width": 16, "blocks": 2, "classes": 4, "max_delay": 6},
+}
+
+
+class DelayedLinear(nn.Module):
+    """A linear map without bias whose every connection has a delay: y[t, o] = sum over i of W[o, i] x[t - d[o, i], i].
+
+    Attributes:
+        weight: [outputs, inputs].
+        delay: [outputs, inputs], in steps; real numbers in training, rounded in evaluation.
+        sigma: width of the Gaussian in training, in steps.
+    """
+
+    def __init__(self, inputs: int, outputs: int, max_delay: int) -> None:
+        super().__init__()
+        self.max_delay = max_delay
+        self.sigma = first_sigma(max_delay)
+        self.weight = nn.Parameter(torch.empty(outputs, inputs))
+        self.delay = nn.Parameter(torch.empty(outputs, inputs))
+        nn.init.kaiming_uniform_(self.weight, nonlinearity="relu")
+        nn.init.uniform_(self.delay, 0.0, float(max_delay))
+        self._gaussian: nn.Module | None = None
+
+    def rounded(self) -> Tensor:
+        """Delays in whole steps, int64 [outputs, inputs]."""
+        return self.delay.detach().round().clamp(0, self.max_delay).long()
+
+    def kernel(self) -> Tensor:
+        """[outputs, inputs, max_delay + 1]; tap i sees the input of max_delay - i steps ago."""
+        return self._gaussian_kernel() if self.training else self.rounded_kernel()
+
+    def rounded_kernel(self) -> Tensor:
+        """The kernel of evaluation, zero at all taps but one."""
+        taps = self.weight.new_zeros(*self.weight.shape, self.max_delay + 1)
+        return taps.scatter(-1, self.max_delay - self.rounded()[..., None], self.weight[..., None])
+
+    def _gaussian_kernel(self) -> Tensor:
+        """A tap i has the share exp(-(i - position)^2 / (2 sigma^2)) of the weight, normalised over the taps."""
+        taps = self.max_delay + 1
+        if self._gaussian is None:
+            outputs, inputs = self.weight.shape
+            # not a submodule: it holds no parameters, and layers are named after modules
+            object.__setattr__(self, "_gaussian", _dcls()(outputs, inputs, 1, 1, (taps,), "gauss"))
+        position = (self.max_delay - self.delay) - taps // 2  # `dcls` counts from the middle of the kernel
+        sigma = self.weight.new_tensor(self.sigma)
+        kernel: Tensor = self._gaussian(self.weight[..., None], position[None, ..., None], sigma)  # type: ignore[misc]
+        return kernel
+
+    def forward(self, x: Tensor) -> Tensor:
+        past = F.pad(x.permute(1, 2, 0), (self.max_delay, 0))
+        return F.conv1d(past, self.kernel()).permute(2, 0, 1)
+
+
+def _dcls() -> type[nn.Module]:
+    try:
+        from DCLS.construct.modules import ConstructKernel1d
+    except ImportError as error:
+        raise ImportError("training delays needs the package dcls: pip install 'neurotarget[delays]'") from error
+    constructor: type[nn.Module] = ConstructKernel1d
+    return constructor
+
+
+class DelayUnit(nn.Module):
+    """Delayed linear map -> BN -> LIF -> dropout."""
+
+    def __init__(self, config: DelaysConfig, inputs: int) -> None:
+        super().__init__()
+        self.synapse = DelayedLinear(inputs, config.width, config.max_delay)
+        self.norm = layer.BatchNorm1d(config.width, step_mode="m")
+        self.lif = FusedLIFNode(
+            tau=config.tau,
+            decay_input=False,
+            v_threshold=config.threshold,
+            v_reset=0.0,
+            surrogate_function=surrogate.ATan(alpha=config.alpha),
+            detach_reset=True,
+            step_mode="m",
+        )
+        self.dropout = layer.Dropout(config.dropout, step_mode="m")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return fire(self.norm, self.lif, self.dropout, self.synapse(x))
+
+
+class LeakyIntegrator(nn.Module):
+    """v[t] = v[t - 1] (1 - 1/tau) + x[t], from v = 0: a LIF that never fires, read as its potential."""
+
+    def __init__(self, tau: float) -> None:
+        super().__init__()
+        self.tau = tau
+
+    def forward(self, x: Tensor) -> Tensor:
+        decay, v = 1.0 - 1.0 / self.tau, torch.zeros_like(x[0])
+        potentials = []
+        for current in x:
+            v = v * decay + current
+            potentials.append(v)
+        return torch.stack(potentials)
+
+
+class DelaysNetwork(nn.Module):
+    """The network.
+
+    Args:
+        config: its shape.
+    """
+
+    def __init__(self, config: DelaysConfig) -> None:
+        super().__init__()
+        self.config = config
+        inputs = (config.features, *[config.width] * (config.blocks - 1))
+        self.hidden = nn.ModuleList(DelayUnit(config, size) for size in inputs)
+        self.head = DelayedLinear(config.width, config.classes, config.max_delay)
+        self.readout = LeakyIntegrator(config.tau)
+
+    def forward(self, frames: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Logits [T, B, classes], zero outside each sample's window.
+
+        Args:
+            frames: [B, T, C] in the precision of the parameters.
+            lengths: int64 [B], steps of each sample; all T when left out.
+
+        Raises:
+            ValueError: wrong number of dimensions or features.
+            ImportError: in training, without the package dcls.
+        """
+        if frames.dim() != 3 or frames.shape[-1] != self.config.features:
+            raise ValueError(f"frames have shape {tuple(frames.shape)}; [B, T, {self.config.features}] is expected")
+        functional.reset_net(self)
+        x = frames.transpose(0, 1)
+        mask = None
+        if lengths is not None and bool((lengths < len(x)).any()):
+            mask = (torch.arange(len(x), device=x.device)[:, None] < lengths.to(x.device)).to(x)[..., None]
+            x = x * mask
+        for unit in self.hidden:
+            x = unit(x)
+        logits = self.readout(self.head(x))
+        return logits if mask is None else logits * mask
+
+    def delayed(self) -> list[DelayedLinear]:
+        """The layers that have delays."""
+        return [module for module in self.modules() if isinstance(module, DelayedLinear)]
+
+    @torch.no_grad()
+    def anneal(self, share: float) -> None:
+        """What precedes a training step: the Gaussian's width for this share of the training, delays in their range."""
+        for module in self.delayed():
+            module.sigma = sigma_at(share, module.max_delay)
+            module.delay.clamp_(0, module.max_delay)
+
+
+def first_sigma(max_delay: int) -> float:
+    return max(max_delay / 2, LAST_SIGMA)
+
+
+def sigma_at(share: float, max_delay: int) -> float:
+    """Width after a share 0 .. 1 of the training: exponential from max_delay / 2 to 0.23 in the first quarter."""
+    start = first_sigma(max_delay)
+    return start * (LAST_SIGMA / start) ** min(1.0, share / ANNEALED)
+
+
+def delay_rate(peak: float, share: float) -> float:
+    """Learning rate of the delays after a share 0 .. 1 of the training: a cosine from `peak` to zero."""
+    return peak * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))

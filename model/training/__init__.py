@@ -1,0 +1,1 @@
+"""Settings, checkpoints, run folders and the loop that training and distillation share."""

@@ -1,0 +1,143 @@
+"""The stages of a curriculum distillation, from one TOML file.
+
+`[data]`, `[model]`, `[training]`, `[augmentation]` are those of model/settings.py and hold for all stages, as does
+`[distillation]`. Each `[[stage]]` names its `steps` a second and may change any key of the three latter tables:
+
+    [distillation]
+    teacher_weight = 0.5
+
+    [[stage]]
+    steps = 100
+    epochs = 30
+
+    [[stage]]
+    steps = 40
+    epochs = 20
+    learning_rate = 0.002
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from neurotarget.model.training.settings import (
+    Augmentation,
+    Settings,
+    SettingsError,
+    Training,
+    build,
+    load_tables,
+    typed_table,
+)
+
+from neurotarget.data import spec
+
+
+@dataclasses.dataclass(frozen=True)
+class Distillation:
+    """The loss of a student: label_weight * CE + teacher_weight * KL, see model/distill.py.
+
+    Attributes:
+        label_weight: of the cross-entropy with the labels.
+        teacher_weight: of the divergence from the teacher.
+        temperature: divides the scores of both before their softmax; the divergence is multiplied by its square.
+        entropy_weighted: weigh each sample's divergence with the student's entropy / log(classes).
+    """
+
+    label_weight: float = 1.0
+    teacher_weight: float = 0.5
+    temperature: float = 1.0
+    entropy_weighted: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One network of the chain.
+
+    Attributes:
+        number: place in the chain, from 1.
+        steps: steps a second.
+        settings: of its training; the data SPEC holds `steps`.
+        distillation: its loss, where it has a teacher.
+    """
+
+    number: int
+    steps: int
+    settings: Settings
+    distillation: Distillation
+
+    @property
+    def folder(self) -> str:
+        return f"stage{self.number}_steps{self.steps}"
+
+
+TABLES: dict[str, Any] = {"training": Training, "augmentation": Augmentation, "distillation": Distillation}
+
+
+def read(path: str | Path, overrides: Iterable[str] = ()) -> tuple[Stage, ...]:
+    """Reads the stages of a chain, in order.
+
+    Args:
+        path: TOML file as above.
+        overrides: texts `table.key=value`, or `stage.N.key=value` with N from 1.
+
+    Raises:
+        SettingsError: missing file, TOML that does not parse, unknown key, wrong value, no stage, or a stage whose
+            steps are not fewer than those of the one before.
+        DataError: the SPEC is not valid.
+    """
+    tables = load_tables(path, overrides)
+    given = tables.pop("stage", None)
+    if not isinstance(given, list) or not given or not all(isinstance(table, dict) for table in given):
+        raise SettingsError(f"{path}: no stages; write [[stage]] with steps = N, once for each stage")
+    stages: list[Stage] = []
+    for number, table in enumerate(given, start=1):
+        stage = _stage(path, number, table, tables)
+        if stages and stage.steps >= stages[-1].steps:
+            raise SettingsError(
+                f"{path}: stage {number} has {stage.steps} steps a second, the one before {stages[-1].steps}; a "
+                "curriculum goes from many steps to few"
+            )
+        stages.append(stage)
+    return tuple(stages)
+
+
+def _stage(path: str | Path, number: int, own: Mapping[str, Any], common: Mapping[str, Any]) -> Stage:
+    table = dict(own)
+    steps = table.pop("steps", None)
+    if type(steps) is not int or steps < 1:
+        raise SettingsError(f"{path}: stage {number}: steps = {steps!r}; a whole number of steps a second is expected")
+    tables = {name: dict(value) if isinstance(value, dict) else value for name, value in common.items()}
+    for name, cls in TABLES.items():
+        keys = {field.name for field in dataclasses.fields(cls)} & set(table)
+        if keys:
+            merged = tables.setdefault(name, {})
+            merged.update({key: table.pop(key) for key in keys})
+    if table:
+        known = ", ".join(field.name for cls in TABLES.values() for field in dataclasses.fields(cls))
+        raise SettingsError(f"{path}: stage {number} has no key {', '.join(sorted(table))}; known are steps, {known}")
+    distillation = tables.pop("distillation", {})
+    if not isinstance(distillation, dict):
+        raise SettingsError(f"{path}: distillation = {distillation!r}; a table [distillation] is expected")
+    settings = build(path, tables)
+    return Stage(
+        number=number,
+        steps=steps,
+        settings=dataclasses.replace(settings, data=with_steps(settings.data, steps)),
+        distillation=typed_table(path, "distillation", Distillation, distillation),
+    )
+
+
+def with_steps(text: str, steps: int) -> str:
+    """The SPEC of the same utterances at that many steps a second.
+
+    Raises:
+        SettingsError: the SPEC names its own steps.
+        DataError: it is not valid.
+    """
+    if "steps" in spec.parse(text).options:
+        raise SettingsError(f"data.spec = {text}: leave steps out; each stage has its own")
+    return f"{text}{'&' if '?' in text else '?'}steps={steps}"

@@ -1,0 +1,23 @@
+"""neurotarget: from a trained spiking network to a proven deployment and an honest energy figure.
+
+The packages `model`, `conversion`, `sim` and `hardware` are installed inside this one. In a checkout they stand beside
+it, and are found from here all the same; checkout.py lets them be called by their bare names there.
+"""
+
+import os
+from importlib import metadata
+from pathlib import Path
+
+# Two pools of OpenMP threads (torch's and numba's) share the cores. By default an idle one spins and takes them from
+# the other: on a busy machine a training step was measured four times slower. Read when OpenMP first loads, hence here.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+_FOLDER = Path(__file__).resolve().parent
+if not (_FOLDER / "model").is_dir():
+    __path__.append(str(_FOLDER.parent))
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":  # read when asked for: Lava's child has no metadata of ours
+        return metadata.version("neurotarget")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

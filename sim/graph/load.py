@@ -1,0 +1,167 @@
+"""A checked, executable view of a NIR file: flat nodes, known shapes, an order in which they can run.
+
+`load` is the one door. It opens the file, resolves nested graphs, recognises the extension operations of dialect.py,
+joins the parallel delayed taps that make up a convolution over time, works out every shape, and refuses by name
+whatever it cannot run. Simulators, counters and placers see only `Graph`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nir
+import numpy as np
+from neurotarget.sim.graph import dialect, nir_file
+from neurotarget.sim.graph.node import SPIKING, GraphError, Node
+from neurotarget.sim.graph.wiring import flatten, infer_shapes, join_inputs, join_taps, order
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Nodes in an order in which they can run.
+
+    `components` are the strongly connected components in that order: one node runs over all steps at once, several run
+    step by step together. `recurrent_edges` are the (source, target) pairs inside a component that carry the value
+    of the step before. `notes` are sentences for the user about what a file left open and what was assumed.
+    """
+
+    nodes: Mapping[str, Node]
+    components: tuple[tuple[str, ...], ...]
+    recurrent_edges: frozenset[tuple[str, str]]
+    dt: float
+    dt_is_default: bool
+    rule: str
+    readout: str
+    source: str
+    arithmetic: str = dialect.ARITHMETIC_FLOAT
+    fixed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def quantised(self) -> bool:
+        """Whether the numbers are integers for Lava's fixed-point arithmetic; `fixed` then completes them by node."""
+        return self.arithmetic == dialect.ARITHMETIC_LAVA_FIXED
+
+    def of_kind(self, *kinds: str) -> list[Node]:
+        return [node for node in self.nodes.values() if node.kind in kinds]
+
+    @property
+    def spiking(self) -> list[Node]:
+        return self.of_kind(*SPIKING)
+
+    @property
+    def input(self) -> Node:
+        return self.of_kind("input")[0]
+
+    @property
+    def entries(self) -> list[Node]:
+        """Where input enters: the input, or its parts where the file has several Inputs."""
+        return self.of_kind("input_part") or [self.input]
+
+    @property
+    def output(self) -> Node:
+        return self.of_kind("output")[0]
+
+    def targets(self, name: str) -> list[Node]:
+        return [node for node in self.nodes.values() if name in node.sources]
+
+
+def load(source: str | Path | nir.NIRGraph, dt: float | None = None) -> Graph:
+    """Opens a NIR file, or takes a NIR graph, and checks that every node of it can run.
+
+    Args:
+        source: path of a `.nir` file, or a graph in memory.
+        dt: seconds a step, for files that do not say; a file's own dt wins and must agree.
+
+    Raises:
+        GraphError: the file is missing, foreign or inconsistent, or holds something that cannot be run.
+    """
+    file = nir_file.NirFile(source, {}, ()) if isinstance(source, nir.NIRGraph) else nir_file.read(Path(source))
+    origin = "graph in memory" if isinstance(source, nir.NIRGraph) else str(source)
+    raw, metadata = file.graph, file.graph.metadata or {}
+    try:
+        raw.validate_structure()  # every edge joins nodes that exist, once
+    except ValueError as error:
+        raise GraphError(f"{origin}: {error}") from error
+    if str(metadata.get(dialect.KEY_DIALECT, dialect.DIALECT)) != dialect.DIALECT:
+        raise GraphError(f"{origin}: dialect {metadata[dialect.KEY_DIALECT]!r}, this version reads {dialect.DIALECT!r}")
+    words = _words(metadata, origin)
+    dt, dt_is_default = _time_step(metadata, dt, origin)
+    nodes = join_taps(flatten(raw, dt))
+    _check_ports(nodes, origin)
+    nodes = join_inputs(nodes)
+    components, recurrent = order(nodes)
+    nodes = infer_shapes(nodes, components, recurrent)
+    _check_declared(nodes, file.declared)
+    return Graph(
+        nodes=nodes,
+        components=components,
+        recurrent_edges=recurrent,
+        dt=dt,
+        dt_is_default=dt_is_default,
+        rule=words[dialect.KEY_RULE],
+        readout=words[dialect.KEY_READOUT],
+        source=origin,
+        arithmetic=words[dialect.KEY_ARITHMETIC],
+        fixed=_fixed(metadata, origin),
+        notes=file.notes,
+    )
+
+
+def _words(metadata: Mapping[str, Any], origin: str) -> dict[str, str]:
+    """What the metadata say of the arithmetic; a word that is not known is refused, because it changes the spikes."""
+    words = {}
+    for key, known in dialect.WORDS.items():
+        words[key] = str(metadata.get(key, known[0]))
+        if words[key] not in known:
+            raise GraphError(f"{origin}: {key} {words[key]!r}, this version runs {' and '.join(known)}")
+    return words
+
+
+def _check_ports(nodes: Mapping[str, Node], origin: str) -> None:
+    """Inputs begin a network and one Output ends it."""
+    for node in nodes.values():
+        if node.kind == "input" and node.sources:
+            raise GraphError(f"node {node.name}: an Input begins the network, but {node.sources[0]} feeds it")
+        if ended := [name for name in node.sources if name in nodes and nodes[name].kind == "output"]:
+            raise GraphError(f"node {ended[0]}: an Output ends the network, but it feeds {node.name}")
+    inputs, outputs = ([n.name for n in nodes.values() if n.kind == kind] for kind in ("input", "output"))
+    if not inputs:
+        raise GraphError(f"{origin}: no Input node")
+    if len(outputs) != 1:
+        raise GraphError(f"{origin}: {len(outputs)} output nodes {outputs}; exactly one is supported")
+
+
+def _check_declared(nodes: Mapping[str, Node], declared: Mapping[str, tuple[int, ...]]) -> None:
+    """A convolution's or flattening's own word about its input must hold too."""
+    for name, shape in declared.items():
+        if name not in nodes or not shape:
+            continue
+        found = nodes[name].input_shape[1:] if nodes[name].kind.startswith("conv") else nodes[name].input_shape
+        if shape != found:
+            raise GraphError(f"node {name}: the file says that its input has shape {shape}, but it gets {found}")
+
+
+def _fixed(metadata: Mapping[str, Any], origin: str) -> Mapping[str, Mapping[str, Any]]:
+    fixed = metadata.get(dialect.KEY_FIXED, {})
+    if not isinstance(fixed, Mapping) or not all(isinstance(keys, Mapping) for keys in fixed.values()):
+        raise GraphError(f"{origin}: metadata {dialect.KEY_FIXED!r} must hold a table of numbers for each node")
+    return fixed
+
+
+def _time_step(metadata: Mapping[str, Any], asked: float | None, origin: str) -> tuple[float, bool]:
+    try:
+        written = None if dialect.KEY_DT not in metadata else float(metadata[dialect.KEY_DT])
+    except (TypeError, ValueError):
+        raise GraphError(f"{origin}: dt = {metadata[dialect.KEY_DT]!r} in the metadata is no number") from None
+    if written is not None and asked is not None and not np.isclose(written, asked, rtol=1e-9):
+        raise GraphError(f"{origin}: written for dt = {written:g} s, asked to run at {asked:g} s")
+    chosen = asked if written is None else written
+    if chosen is None:
+        return dialect.DEFAULT_DT_SECONDS, True
+    if not np.isfinite(chosen) or chosen <= 0:
+        raise GraphError(f"{origin}: dt = {chosen} s; it must be positive and finite")
+    return chosen, False

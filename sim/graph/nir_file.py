@@ -1,0 +1,163 @@
+"""Opens a NIR file from anywhere. A file is hostile until checked: what it declares is weighed before its data is read.
+
+nir's own type check (1.0.8) is wrong for grouped and for non-square convolutions, so a file that it refuses is opened
+without it and judged by `sim.graph.load`, which works out every shape itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import h5py
+import nir
+import numpy as np
+from neurotarget.sim.graph.node import GraphError
+
+LARGEST_BYTES = 2**31  # of all values of a file, unpacked: HDF5 packs terabytes of zeros into kilobytes
+MOST_OBJECTS = 2**17  # groups, arrays and strings; hard links can make more of them than a file has bytes
+MOST_NODES = 2**12  # nir's type inference takes time with their square: a minute for so many
+DEEPEST = 64  # groups within groups
+PRIMITIVES = frozenset(name for name in nir.ir.__all__ if name not in ("NIRNode", "str2NIRNode", "dict2NIRNode"))
+NO_NUMBERS = frozenset({"type", "metadata", "nodes", "edges", "padding"})  # padding may be a word
+WITH_RESET = frozenset({"IF", "LIF", "CubaLIF"})
+
+
+@dataclass(frozen=True, eq=False)
+class NirFile:
+    """A NIR graph, and what the file says or leaves out that the graph does not tell.
+
+    Attributes:
+        declared: node -> the shape that the file says its input has; of convolutions without the channels.
+        notes: sentences for the user, about what was assumed.
+    """
+
+    graph: nir.NIRGraph
+    declared: Mapping[str, tuple[int, ...]]
+    notes: tuple[str, ...]
+
+
+def read(path: Path) -> NirFile:
+    """Opens a NIR file.
+
+    Raises:
+        GraphError: it is missing, not HDF5, larger than this machine should unpack, or nothing that nir can open.
+    """
+    if not path.is_file():
+        raise GraphError(f"{path}: no such file")
+    survey = _Survey(path)
+    try:
+        with h5py.File(path, "r") as file:
+            survey.visit(file, "", 0)
+    except GraphError:
+        raise
+    except Exception as error:  # h5py raises OSError, RuntimeError, KeyError or ValueError on a damaged file
+        raise GraphError(f"{path}: not a NIR file that can be run: {_reason(error)}") from error
+    notes = []
+    if survey.without_reset:
+        notes.append(
+            f"{path} does not say v_reset of {', '.join(survey.without_reset)}: NIR's default holds, a reset to 0; "
+            "if the network was trained with another reset, its spikes were others"
+        )
+    try:
+        return NirFile(nir.read(path), survey.declared, tuple(notes))
+    except Exception as error:  # nir raises anything from KeyError to a bare AssertionError
+        refusal = _reason(error)
+    try:
+        graph = nir.read(path, type_check=False)
+    except Exception as error:
+        raise GraphError(f"{path}: not a NIR file that can be run: {_reason(error)}") from error
+    notes.append(f"nir's type check refuses {path} ({refusal}); its shapes were worked out here and are consistent")
+    return NirFile(graph, survey.declared, tuple(notes))
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).split("\n")[0]
+    return text if text and not isinstance(error, KeyError) else f"{type(error).__name__} {text}".strip()
+
+
+@dataclass(eq=False)
+class _Survey:
+    """Walks a file as nir does, but reads no array, and adds up what reading would take."""
+
+    path: Path
+    objects: int = 0
+    nodes: int = 0
+    size: int = 0
+    seen: set[int] = field(default_factory=set)
+    declared: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    without_reset: list[str] = field(default_factory=list)
+
+    def visit(self, group: h5py.Group, node: str, depth: int) -> None:
+        """One group; `node` is the dotted name of the NIR node that it belongs to."""
+        address = h5py.h5o.get_info(group.id).addr
+        if depth > DEEPEST or address in self.seen:
+            where = f"...{group.name[-40:]}" if len(group.name) > 40 else group.name
+            raise GraphError(
+                f"{self.path}: {where} is deeper than {DEEPEST} groups, or stands in two places of the file"
+            )
+        self.seen.add(address)
+        for name in group:
+            self._count(1)
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise GraphError(f"{self.path}: {group.name}/{name} is a link to another place; arrays are expected")
+            member = group[name]
+            if isinstance(member, h5py.Dataset):
+                self._weigh(member)
+                if name in ("input_shape", "input_type") and member.size <= DEEPEST:
+                    self.declared[node] = tuple(int(size) for size in np.atleast_1d(member[()]))
+            elif isinstance(member, h5py.Group):
+                inside = group.name.endswith("/nodes")
+                inner = (f"{node}.{name}" if node else name) if inside else node
+                if inside or member.name == "/node":
+                    self._check_node(member, inner)
+                self.visit(member, inner, depth + 1)
+
+    def _weigh(self, array: h5py.Dataset) -> None:
+        if array.is_virtual or array.external:
+            raise GraphError(f"{self.path}: {array.name} keeps its values in another file")
+        width = array.dtype.itemsize
+        self.size += max(array.size, int(np.prod(array.chunks or (0,), dtype=float))) * width
+        self._check_size(array)
+        if array.dtype.hasobject:  # strings: their length stands with the data, and one may be repeated without end
+            self._count(array.size)
+            for place in np.ndindex(array.shape):
+                self.size += len(array[place])
+                self._check_size(array)
+
+    def _count(self, more: int) -> None:
+        self.objects += more
+        if self.objects > MOST_OBJECTS:
+            raise GraphError(f"{self.path}: it holds more than {MOST_OBJECTS} groups, arrays and strings")
+
+    def _check_size(self, array: h5py.Dataset) -> None:
+        if self.size > LARGEST_BYTES:
+            raise GraphError(
+                f"{self.path}: unpacked it takes more than {LARGEST_BYTES} bytes; {array.name} has shape {array.shape}"
+            )
+
+    def _check_node(self, group: h5py.Group, name: str) -> None:
+        """A node has a type that NIR knows and arrays of numbers; a graph has nodes and edges."""
+        place = f"{self.path}: node {name}" if name else f"{self.path}: the graph"
+        self.nodes += 1
+        if self.nodes > MOST_NODES:
+            raise GraphError(f"{self.path}: it holds more than {MOST_NODES} nodes")
+        if not isinstance(group.get("type"), h5py.Dataset):
+            raise GraphError(f"{place} has no type; a node's name must not hold a slash")
+        kind = group["type"][()]
+        kind = kind.decode(errors="replace") if isinstance(kind, bytes) else str(kind)
+        if kind not in PRIMITIVES:
+            raise GraphError(f"{place} has type {kind!r}, which is none of NIR's: {', '.join(sorted(PRIMITIVES))}")
+        if kind == "NIRGraph":
+            edges = group.get("edges")
+            if not isinstance(group.get("nodes"), h5py.Group) or not isinstance(edges, h5py.Dataset):
+                raise GraphError(f"{place} lacks its nodes or edges")
+            if edges.size and (edges.shape[1:] != (2,) or edges.dtype.kind not in "OS"):
+                raise GraphError(f"{place} has edges of shape {edges.shape}; pairs of names are expected")
+        for key, array in group.items():
+            numbers = isinstance(array, h5py.Dataset) and array.dtype.kind in "biuf"
+            if key not in NO_NUMBERS and not numbers:
+                raise GraphError(f"{place}: {key} is no array of real numbers")
+        if kind in WITH_RESET and "v_reset" not in group:
+            self.without_reset.append(name)

@@ -1,0 +1,1 @@
+"""The process that runs Lava, and the parent's side of it."""

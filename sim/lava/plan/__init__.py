@@ -1,0 +1,1 @@
+"""What Lava shall build: Processes, edges and numbers as plain arrays, without Lava."""

@@ -1,0 +1,25 @@
+"""The reference simulator: whole utterances, in batches, in floating point or in Lava's integers."""
+
+from neurotarget.sim.reference.engine import (
+    BATCH,
+    Prepared,
+    checked_lengths,
+    potentials,
+    prepare,
+    run,
+    simulate,
+    states,
+    synaptic_input,
+)
+
+__all__ = [
+    "BATCH",
+    "Prepared",
+    "checked_lengths",
+    "potentials",
+    "prepare",
+    "run",
+    "simulate",
+    "states",
+    "synaptic_input",
+]

@@ -1,0 +1,324 @@
+"""The reference simulator: whole utterances, in batches, layer by layer over all steps.
+
+A node without a loop around it runs once over [samples, steps, ...]: synapses as one matrix product, neurons in a
+compiled loop over steps. A strongly connected component runs step by step with the same functions, which carry their
+state from call to call. operations.py is the instruction set.
+
+The window of a sample is its steps 0 .. length - 1. Input and spikes outside it are zero, so that neither padding nor
+the bias of a layer reaches a look-ahead or an attention from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from neurotarget.sim.graph import Graph
+from neurotarget.sim.graph.node import SPIKING, STATEFUL, GraphError, Node
+from neurotarget.sim.reference import integer
+from neurotarget.sim.reference.operations import OPERATIONS, WHOLE_UTTERANCE, Call, Parameters, State, cast_parameters
+from neurotarget.sim.trace import Trace, in_window
+from tqdm import tqdm
+
+BATCH = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A graph with its parameters cast to one precision, thresholds moved to that precision's neighbour of theta.
+
+    A quantised graph has one precision, Lava's integers, and the operations of integer.py.
+    """
+
+    graph: Graph
+    dtype: np.dtype
+    parameters: Mapping[str, Parameters]
+    operations: Mapping[str, Callable[[Call, Any], np.ndarray]]
+
+
+def prepare(graph: Graph, precision: str = "float64") -> Prepared:
+    """Casts the parameters of a graph.
+
+    Args:
+        precision: `float64` for parity, `float32` for speed; a quantised graph runs in integers whatever it says.
+
+    Raises:
+        GraphError: a loop holds an operation that needs more than the present step, a parameter overflows the
+            precision, or the integers of a quantised graph are incomplete or too wide.
+    """
+    for component in graph.components:
+        for name in component if _loops(graph, component) else ():
+            if graph.nodes[name].kind in WHOLE_UTTERANCE:
+                raise GraphError(f"node {name}: {graph.nodes[name].kind} inside a loop cannot run step by step")
+    if graph.quantised:
+        whole = {
+            name: integer.integer_parameters(node, graph.fixed.get(name, {})) for name, node in graph.nodes.items()
+        }
+        return Prepared(graph, integer.INTEGER, whole, integer.INTEGER_OPERATIONS)
+    dtype = np.dtype(precision)
+    with np.errstate(over="ignore"):  # found below, and said by name
+        cast = {name: cast_parameters(node, graph, dtype) for name, node in graph.nodes.items()}
+    for name, node in graph.nodes.items():
+        arrays = [value for value in cast[name].values() if isinstance(value, np.ndarray)]
+        _refuse_overflow(node, "parameters", arrays, dtype)
+    return Prepared(graph, dtype, cast, OPERATIONS)
+
+
+def run(
+    graph: Graph,
+    frames: np.ndarray,
+    lengths: np.ndarray | None = None,
+    labels: np.ndarray | None = None,
+    precision: str = "float64",
+    progress: bool = False,
+) -> Trace:
+    """Runs a network on a set of samples.
+
+    Args:
+        frames: [samples, steps, *features], any real dtype.
+        lengths: int64 [samples]; all steps when left out.
+        progress: show a bar.
+
+    Returns:
+        The trace, with every spiking node and the output.
+
+    Raises:
+        GraphError: the input does not fit the network.
+    """
+    lengths = checked_lengths(graph, frames, lengths)
+    prepared = prepare(graph, precision)
+    parts = []
+    for start in tqdm(range(0, len(frames), BATCH), desc="reference", unit="batch", disable=None if progress else True):
+        batch = slice(start, start + BATCH)
+        parts.append(simulate(prepared, frames[batch], lengths[batch]))
+    spikes = {node.name: np.concatenate([part[0][node.name] for part in parts]) for node in graph.spiking}
+    header = {"backend": "reference", "precision": precision, "source": graph.source, "dt": graph.dt}
+    if graph.quantised:
+        peaks = {node.name: prepared.parameters[node.name]["peaks"] for node in graph.of_kind(*STATEFUL)}
+        header |= {"precision": graph.arithmetic, **integer.overflow(peaks)}
+    return Trace(
+        spikes=spikes,
+        output=np.concatenate([part[1] for part in parts]).astype(np.float64),
+        input=np.concatenate(
+            [_windowed(frames[i : i + BATCH], lengths[i : i + BATCH]) for i in range(0, len(frames), BATCH)]
+        ),
+        lengths=lengths,
+        labels=labels,
+        header={**header, "readout": graph.readout, "latency_steps": 0},
+    )
+
+
+def checked_lengths(graph: Graph, frames: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+    """Lengths as int64 [samples], once input and network are known to fit.
+
+    Raises:
+        GraphError: wrong feature shape, no samples, no steps, or a length outside 0 .. steps.
+    """
+    shape = graph.input.output_shape
+    if frames.ndim != 2 + len(shape) or frames.shape[2:] != shape:
+        parts = [f"{node.name} {node.output_shape}" for node in graph.of_kind("input_part")]
+        raise GraphError(
+            f"input has shape {frames.shape}; the network of {graph.source} takes [samples, steps, "
+            f"{', '.join(map(str, shape))}]" + (f", side by side {', '.join(parts)}" if parts else "")
+        )
+    if not frames.shape[0] or not frames.shape[1]:
+        raise GraphError(f"input of shape {frames.shape} holds no sample or no step")
+    checked = np.full(len(frames), frames.shape[1]) if lengths is None else np.asarray(lengths)
+    if checked.shape != (len(frames),) or checked.min() < 0 or checked.max() > frames.shape[1]:
+        raise GraphError(f"lengths must be {len(frames)} numbers from 0 to {frames.shape[1]}")
+    return checked.astype(np.int64)
+
+
+def simulate(
+    prepared: Prepared, frames: np.ndarray, lengths: np.ndarray, potentials: dict[str, np.ndarray] | None = None
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Runs one batch.
+
+    Args:
+        frames: [samples, steps, *features].
+        lengths: int64 [samples].
+        potentials: a dictionary whose keys are neurons to observe; filled with v before the reset.
+
+    Returns:
+        Spikes of every spiking node (uint8 [samples, steps, *neurons]), and the output.
+    """
+    graph = prepared.graph
+    mask = None if lengths.min() >= frames.shape[1] else in_window(lengths, frames.shape[1])
+    values: dict[str, np.ndarray] = {}
+    readers = {name: len(graph.targets(name)) for name in graph.nodes}
+    for component in graph.components:
+        if _loops(graph, component):
+            _run_loop(prepared, component, values, mask, potentials)
+        else:
+            node = graph.nodes[component[0]]
+            inputs = _windowed(frames, lengths) if node.kind == "input" else _gather(node, values)
+            values[node.name] = _apply(prepared, node, inputs, {}, mask, potentials)
+        for source in {s for name in component for s in graph.nodes[name].sources}:
+            readers[source] -= sum(source in graph.nodes[name].sources for name in component)
+            if not readers[source] and graph.nodes[source].kind not in SPIKING:
+                del values[source]  # the batch's currents need not all be held at once
+    return {node.name: values[node.name] for node in graph.spiking}, values[graph.output.name]
+
+
+def potentials(graph: Graph, frames: np.ndarray, lengths: np.ndarray, nodes: Collection[str]) -> dict[str, np.ndarray]:
+    """Membrane potentials before the reset, float64 [samples, steps, *neurons], of the given neurons.
+
+    Of a quantised graph int64, at the scale of v.
+    """
+    if graph.quantised:
+        return {name: v for name, (_, v) in states(graph, frames, lengths, nodes).items()}
+    observed = {name: np.empty(0) for name in nodes}
+    simulate(prepare(graph), frames, checked_lengths(graph, frames, lengths), observed)
+    return observed
+
+
+def states(
+    graph: Graph, frames: np.ndarray, lengths: np.ndarray | None, nodes: Collection[str]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """u and v before the reset of the given neurons of a quantised graph, int64 [samples, steps, *neurons] each.
+
+    Lava's Var holds v after the reset: 0 where the neuron spiked. Both are zero outside the window of the sample.
+    """
+    lengths = checked_lengths(graph, frames, lengths)
+    observed = {name: np.empty(0) for name in nodes}
+    simulate(prepare(graph), frames, lengths, observed)
+    mask = in_window(lengths, frames.shape[1])
+    inside = {name: both * mask.reshape(*mask.shape, *[1] * (both.ndim - 2)) for name, both in observed.items()}
+    return {name: (both[..., 0], both[..., 1]) for name, both in inside.items()}
+
+
+def synaptic_input(graph: Graph, trace: Trace, name: str, prepared: Prepared | None = None) -> Any:
+    """What node `name` received during a recorded run: [samples, steps, *input_shape], by role where it has roles.
+
+    Spikes and the input come from the trace; what stands between them and the node (pooling, delays, currents) is
+    worked out again. What a loop feeds back arrives one step late, as in the run.
+
+    Args:
+        prepared: the graph with its parameters cast, for callers that ask for many nodes.
+    """
+    prepared = prepare(graph) if prepared is None else prepared
+    mask = in_window(trace.lengths, trace.input.shape[1])
+    # Potentials are not in the trace: a loop that feeds back a potential has to run again.
+    again = {
+        member: component
+        for component in graph.components
+        if _loops(graph, component) and any(graph.nodes[m].kind in STATEFUL - SPIKING for m in component)
+        for member in component
+    }
+    known: dict[str, np.ndarray] = {}
+
+    def value(source: str) -> np.ndarray:
+        node = graph.nodes[source]
+        if node.kind in SPIKING:
+            return trace.spikes[source]
+        if source in again and source not in known:
+            component = again[source]
+            outside = {s for member in component for s in graph.nodes[member].sources if s not in component}
+            values = {s: value(s) for s in outside}
+            _run_loop(prepared, component, values, mask, None)
+            known.update((member, values[member]) for member in component)
+        elif source not in known:
+            inputs = trace.input if node.kind == "input" else gathered(node)
+            known[source] = _apply(prepared, node, inputs, {}, mask, None)
+        return known[source]
+
+    def arriving(source: str, node: Node) -> np.ndarray:
+        if (source, node.name) not in graph.recurrent_edges:
+            return value(source)
+        late = np.zeros_like(value(source))
+        late[:, 1:] = value(source)[:, :-1]
+        return late
+
+    def gathered(node: Node) -> Any:
+        return _gather(node, {source: arriving(source, node) for source in set(node.sources)})
+
+    return gathered(graph.nodes[name])
+
+
+# ---- running one node ------------------------------------------------------------------------------------------------
+
+
+def _windowed(frames: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    array = np.asarray(frames)
+    if lengths.min() >= array.shape[1]:
+        return array
+    mask = in_window(lengths, array.shape[1])
+    return np.where(mask.reshape(*mask.shape, *[1] * (array.ndim - 2)), array, array.dtype.type(0))
+
+
+def _total(arrays: Iterable[np.ndarray]) -> np.ndarray:
+    """Sum of what the sources send; spikes stay small integers until a weight meets them."""
+    first, *rest = arrays
+    for array in rest:
+        first = first + array
+    return first
+
+
+def _gather(node: Node, values: Mapping[str, np.ndarray]) -> Any:
+    if node.roles:
+        return {role: _total(values[source] for source in sources) for role, sources in node.roles.items()}
+    return _total(values[source] for source in node.sources)
+
+
+def _apply(
+    prepared: Prepared,
+    node: Node,
+    inputs: Any,
+    state: State,
+    mask: np.ndarray | None,
+    potentials: dict[str, np.ndarray] | None,
+) -> np.ndarray:
+    """Runs one node over the steps in `inputs`; spikes outside the window are removed."""
+    call = Call(node, prepared.parameters[node.name], prepared.dtype, state, mask, potentials)
+    with np.errstate(over="ignore", invalid="ignore"):  # found below, and said by name
+        out = prepared.operations[node.kind](call, inputs)
+    _refuse_overflow(node, "values", [out, *state.values()], prepared.dtype)
+    if mask is not None and node.kind in SPIKING | {"output"}:
+        out *= mask.reshape(*mask.shape, *[1] * (out.ndim - 2)).astype(out.dtype)
+    return out
+
+
+def _refuse_overflow(node: Node, what: str, arrays: Iterable[np.ndarray], dtype: np.dtype) -> None:
+    if not all(np.isfinite(array).all() for array in arrays if array.dtype.kind == "f"):  # spikes are always finite
+        raise GraphError(
+            f"node {node.name} ({node.kind}): its {what} overflow {dtype}, whose largest number is "
+            f"{np.finfo(dtype).max:.3g}; make its weights or its input smaller"
+        )
+
+
+def _loops(graph: Graph, component: tuple[str, ...]) -> bool:
+    """Several nodes, or one that feeds itself."""
+    return len(component) > 1 or (component[0], component[0]) in graph.recurrent_edges
+
+
+def _run_loop(
+    prepared: Prepared,
+    component: tuple[str, ...],
+    values: dict[str, np.ndarray],
+    mask: np.ndarray | None,
+    potentials: dict[str, np.ndarray] | None,
+) -> None:
+    """Runs a strongly connected component step by step; a recurrent edge carries the value of the step before."""
+    graph, nodes = prepared.graph, [prepared.graph.nodes[name] for name in component]
+    outside = {s: values[s] for node in nodes for s in node.sources if s not in component}
+    samples, steps = next(iter(outside.values())).shape[:2]
+    states: dict[str, State] = {name: {} for name in component}
+    previous = {node.name: np.zeros((samples, 1, *node.output_shape), prepared.dtype) for node in nodes}
+    out: dict[str, list[np.ndarray]] = {name: [] for name in component}
+    seen: dict[str, list[np.ndarray]] = {name: [] for name in potentials or () if name in component}
+    for step in range(steps):
+        present = {name: value[:, step : step + 1] for name, value in outside.items()}
+        now = None if mask is None else mask[:, step : step + 1]
+        for node in nodes:
+            arriving = {s: previous[s] if (s, node.name) in graph.recurrent_edges else present[s] for s in node.sources}
+            observed = {node.name: np.empty(0)} if node.name in seen else None
+            present[node.name] = _apply(prepared, node, _gather(node, arriving), states[node.name], now, observed)
+            out[node.name].append(present[node.name])
+            if observed:
+                seen[node.name].append(observed[node.name])
+        previous = {name: present[name] for name in component}
+    values |= {name: np.concatenate(parts, axis=1) for name, parts in out.items()}
+    if potentials is not None:
+        potentials |= {name: np.concatenate(parts, axis=1) for name, parts in seen.items()}

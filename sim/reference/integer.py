@@ -1,0 +1,290 @@
+"""The instruction set of the integer simulator: what a quantised file computes, in Lava's fixed-point arithmetic.
+
+The same functions-in-a-table as operations.py, on int64 arrays [samples, steps, *shape]; reference.py runs either. A
+quantised file holds integer weights; what NIR's primitives have no field for stands in its graph metadata under
+`fixed`, by the name of the node (docs/fixed_point.md). Nothing here rounds but where Lava does: a weight exponent below
+zero and the rotary's fraction floor, decays go towards zero.
+
+Sums run through floating-point BLAS where every partial sum is an integer that the format holds exactly (2^24 in
+float32, 2^53 in float64), so the speed of a float matrix product costs no bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from neurotarget.sim.graph.node import SPIKING, STATEFUL, SYNAPTIC, GraphError, Node
+from neurotarget.sim.reference import integer_kernels
+from neurotarget.sim.reference.integer_kernels import ALIGN_BITS, DECAY_BITS, STATE_LIMIT
+from neurotarget.sim.reference.operations import OPERATIONS, Call, Parameters, windows
+
+INTEGER = np.dtype(np.int64)
+ROTARY_BITS = 22  # bits of fraction of a rotary oscillator: its state fits 24 bits with sign
+CURRENT_LIMIT = 2**25  # Lava shifts the current left by 6 in 32 bits
+
+# Key -> (smallest, largest). Those of neurons: lava/proc/lif/models.py, `PyLifModelBitAcc`, "Precisions".
+WIDTHS = {
+    "du": (0, 4095),
+    "dv": (0, 4095),
+    "vth": (0, 2**17 - 1),
+    "bias_mant": (-4096, 4095),
+    "bias_exp": (0, 7),
+    "weight_exp": (-24, 24),
+    "fraction_bits": (0, ROTARY_BITS),
+}
+
+
+# ---- parameters ------------------------------------------------------------------------------------------------------
+
+
+def integer_parameters(node: Node, fixed: Mapping[str, Any]) -> Parameters:
+    """Parameters of one node as integers.
+
+    Args:
+        fixed: what the file's metadata says of the node.
+
+    Raises:
+        GraphError: something is missing, not an integer, or outside its width.
+    """
+    if node.kind not in INTEGER_OPERATIONS:
+        raise GraphError(f"node {node.name}: {node.kind} has no fixed-point form")
+    if node.kind in STATEFUL:
+        return _neuron_parameters(node, fixed)
+    p = dict(node.parameters)
+    for key in ("weight", "bias"):
+        if p.get(key) is not None:
+            p[key] = _integers(node, key, p[key])
+    if node.kind in SYNAPTIC:
+        if not np.array_equal(p["weight"], lava_weights(p["weight"])):
+            raise GraphError(f"node {node.name}: Lava would clip or truncate its weights; quantise the file again")
+        p["weight_exp"] = _whole(node, fixed, "weight_exp")
+    elif node.kind == "attention":
+        p["weight_exp"] = _whole(node, fixed, "weight_exp")
+    elif node.kind == "rotary":
+        p["fraction_bits"] = _whole(node, fixed, "fraction_bits")
+        p |= {key: _integers(node, key, _given(node, fixed, key)) for key in ("cos", "sin")}
+        if p["cos"].shape != p["sin"].shape or p["cos"].shape != p["angle"].shape:
+            raise GraphError(f"node {node.name}: cos and sin must hold one integer for each of {p['angle'].size} pairs")
+        if max(np.abs(p["cos"]).max(initial=0), np.abs(p["sin"]).max(initial=0)) > 1 << ROTARY_BITS:
+            raise GraphError(f"node {node.name}: a cos or sin exceeds 1, which is {1 << ROTARY_BITS}")
+    elif node.kind == "input":
+        p["scale"] = _unit(node, fixed)
+        p |= {key: _whole(node, fixed, key) for key in ("minimum", "maximum")}
+    elif node.kind == "output":
+        p["scale"] = _unit(node, fixed)
+    return p
+
+
+def _neuron_parameters(node: Node, fixed: Mapping[str, Any]) -> Parameters:
+    biases = {}
+    for key in ("bias_mant", "bias_exp"):
+        biases[key] = _integers(node, key, _given(node, fixed, key)).reshape(-1)
+        low, high = WIDTHS[key]
+        if biases[key].size != node.neurons or biases[key].min() < low or biases[key].max() > high:
+            raise GraphError(f"node {node.name}: {key} must hold {node.neurons} integers in {low} .. {high}")
+    threshold = _whole(node, fixed, "vth") << ALIGN_BITS if node.kind in SPIKING else 0
+    if node.kind in SPIKING and not np.all(node.parameters["v_threshold"] == threshold):
+        raise GraphError(f"node {node.name}: v_threshold in the file is not vth << {ALIGN_BITS} = {threshold}")
+    return {
+        "keep_u": (1 << DECAY_BITS) - (_whole(node, fixed, "du") + 1),
+        "keep_v": (1 << DECAY_BITS) - _whole(node, fixed, "dv"),
+        "threshold": threshold,
+        "bias": lava_bias(biases["bias_mant"], biases["bias_exp"]),
+        "peaks": np.zeros(2, INTEGER),
+    }
+
+
+def _given(node: Node, fixed: Mapping[str, Any], key: str) -> Any:
+    if key not in fixed:
+        raise GraphError(f"node {node.name} ({node.kind}): the quantised file does not say its {key}")
+    return fixed[key]
+
+
+def _whole(node: Node, fixed: Mapping[str, Any], key: str) -> int:
+    """One integer within 24 bits; a shift within `WIDTHS`."""
+    array = _integers(node, key, _given(node, fixed, key))
+    low, high = WIDTHS.get(key, (-STATE_LIMIT, STATE_LIMIT - 1))
+    if array.size != 1 or not low <= int(array.flat[0]) <= high:
+        raise GraphError(f"node {node.name}: {key} must be one integer in {low} .. {high}, found {array}")
+    return int(array.flat[0])
+
+
+def _unit(node: Node, fixed: Mapping[str, Any]) -> float:
+    scale = np.asarray(_given(node, fixed, "scale"))
+    if scale.size != 1 or scale.dtype.kind not in "iuf" or not np.isfinite(scale).all() or scale.flat[0] <= 0:
+        raise GraphError(f"node {node.name}: scale must be one positive number, found {scale}")
+    return float(scale.flat[0])
+
+
+def _integers(node: Node, key: str, value: Any) -> np.ndarray:
+    array = np.asarray(value)
+    if array.dtype.kind not in "iuf" or not np.array_equal(array, np.rint(array)):
+        raise GraphError(f"node {node.name}: {key} of a quantised file must be integers")
+    return array.astype(INTEGER)
+
+
+def lava_weights(weight: np.ndarray) -> np.ndarray:
+    """The 8-bit weights that Lava's Dense makes of int weights of one matrix.
+
+    lava/utils/weightutils.py, `determine_sign_mode`, `clip_weights` and `truncate_weights`: of one sign, they clip to
+    0 .. 255 in magnitude; of mixed signs, to -256 .. 255, and only even ones remain.
+    """
+    if weight.min(initial=0) >= 0 or weight.max(initial=0) <= 0:
+        return np.clip(weight, -255, 255)
+    return (np.clip(weight, -256, 255) >> 1) << 1
+
+
+def lava_bias(mantissa: np.ndarray, exponent: np.ndarray) -> np.ndarray:
+    """`mantissa << exponent`, floor of `>>` when negative: lava/proc/lif/models.py, `scale_bias`."""
+    return np.where(exponent >= 0, mantissa << np.maximum(exponent, 0), mantissa >> np.maximum(-exponent, 0))
+
+
+# ---- exact sums ------------------------------------------------------------------------------------------------------
+
+
+def product(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """x [..., inputs] times weight [outputs, inputs], both of integers: int64 [..., outputs], exact."""
+    largest = max(int(x.max(initial=0)), -int(x.min(initial=0)))
+    bound = largest * int(np.abs(weight).sum(axis=-1).max(initial=0))
+    dtype = np.float32 if bound < 2**24 else np.float64 if bound < 2**53 else INTEGER
+    flat = x.reshape(-1, x.shape[-1]).astype(dtype)
+    return (flat @ weight.T.astype(dtype)).astype(INTEGER).reshape(*x.shape[:-1], len(weight))
+
+
+def shifted(total: np.ndarray, exponent: int) -> np.ndarray:
+    """`total << exponent`, or the floor of `total >> -exponent`: lava/proc/dense/models.py, `weight_exp`."""
+    return total << exponent if exponent > 0 else total >> -exponent
+
+
+def _synapse(call: Call, total: np.ndarray) -> np.ndarray:
+    out = shifted(total, call.parameters["weight_exp"])
+    bias = call.parameters.get("bias")
+    return out if bias is None else out + bias
+
+
+# ---- operations ------------------------------------------------------------------------------------------------------
+
+
+def _input(call: Call, x: np.ndarray) -> np.ndarray:
+    """Graded input: rint(x / scale), clipped; in float64, ties to even."""
+    p = call.parameters
+    return np.clip(np.rint(x.astype(np.float64) / p["scale"]), p["minimum"], p["maximum"]).astype(INTEGER)
+
+
+def _output(call: Call, x: np.ndarray) -> np.ndarray:
+    return x.astype(np.float64) * call.parameters["scale"]
+
+
+def _affine(call: Call, x: np.ndarray) -> np.ndarray:
+    return _synapse(call, product(x, call.parameters["weight"]))
+
+
+def _scale(call: Call, x: np.ndarray) -> np.ndarray:
+    return _synapse(call, x.astype(INTEGER) * call.parameters["weight"])
+
+
+def _conv(call: Call, x: np.ndarray) -> np.ndarray:
+    weight, groups = call.parameters["weight"], call.parameters["groups"]
+    outputs, inputs, *kernel = weight.shape
+    fields = windows(x, kernel, call.parameters)  # [samples, steps, channels, *positions, *kernel]
+    positions = fields.shape[3 : 3 + len(kernel)]
+    last = range(3 + len(kernel), fields.ndim)
+    rows = fields.transpose(0, 1, *range(3, 3 + len(kernel)), 2, *last)
+    rows = rows.reshape(*x.shape[:2], *positions, groups, inputs * int(np.prod(kernel)))
+    columns = weight.reshape(groups, outputs // groups, -1)
+    out = np.concatenate([product(rows[..., g, :], columns[g]) for g in range(groups)], axis=-1)
+    return np.moveaxis(_synapse(call, out), -1, 2)
+
+
+def _temporal_conv(call: Call, x: np.ndarray) -> np.ndarray:
+    p, weight = call.parameters, call.parameters["weight"]
+    x, taps = call.masked(x), weight.shape[-1]
+    padded = np.pad(x, [(0, 0), (taps - 1 - p["look_ahead"], p["look_ahead"]), (0, 0)])
+    if call.node.kind == "depthwise_conv":
+        total = np.zeros_like(x)
+        for tap in range(taps):
+            total += weight[:, tap] * padded[:, tap : tap + x.shape[1]]
+    else:
+        fields = np.concatenate([padded[:, i : i + x.shape[1]] for i in range(taps)], axis=-1)
+        total = product(fields, np.moveaxis(weight, -1, 1).reshape(len(weight), -1))
+    return _synapse(call, total)
+
+
+def _rotary(call: Call, x: np.ndarray) -> np.ndarray:
+    """Turns pair i by the state of its integer oscillator; the result keeps `fraction_bits` bits of fraction."""
+    p, steps = call.parameters, x.shape[1]
+    cos, sin = (np.empty((steps, p["cos"].size), INTEGER) for _ in range(2))
+    integer_kernels.oscillate(p["cos"], p["sin"], ROTARY_BITS, cos, sin)
+    even, odd = (x[..., i::2].astype(INTEGER) for i in (0, 1))
+    out = np.empty(x.shape, INTEGER)
+    out[..., 0::2] = (even * cos - odd * sin) >> (ROTARY_BITS - p["fraction_bits"])
+    out[..., 1::2] = (even * sin + odd * cos) >> (ROTARY_BITS - p["fraction_bits"])
+    return out
+
+
+def _attention(call: Call, x: Mapping[str, np.ndarray]) -> np.ndarray:
+    """`q (k^T v)` a head: counts of coincidences, shifted by the exponent."""
+    samples, steps, width = x["query"].shape
+    heads = call.parameters["heads"]
+    peaks = [int(np.abs(x[role].astype(INTEGER)).max(initial=0)) for role in ("query", "key", "value")]
+    bound = int(np.prod(peaks)) * steps * (width // heads)
+    dtype = np.float32 if bound < 2**24 else np.float64
+
+    def split(array: np.ndarray) -> np.ndarray:
+        return call.masked(array).astype(dtype).reshape(samples, steps, heads, width // heads).swapaxes(1, 2)
+
+    query, key, value = (split(x[role]) for role in ("query", "key", "value"))
+    if call.parameters["causal"]:
+        out = np.tril(query @ key.swapaxes(-1, -2)) @ value
+    else:
+        out = query @ (key.swapaxes(-1, -2) @ value)
+    return shifted(out.swapaxes(1, 2).reshape(samples, steps, width).astype(INTEGER), call.parameters["weight_exp"])
+
+
+def _neuron(call: Call, x: np.ndarray) -> np.ndarray:
+    """LIF, IF and CubaLIF; LI, I and CubaLI, which send v."""
+    p, node, samples = call.parameters, call.node, len(x)
+    current = np.ascontiguousarray(x.astype(INTEGER, copy=False)).reshape(samples, x.shape[1], node.neurons)
+    if max(int(current.max(initial=0)), -int(current.min(initial=0))) >= CURRENT_LIMIT:
+        raise GraphError(f"node {node.name}: its input current overflows 32 bits after the shift by {ALIGN_BITS}")
+    u, v = (call.state.setdefault(key, np.zeros((samples, node.neurons), INTEGER)) for key in ("u", "v"))
+    fires = node.kind in SPIKING
+    nothing = (0, 0, 0)
+    spikes = np.empty(current.shape if fires else nothing, np.uint8)
+    potential = np.empty(nothing if fires else current.shape, INTEGER)
+    observed = call.potentials is not None and node.name in call.potentials
+    states = np.empty((*current.shape, 2) if observed else (0, 0, 0, 2), INTEGER)
+    peaks = np.zeros((samples, 2), INTEGER)
+    integer_kernels.neuron(
+        current, p["keep_u"], p["keep_v"], p["bias"], p["threshold"], fires, u, v, spikes, potential, states, peaks
+    )
+    np.maximum(p["peaks"], peaks.max(axis=0, initial=0), out=p["peaks"])
+    if observed and call.potentials is not None:
+        call.potentials[node.name] = states.reshape(*x.shape, 2)
+    return (spikes if fires else potential).reshape(x.shape)
+
+
+def overflow(peaks: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
+    """Which neurons' u wrapped around and which neurons' v was clipped, from their peaks (|u|, |v|)."""
+    return {
+        "wrapped_u": [name for name, (u, _) in peaks.items() if u >= STATE_LIMIT],
+        "clipped_v": [name for name, (_, v) in peaks.items() if v >= STATE_LIMIT],
+    }
+
+
+INTEGER_OPERATIONS: dict[str, Callable[[Call, Any], np.ndarray]] = {
+    **{kind: OPERATIONS[kind] for kind in ("input_part", "sum_pool", "flatten", "delay", "look_ahead", "gate")},
+    **dict.fromkeys(sorted(STATEFUL - {"threshold"}), _neuron),
+    "input": _input,
+    "output": _output,
+    "affine": _affine,
+    "scale": _scale,
+    "conv1d": _conv,
+    "conv2d": _conv,
+    "temporal_conv": _temporal_conv,
+    "depthwise_conv": _temporal_conv,
+    "rotary": _rotary,
+    "attention": _attention,
+}

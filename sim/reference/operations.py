@@ -1,0 +1,279 @@
+"""The instruction set of the reference simulator: one function an operation, one table.
+
+Arrays are [samples, steps, *shape]. A function may be called for one step or for all of them: what must last between
+calls (membrane potential, delay line) lives in `Call.state`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from neurotarget.sim.graph import Graph, dialect
+from neurotarget.sim.graph.node import SPIKING, STATEFUL, Node
+from neurotarget.sim.reference import kernels
+
+Parameters = Mapping[str, Any]
+State = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """What an operation needs beside its inputs."""
+
+    node: Node
+    parameters: Parameters
+    dtype: np.dtype
+    state: State
+    mask: np.ndarray | None
+    potentials: dict[str, np.ndarray] | None
+
+    def masked(self, array: np.ndarray) -> np.ndarray:
+        """The array in this precision, zero outside the window."""
+        cast = array.astype(self.dtype, copy=False)
+        return cast if self.mask is None else cast * self.mask[..., None].astype(self.dtype)
+
+
+def cast_parameters(node: Node, graph: Graph, dtype: np.dtype) -> Parameters:
+    """Parameters in the simulation's precision; neurons get decay, gain and offset per step."""
+    p = dict(node.parameters)
+    for key in ("weight", "bias"):
+        if p.get(key) is not None:
+            p[key] = p[key].astype(dtype)
+    if node.kind in STATEFUL:
+        ones = np.ones(node.neurons)
+        flat = {key: np.broadcast_to(value, node.output_shape).reshape(-1) for key, value in p.items()}
+        alpha = graph.dt / flat.get("tau", flat.get("tau_mem", np.inf * ones))
+        if node.kind in ("if", "integrator"):  # no leak: dv/dt = r I
+            p = {"decay": ones, "gain": graph.dt * flat["r"], "offset": 0 * ones}
+        elif node.kind != "threshold":
+            p = {"decay": 1 - alpha, "gain": alpha * flat["r"], "offset": alpha * flat["v_leak"]}
+        if node.kind.startswith("cuba"):
+            alpha_synapse = graph.dt / flat["tau_syn"]
+            p |= {"decay_synapse": 1 - alpha_synapse, "gain_synapse": alpha_synapse * flat["w_in"]}
+        if node.kind in SPIKING:
+            p["v_threshold"] = _threshold(
+                flat["threshold" if node.kind == "threshold" else "v_threshold"], graph.rule, dtype
+            )
+            p["v_reset"] = flat.get("v_reset", 0 * ones)
+        p = {key: np.ascontiguousarray(value, dtype=dtype) for key, value in p.items() if key != "threshold"}
+    return p
+
+
+def _threshold(v_threshold: np.ndarray, rule: str, dtype: np.dtype) -> np.ndarray:
+    """The number that v must exceed. Under rule `>=` the file holds nextafter(theta, -inf) in float64."""
+    if rule == dialect.RULE_EXCEEDS:
+        return v_threshold.astype(dtype)
+    theta = np.nextafter(v_threshold, np.inf).astype(dtype)
+    return np.nextafter(theta, dtype.type(-np.inf))
+
+
+def _state(call: Call, key: str, samples: int) -> np.ndarray:
+    return call.state.setdefault(key, np.zeros((samples, call.node.neurons), call.dtype))
+
+
+def _rows(call: Call, x: np.ndarray) -> np.ndarray:
+    return kernels.as_rows(x.astype(call.dtype, copy=False), call.node.neurons)
+
+
+def _current(call: Call, x: np.ndarray) -> np.ndarray:
+    """Input of the membrane: the synaptic input itself, or the filtered one of current-based neurons."""
+    rows = _rows(call, x)
+    if "decay_synapse" not in call.parameters:
+        return rows
+    out = np.empty_like(rows)
+    p = call.parameters
+    kernels.synaptic_current(rows, p["decay_synapse"], p["gain_synapse"], _state(call, "u", len(x)), out)
+    return out
+
+
+def _spiking(call: Call, x: np.ndarray) -> np.ndarray:
+    p, current = call.parameters, _current(call, x)
+    spikes = np.empty(current.shape, np.uint8)
+    observe = call.potentials is not None and call.node.name in call.potentials
+    potential = np.empty(current.shape if observe else (0, 0, 0), call.dtype)
+    v = _state(call, "v", len(x))
+    kernels.lif(current, p["decay"], p["gain"], p["offset"], p["v_threshold"], p["v_reset"], v, spikes, potential)
+    if observe and call.potentials is not None:
+        call.potentials[call.node.name] = potential.reshape(x.shape)
+    return spikes.reshape(x.shape)
+
+
+def _leaky(call: Call, x: np.ndarray) -> np.ndarray:
+    p, current = call.parameters, _current(call, x)
+    out = np.empty_like(current)
+    kernels.leaky(current, p["decay"], p["gain"], p["offset"], _state(call, "v", len(x)), out)
+    return out.reshape(x.shape)
+
+
+def _compare(call: Call, x: np.ndarray) -> np.ndarray:
+    threshold = call.parameters["v_threshold"].reshape(call.node.output_shape)
+    return (x.astype(call.dtype) > threshold).astype(np.uint8)
+
+
+def _affine(call: Call, x: np.ndarray) -> np.ndarray:
+    out: np.ndarray = x.reshape(-1, x.shape[-1]).astype(call.dtype, copy=False) @ call.parameters["weight"].T
+    if call.parameters["bias"] is not None:
+        out += call.parameters["bias"]
+    return out.reshape(*x.shape[:-1], -1)
+
+
+def _scale(call: Call, x: np.ndarray) -> np.ndarray:
+    return x.astype(call.dtype, copy=False) * call.parameters["weight"]
+
+
+def windows(x: np.ndarray, kernel: Iterable[int], p: Parameters) -> np.ndarray:
+    """Receptive fields of a spatial layer: [samples, steps, channels, *positions, *kernel]."""
+    kernel = tuple(kernel)
+    dilation = p.get("dilation", (1,) * len(kernel))
+    x = np.pad(x, [(0, 0)] * 3 + [(size, size) for size in p["padding"]])
+    axes = tuple(range(3, 3 + len(kernel)))
+    spans = tuple(d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True))
+    fields = np.lib.stride_tricks.sliding_window_view(x, spans, axis=axes)
+    steps = [slice(None, None, s) for s in p["stride"]] + [slice(None, None, d) for d in dilation]
+    picked: np.ndarray = fields[(slice(None),) * 3 + tuple(steps)]
+    return picked
+
+
+def _conv(call: Call, x: np.ndarray) -> np.ndarray:
+    p, weight = call.parameters, call.parameters["weight"]
+    samples, steps, groups = *x.shape[:2], p["groups"]
+    outputs, inputs, *kernel = weight.shape
+    fields = windows(x.astype(call.dtype, copy=False), kernel, p)
+    space = fields.shape[3 : 3 + len(kernel)]
+    fields = fields.reshape(samples * steps, groups, inputs, *space, *kernel)
+    # [samples * steps, *space, groups, inputs, *kernel]: one matrix product a group
+    order = (0, *range(3, 3 + len(kernel)), 1, 2, *range(3 + len(kernel), 3 + 2 * len(kernel)))
+    rows = fields.transpose(order).reshape(-1, groups, inputs * int(np.prod(kernel)))
+    columns = weight.reshape(groups, outputs // groups, -1)
+    out = np.concatenate([rows[:, g] @ columns[g].T for g in range(groups)], axis=-1) + p["bias"]
+    return np.moveaxis(out.reshape(samples, steps, *space, outputs), -1, 2)
+
+
+def _pool(call: Call, x: np.ndarray) -> np.ndarray:
+    kernel = call.parameters["kernel_size"]
+    fields = windows(x.astype(call.dtype, copy=False), kernel, call.parameters)
+    total: np.ndarray = fields.sum(axis=(-2, -1))
+    return total / call.dtype.type(np.prod(kernel)) if call.node.kind == "avg_pool" else total
+
+
+def _flatten(call: Call, x: np.ndarray) -> np.ndarray:
+    return x.reshape(*x.shape[:2], *call.node.output_shape)
+
+
+def _input_part(call: Call, x: np.ndarray) -> np.ndarray:
+    start = call.parameters["start"]
+    return x[..., start : start + call.node.neurons].reshape(*x.shape[:2], *call.node.output_shape)
+
+
+def _shift(x: np.ndarray, steps: int) -> np.ndarray:
+    """y[t] = x[t + steps], zero where x ends; steps may be negative."""
+    out = np.zeros_like(x)
+    if abs(steps) < x.shape[1]:
+        out[:, max(0, -steps) : x.shape[1] - max(0, steps)] = x[:, max(0, steps) : x.shape[1] - max(0, -steps)]
+    return out
+
+
+def _delay(call: Call, x: np.ndarray) -> np.ndarray:
+    delay = np.broadcast_to(call.parameters["steps"], x.shape[2:])
+    longest = int(delay.max(initial=0))
+    before = call.state.get("before", np.zeros((len(x), longest, *x.shape[2:]), x.dtype))
+    history = np.concatenate([before, x], axis=1)
+    call.state["before"] = history[:, history.shape[1] - longest :]
+    out = np.empty_like(x)
+    for steps in np.unique(delay):
+        start = longest - int(steps)
+        out[:, :, delay == steps] = history[:, start : start + x.shape[1]][:, :, delay == steps]
+    return out
+
+
+def _look_ahead(call: Call, x: np.ndarray) -> np.ndarray:
+    return _shift(call.masked(x), call.parameters["steps"])
+
+
+def _temporal_conv(call: Call, x: np.ndarray) -> np.ndarray:
+    """y[t] = sum over i of W[..., i] x[t + look_ahead - (taps - 1) + i] + b, as one product a tap."""
+    p, weight = call.parameters, call.parameters["weight"]
+    x, taps = call.masked(x), weight.shape[-1]
+    padded = np.pad(x, [(0, 0), (taps - 1 - p["look_ahead"], p["look_ahead"]), (0, 0)])
+    if call.node.kind == "depthwise_conv":
+        out = np.empty_like(x)
+        kernels.depthwise(padded, np.ascontiguousarray(weight.T), out)
+    else:
+        fields = np.concatenate([padded[:, i : i + x.shape[1]] for i in range(taps)], axis=-1)
+        columns = np.moveaxis(weight, -1, 1).reshape(len(weight), -1)
+        out = (fields.reshape(-1, fields.shape[-1]) @ columns.T).reshape(*x.shape[:2], -1)
+    return out if p["bias"] is None else out + p["bias"]
+
+
+def _gate(call: Call, x: Mapping[str, np.ndarray]) -> np.ndarray:
+    return x["current"].astype(call.dtype, copy=False) * x["gate"].astype(call.dtype)
+
+
+def _rotary(call: Call, x: np.ndarray) -> np.ndarray:
+    """Turns pair i by step * angle[i]: Su et al. 2021 (arXiv 2104.09864), equation 34, neighbours as pairs."""
+    turn = np.arange(x.shape[1], dtype=np.float64)[:, None] * call.parameters["angle"]
+    cos, sin = np.cos(turn).astype(call.dtype), np.sin(turn).astype(call.dtype)
+    even, odd = (x[..., i::2].astype(call.dtype, copy=False) for i in (0, 1))
+    out = np.empty(x.shape, call.dtype)
+    out[..., 0::2] = even * cos - odd * sin
+    out[..., 1::2] = even * sin + odd * cos
+    out *= call.dtype.type(call.parameters["scale"])
+    return out
+
+
+def _attention(call: Call, x: Mapping[str, np.ndarray]) -> np.ndarray:
+    """o = q (k^T v) * scale a head; without softmax `(q k^T) v` needs no matrix of steps by steps."""
+    samples, steps, width = x["query"].shape
+    heads = call.parameters["heads"]
+
+    def split(array: np.ndarray) -> np.ndarray:
+        return array.reshape(samples, steps, heads, width // heads).swapaxes(1, 2)
+
+    query, key, value = (split(call.masked(x[role])) for role in ("query", "key", "value"))
+    if call.parameters["causal"]:
+        out = np.tril(query @ key.swapaxes(-1, -2)) @ value
+    else:
+        out = query @ (key.swapaxes(-1, -2) @ value)
+    out = out.swapaxes(1, 2).reshape(samples, steps, width)
+    return out * call.dtype.type(call.parameters["scale"])
+
+
+def _pass(call: Call, x: np.ndarray) -> np.ndarray:
+    return x
+
+
+def _output(call: Call, x: np.ndarray) -> np.ndarray:
+    return x.astype(call.dtype)
+
+
+# Operations that read steps other than the present one and cannot run inside a loop.
+WHOLE_UTTERANCE = frozenset({"look_ahead", "temporal_conv", "depthwise_conv", "attention", "rotary"})
+OPERATIONS: dict[str, Callable[[Call, Any], np.ndarray]] = {
+    "input": _pass,
+    "input_part": _input_part,
+    "output": _output,
+    "affine": _affine,
+    "scale": _scale,
+    "conv1d": _conv,
+    "conv2d": _conv,
+    "temporal_conv": _temporal_conv,
+    "depthwise_conv": _temporal_conv,
+    "sum_pool": _pool,
+    "avg_pool": _pool,
+    "flatten": _flatten,
+    "delay": _delay,
+    "integrator": _leaky,
+    "li": _leaky,
+    "cuba_li": _leaky,
+    "if": _spiking,
+    "lif": _spiking,
+    "cuba_lif": _spiking,
+    "threshold": _compare,
+    "look_ahead": _look_ahead,
+    "gate": _gate,
+    "rotary": _rotary,
+    "attention": _attention,
+}
