@@ -117,7 +117,7 @@ def main(argv: list[str] | None = None) -> int:
 def _input_errors() -> tuple[type[Exception], ...]:
     """What a user can mend. PyTorch is not loaded for it: a checkpoint's errors are ValueErrors of its own module."""
     known = (GraphError, TraceError, PriceError, ClaimError, ReportError, OSError, *INPUT_ERRORS)
-    checkpoints = sys.modules.get("model.checkpoint")
+    checkpoints = sys.modules.get("neurotarget.model.training.checkpoint")
     return (*known, checkpoints.CheckpointError) if checkpoints else known
 
 

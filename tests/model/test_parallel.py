@@ -31,7 +31,8 @@ CURVES = [name for name in COLUMNS if name != "seconds"]
 LESSON = """
 import os, sys, torch
 from pathlib import Path
-from model import parallel, settings, train
+from neurotarget.model import train
+from neurotarget.model.training import parallel, settings
 torch.set_default_dtype(torch.float64)
 machine = Path(sys.argv[2]) / f"machine{os.environ.get('RANK', '0')}"
 machine.mkdir(parents=True, exist_ok=True)
@@ -54,7 +55,8 @@ parallel.leave()
 # From the second epoch on the first process finds the disk full; or the second one computes NaN, or is killed.
 FAULT = """
 import errno, os, signal, sys
-from model import run_folder, train
+from neurotarget.model import train
+from neurotarget.model.training import run_folder
 whole, rank = train._epoch, int(os.environ["RANK"])
 def full(*_):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "last.pt")

@@ -122,7 +122,7 @@ def test_frames_are_a_read_only_memory_map(shd_folder):
 
 
 def test_nothing_here_imports_torch():
-    code = "import sys, model.data, model.data.augment; sys.exit('torch' in sys.modules)"
+    code = "import sys, neurotarget.data.augment; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

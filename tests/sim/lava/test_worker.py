@@ -20,7 +20,7 @@ def output_of(program: str) -> str:
 
 def test_the_child_imports_nothing_but_numpy_scipy_and_lava_of_what_is_heavy() -> None:
     program = (
-        "from sim.lava import compat; compat.apply(); import sim.lava.builder, sim.lava.worker, sys, json; "
+        "from neurotarget.sim.lava.child import compat; compat.apply(); import neurotarget.sim.lava.child.builder, neurotarget.sim.lava.child.worker, sys, json; "
         "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
     )
     loaded = set(json.loads(output_of(program)))
@@ -32,13 +32,15 @@ def test_each_mend_is_needed_here_or_does_nothing() -> None:
     import numpy as np
 
     new_numpy = tuple(map(int, np.__version__.split(".")[:2])) >= (2, 4)
-    applied = json.loads(output_of("from sim.lava import compat; import json; print(json.dumps(compat.apply()))"))
+    applied = json.loads(
+        output_of("from neurotarget.sim.lava.child import compat; import json; print(json.dumps(compat.apply()))")
+    )
     assert applied == ["hashable_defaults"] + ["reshape_keyword"] * new_numpy
 
 
 def test_a_reshaped_port_works_under_this_numpy() -> None:
     program = (
-        "from sim.lava import compat; compat.apply(); import numpy as np; "
+        "from neurotarget.sim.lava.child import compat; compat.apply(); import numpy as np; "
         "from lava.magma.core.process.ports.ports import ReshapePort; "
         "print(ReshapePort((2, 3), (6,)).get_transform_func_fwd()(np.arange(6)).shape)"
     )
@@ -48,7 +50,7 @@ def test_a_reshaped_port_works_under_this_numpy() -> None:
 @pytest.mark.slow  # imports torch
 def test_lava_dl_can_be_imported_after_its_mends() -> None:
     program = (
-        "from sim.lava import compat; compat.apply(deep_learning=True); import numpy as np; "
+        "from neurotarget.sim.lava.child import compat; compat.apply(deep_learning=True); import numpy as np; "
         "from lava.lib.dl.netx import hdf5; print(hdf5.int(np.array([7])), hdf5.int('3'), isinstance(4, hdf5.int))"
     )
     assert output_of(program) == "7 3 True"
