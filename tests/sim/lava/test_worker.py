@@ -20,7 +20,8 @@ def output_of(program: str) -> str:
 
 def test_the_child_imports_nothing_but_numpy_scipy_and_lava_of_what_is_heavy() -> None:
     program = (
-        "from neurotarget.sim.lava.child import compat; compat.apply(); import neurotarget.sim.lava.child.builder, neurotarget.sim.lava.child.worker, sys, json; "
+        "from neurotarget.sim.lava.child import compat; compat.apply(); "
+        "from neurotarget.sim.lava.child import builder, worker; import sys, json; "
         "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
     )
     loaded = set(json.loads(output_of(program)))
