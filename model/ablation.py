@@ -1,6 +1,6 @@
 """What does the curriculum bring? `python -m model.ablation CONFIG.toml --out RUN --seeds 3`.
 
-From one chain of stages (model/stages.py) and for each seed:
+From one chain of stages (model/training/stages.py) and for each seed:
 
     teacher         the first stage, many steps
     scratch         the last stage's steps, random weights, labels only, the first stage's schedule

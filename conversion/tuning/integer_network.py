@@ -1,4 +1,4 @@
-"""A quantised NIR graph as a PyTorch module: sim/integer.py's integers forward, straight-through gradients backward.
+"""A quantised NIR graph as a PyTorch module: the reference's integers forward, straight-through gradients backward.
 
 Every value is an integer held in float32 where all sums on the way to it are known to stay below 2^24, else in float64,
 so PyTorch's matrix products give the simulator's bits. Arrays are [samples, steps, *shape], as in the simulator.

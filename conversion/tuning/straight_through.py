@@ -37,7 +37,7 @@ class _StraightThrough(torch.autograd.Function):
 
 
 class FixedPointNeuron(torch.autograd.Function):
-    """LIF, IF and CubaLIF; LI, I and CubaLI, which send v: sim/integer_kernels.py forward, real decays backward.
+    """LIF, IF and CubaLIF; LI, I and CubaLI, which send v: integer_kernels.py forward, real decays backward.
 
     With keep_u and keep_v the shares of u and v that are kept each step, and the reset detached:
 

@@ -124,7 +124,7 @@ def _slide(
 def taps_inside(lengths: np.ndarray, steps: int, taps: int, look_ahead: int) -> np.ndarray:
     """Which taps carry an event at a step to an output inside the window: bool [taps, samples, steps].
 
-    Tap i takes input step s to output step s - look_ahead + (taps - 1) - i (sim/operations.py, `_temporal_conv`).
+    Tap i takes input step s to output step s - look_ahead + (taps - 1) - i (`_temporal_conv` of the reference).
     """
     target = np.arange(steps)[None, :] - look_ahead + (taps - 1) - np.arange(taps)[:, None]
     length = np.asarray(lengths)[None, :, None]

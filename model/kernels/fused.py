@@ -3,7 +3,7 @@
 In training on the CPU each of the three reads and writes [T, B, C] arrays that no cache holds, forward and backward,
 and memory is what a step waits for. `fire` computes the same in one pass after the moments are known; the potentials
 that the surrogate gradient needs are worked out again from the input, in the cache, rather than kept. Everywhere else
-(evaluation, CUDA, several processes, neurons that model/neuron.py does not compile) the three modules run as they are.
+(evaluation, CUDA, several processes, neurons that neuron.py does not compile) the three modules run as they are.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _backward(grad, x, scale, shift, keep, mean, deviation, decay, threshold, sl
     """Gradient at the normalised input, and of each neuron its sum over steps, alone and times the normalised value.
 
     grad, x, grad_y [steps, neurons]; everything else but the numbers [neurons]. The neuron's gradient is that of
-    model/neuron.py; `deviation` is 1 / sqrt(variance + eps).
+    model/kernels/neuron.py; `deviation` is 1 / sqrt(variance + eps).
     """
     steps, neurons = x.shape
     zero, one = decay - decay, decay / decay

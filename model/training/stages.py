@@ -1,6 +1,6 @@
 """The stages of a curriculum distillation, from one TOML file.
 
-`[data]`, `[model]`, `[training]`, `[augmentation]` are those of model/settings.py and hold for all stages, as does
+`[data]`, `[model]`, `[training]`, `[augmentation]` are those of settings.py and hold for all stages, as does
 `[distillation]`. Each `[[stage]]` names its `steps` a second and may change any key of the three latter tables:
 
     [distillation]

@@ -10,7 +10,7 @@ from neurotarget.sim.lava.processes.window import Window
 
 
 class StreamModel(PyLoihiProcessModel):
-    """Model of a Process that was built with `window=` and `latency=` (see sim/lava/builder.py).
+    """Model of a Process that was built with `window=` and `latency=` (see sim/lava/child/builder.py).
 
     `latency` is the physical step in which the Process handles logical step 0: of its output for neurons, of its input
     for Processes with a memory of past inputs.
