@@ -1,6 +1,6 @@
 """Neurons as Lava's LIF has them: one decay, one threshold, one gain a population, reset to zero.
 
-NIR's Euler step (kernels.py of sim/reference) is `v = v (1 - a) + a (v_leak + r I)` with a = dt / tau; current-based neurons filter
+NIR's Euler step (sim/reference/kernels.py) is `v = v (1 - a) + a (v_leak + r I)` with a = dt / tau; with a current also
 `u = u (1 - b) + b w_in I` with b = dt / tau_syn. Lava's is `u = u (1 - du) + I; v = v (1 - dv) + u + bias`. So the gain
 g = a r b w_in goes into weights or threshold, and a v_leak becomes a bias.
 """
