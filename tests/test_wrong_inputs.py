@@ -13,7 +13,7 @@ from torch import nn
 
 from neurotarget import cli
 from tests.conversion import networks
-from tests.model.data.conftest import random_utterances, write_spikes
+from tests.neurotarget.data.conftest import random_utterances, write_spikes
 
 VERBS = list(cli.VERBS)
 
