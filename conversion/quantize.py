@@ -25,6 +25,7 @@ from neurotarget.conversion.fixed.units import give_every_neuron_a_synapse, grou
 from neurotarget.sim import reference, run
 from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.graph.node import GraphError
+from neurotarget.sim.inputs import INPUT_ERRORS, Input, open_input
 from neurotarget.sim.reference.integer_kernels import STATE_LIMIT
 from neurotarget.sim.trace import Trace, accuracy
 from tqdm import tqdm
@@ -143,9 +144,7 @@ def _first(differs: dict[str, np.ndarray], before: Trace, after: Trace) -> dict[
     return None
 
 
-def quantize_file(
-    source: Path, target: Path, data: run.Input, dt: float | None = None, progress: bool = False
-) -> Report:
+def quantize_file(source: Path, target: Path, data: Input, dt: float | None = None, progress: bool = False) -> Report:
     """Writes `target` from the float file `source`; it appears when its own run from the file has been checked.
 
     Raises:
@@ -198,12 +197,12 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if target.resolve() == arguments.model.resolve():
             raise GraphError(f"{target}: the quantised file would replace the float one; name another with -o")
-        data = run.open_input(arguments.calibrate, arguments.split, arguments.samples)
+        data = open_input(arguments.calibrate, arguments.split, arguments.samples)
         result = quantize_file(arguments.model, target, data, arguments.dt, progress=True)
     except WrapAround as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except (GraphError, OSError, *run.INPUT_ERRORS) as error:
+    except (GraphError, OSError, *INPUT_ERRORS) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -23,9 +23,9 @@ from neurotarget.model.networks.delays import DelaysNetwork
 from neurotarget.model.spikescr import SpikeSCR
 from neurotarget.model.training import checkpoint
 from neurotarget.sim import reference
-from neurotarget.sim.compare import Parity, compare
 from neurotarget.sim.graph import Graph, dialect, load
 from neurotarget.sim.graph.node import GraphError
+from neurotarget.sim.parity import Parity, compare
 from torch import nn
 
 from neurotarget.data import DataError, open_dataset

@@ -28,7 +28,7 @@ from neurotarget.model.training import checkpoint
 from neurotarget.model.training.settings import SettingsError
 from neurotarget.sim.graph import load
 from neurotarget.sim.graph.node import GraphError
-from neurotarget.sim.run import INPUT_ERRORS, open_input
+from neurotarget.sim.inputs import INPUT_ERRORS, open_input
 from tqdm import tqdm
 
 from neurotarget.files import write_bytes, write_text

@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command: 0 when the network fits, 1 when it does not, 2 for input that cannot be used."""
-    from neurotarget.sim.run import INPUT_ERRORS
+    from neurotarget.sim.inputs import INPUT_ERRORS
 
     arguments = parser().parse_args(argv)
     try:
@@ -82,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(graph: Graph, spec: str, samples: int) -> Trace:
     from neurotarget.sim import reference
-    from neurotarget.sim.run import open_input
+    from neurotarget.sim.inputs import open_input
 
     data = open_input(spec, split="test", samples=samples)
     return reference.run(graph, data.frames, data.lengths)

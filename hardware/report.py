@@ -34,7 +34,7 @@ from neurotarget.hardware.place import describe, sentence
 from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.graph.node import GraphError
-from neurotarget.sim.run import INPUT_ERRORS, open_input
+from neurotarget.sim.inputs import INPUT_ERRORS, open_input
 from neurotarget.sim.schedule import schedule
 from neurotarget.sim.trace import Trace, TraceError
 
@@ -199,7 +199,7 @@ def check_parity(
         Entries of `parity`; those with `required` decide the exit code, the single-precision one is a measurement. And
         what could not be checked, with the reason.
     """
-    from neurotarget.sim.compare import compare
+    from neurotarget.sim.parity import compare
 
     entries: list[dict[str, Any]] = []
     unavailable: list[dict[str, str]] = []

@@ -16,7 +16,7 @@ from neurotarget.hardware.energy.summary import energy_row, totals_row
 from neurotarget.hardware.meters.meter import measure
 from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph, load
-from neurotarget.sim.run import Input, open_input
+from neurotarget.sim.inputs import Input, open_input
 from neurotarget.sim.trace import Trace, accuracy
 
 OWN = (None, None, None, None)  # key of the report's own model

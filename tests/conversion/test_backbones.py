@@ -12,8 +12,8 @@ from neurotarget.hardware.counts.count import count
 from neurotarget.model.networks.attentions import BACKBONES, TemporalInteraction
 from neurotarget.model.spikescr import Rotary
 from neurotarget.sim import lava, reference
-from neurotarget.sim.compare import compare
 from neurotarget.sim.graph import load
+from neurotarget.sim.parity import compare
 
 from tests.conversion import networks
 

@@ -11,8 +11,8 @@ from neurotarget.hardware.counts.count import count
 from neurotarget.model.networks.delays import DelaysConfig, DelaysNetwork
 from neurotarget.model.training import checkpoint
 from neurotarget.sim import lava, reference
-from neurotarget.sim.compare import compare
 from neurotarget.sim.graph import dialect
+from neurotarget.sim.parity import compare
 from neurotarget.sim.schedule import schedule
 
 from tests.conversion.networks import lively

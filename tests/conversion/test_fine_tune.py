@@ -22,6 +22,7 @@ from neurotarget.model import train
 from neurotarget.sim import reference, run
 from neurotarget.sim.graph import load
 from neurotarget.sim.graph.node import GraphError, Node
+from neurotarget.sim.inputs import open_input
 from neurotarget.sim.reference import integer
 from spikingjelly.activation_based import neuron, surrogate
 
@@ -268,7 +269,7 @@ def folder(tmp_path_factory):
         )
         nir.write(path / "float.nir", to_nir(networks.tiny(features=140), (140,)))
         nir.write(path / "narrow.nir", to_nir(networks.tiny(), (12,)))
-        data = run.open_input(spec, "train")
+        data = open_input(spec, "train")
         quantize.quantize_file(path / "float.nir", path / "q.nir", data)
         nir.write(path / "narrow.q.nir", quantize.quantize(load(path / "narrow.nir"), frames_of((12,)))[0])
         yield path

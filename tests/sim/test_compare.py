@@ -7,10 +7,11 @@ import nir
 import numpy as np
 import pytest
 from neurotarget.sim import reference
-from neurotarget.sim.compare import compare, compare_states, main
+from neurotarget.sim.compare import main
 from neurotarget.sim.graph import load
+from neurotarget.sim.inputs import open_input
+from neurotarget.sim.parity import compare, compare_states
 from neurotarget.sim.run import main as run_main
-from neurotarget.sim.run import open_input
 from neurotarget.sim.trace import TraceError
 
 DT = 1e-4

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from neurotarget.conversion.quantize import quantize
 from neurotarget.sim import lava, reference
-from neurotarget.sim.compare import compare, compare_states
 from neurotarget.sim.graph import load
+from neurotarget.sim.parity import compare, compare_states
 
 from neurotarget import cli
 

@@ -10,9 +10,11 @@ import sys
 import time
 
 import numpy as np
-from neurotarget.sim import compare, lava, reference, run
+from neurotarget.sim import lava, reference
 from neurotarget.sim.graph import load
 from neurotarget.sim.graph.node import STATEFUL
+from neurotarget.sim.inputs import open_input
+from neurotarget.sim.parity import compare, compare_states
 
 from tests.sim.lava.networks import spike_scr, spikes
 
@@ -21,7 +23,7 @@ SAMPLES, STEPS, FEATURES, WIDTH, CLASSES, TAPS = 3, 100, 140, 128, 20, 31
 
 def main() -> None:
     if len(sys.argv) == 3:
-        graph, data = load(sys.argv[1]), run.open_input(sys.argv[2], samples=SAMPLES)
+        graph, data = load(sys.argv[1]), open_input(sys.argv[2], samples=SAMPLES)
         frames, lengths = data.frames, data.lengths
     else:
         graph = spike_scr(FEATURES, WIDTH, CLASSES, taps=TAPS)
@@ -35,9 +37,9 @@ def main() -> None:
         started = time.perf_counter()
         found, states = lava.run_with_states(graph, frames, lengths, nodes=recorded, progress=True)
         total, header = time.perf_counter() - started, found.header
-        parity = compare.compare(graph, expected, found)
+        parity = compare(graph, expected, found)
         if recorded:
-            parity = compare.compare_states(parity, graph, reference.states(graph, frames, lengths, recorded), states)
+            parity = compare_states(parity, graph, reference.states(graph, frames, lengths, recorded), states)
         milliseconds = 1e3 * header["seconds"] / header["physical_steps"]
         print(
             f"{header['processes']} Processes, {header['physical_steps']} physical steps for {len(frames)} samples of "
