@@ -20,7 +20,7 @@ from typing import Any
 
 from neurotarget.conversion.export.draft import UnsupportedModule
 from neurotarget.conversion.to_nir import convert_checkpoint
-from neurotarget.hardware.energy.estimate import OPERATIONS
+from neurotarget.hardware.energy.operations import OPERATIONS
 from neurotarget.hardware.energy.prices import PriceError, PriceTable, load_tables
 from neurotarget.hardware.energy.runs import run_and_price
 from neurotarget.model.ablation import checkpoint_of, compare, spread

@@ -19,17 +19,16 @@ from typing import Any
 
 import numpy as np
 from neurotarget.hardware.chips.limits import load_chip, shipped
-from neurotarget.hardware.counts import twin
-from neurotarget.hardware.counts.count import LayerCount
-from neurotarget.hardware.energy import beside
+from neurotarget.hardware.counts.layers import LayerCount
+from neurotarget.hardware.counts.summary import layer_row, totals_row
+from neurotarget.hardware.energy import beside, twin
 from neurotarget.hardware.energy.claims import ClaimError, check_tables, judge, load_claims
 from neurotarget.hardware.energy.memory import by_layer
 from neurotarget.hardware.energy.prices import PriceError, load_tables
 from neurotarget.hardware.energy.published import PUBLISHED
 from neurotarget.hardware.energy.runs import OWN, Runs, run_and_price
-from neurotarget.hardware.energy.summary import layer_row, totals_row
 from neurotarget.hardware.energy.verdict import verdicts
-from neurotarget.hardware.meters.meter import measure
+from neurotarget.hardware.meters.measurement import measure
 from neurotarget.hardware.place import describe, sentence
 from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph, load
@@ -147,7 +146,7 @@ def build(arguments: argparse.Namespace) -> tuple[dict[str, Any], Trace]:
     measured = measure(arguments.checkpoint, data.frames, data.lengths, run.figures)
     counters = None
     if arguments.compare_counters:
-        from neurotarget.hardware.counts.counters import compare_counters
+        from neurotarget.hardware.counts.other_packages import compare_counters
 
         counters = compare_counters(arguments.checkpoint, graph, trace)
     runs = Runs(tables, arguments.input, arguments.samples, arguments.dt)
@@ -305,7 +304,7 @@ def environment() -> dict[str, Any]:
 def write(folder: Path, report: dict[str, Any], trace: Trace) -> None:
     """Writes the report's files; each appears under its name only when complete."""
     from neurotarget.hardware.page.card import layers_csv, model_card
-    from neurotarget.hardware.page.page import render
+    from neurotarget.hardware.page.render import render
 
     folder.mkdir(parents=True, exist_ok=True)
     _by_rename(folder / "report.json", json.dumps(report, indent=1, allow_nan=False) + "\n")

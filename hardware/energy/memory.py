@@ -20,8 +20,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from neurotarget.hardware.counts.count import LayerCount
-from neurotarget.hardware.energy.estimate import MEMORY, PJ_PER_UJ, EnergyFigure, operations_energy, ratio
+from neurotarget.hardware.counts.layers import LayerCount
+from neurotarget.hardware.energy.operations import MEMORY, PJ_PER_UJ, EnergyFigure, operations_energy, ratio
 from neurotarget.hardware.energy.prices import PriceTable
 from neurotarget.sim.graph.node import STATEFUL, SYNAPTIC
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from neurotarget.hardware.counts.count import LayerCount, count
+from neurotarget.hardware.counts.layers import LayerCount, count
+from neurotarget.hardware.counts.summary import energy_row, totals_row
 from neurotarget.hardware.energy.claims import ClaimError, Side
-from neurotarget.hardware.energy.estimate import EnergyFigure
 from neurotarget.hardware.energy.memory import energies
+from neurotarget.hardware.energy.operations import EnergyFigure
 from neurotarget.hardware.energy.prices import PriceTable
-from neurotarget.hardware.energy.summary import energy_row, totals_row
-from neurotarget.hardware.meters.meter import measure
+from neurotarget.hardware.meters.measurement import measure
 from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.inputs import Input, open_input

@@ -8,7 +8,7 @@ import pytest
 import torch
 from neurotarget.conversion import quantize
 from neurotarget.conversion.to_nir import check, random_frames, to_nir, write
-from neurotarget.hardware.counts.count import count
+from neurotarget.hardware.counts.layers import count
 from neurotarget.model.networks.attentions import BACKBONES, TemporalInteraction
 from neurotarget.model.spikescr import Rotary
 from neurotarget.sim import lava, reference

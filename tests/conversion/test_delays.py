@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from neurotarget.conversion.to_nir import check, main, random_frames, to_nir, write
-from neurotarget.hardware.counts.count import count
+from neurotarget.hardware.counts.layers import count
 from neurotarget.model.networks.delays import DelaysConfig, DelaysNetwork
 from neurotarget.model.training import checkpoint
 from neurotarget.sim import lava, reference

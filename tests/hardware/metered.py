@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from neurotarget.hardware.meters.meter import Bench, measure
+from neurotarget.hardware.meters.measurement import Bench, measure
 
 FRAMES, LENGTHS = np.zeros((2, 5, 3)), np.array([5, 5])
 

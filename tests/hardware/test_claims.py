@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from neurotarget.hardware.counts.summary import energy_row
 from neurotarget.hardware.energy.claims import (
     FAILS,
     HOLDS,
@@ -17,7 +18,6 @@ from neurotarget.hardware.energy.claims import (
     load_claims,
 )
 from neurotarget.hardware.energy.memory import energies
-from neurotarget.hardware.energy.summary import energy_row
 
 from tests.hardware.test_energy import DENSE, JOINED, LIF, LINE
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import nir
 import numpy as np
 import pytest
-from neurotarget.hardware.counts.count import LayerCount, count
-from neurotarget.hardware.energy.summary import totals_row
+from neurotarget.hardware.counts.layers import LayerCount, count
+from neurotarget.hardware.counts.summary import totals_row
 from neurotarget.sim.graph import Graph, dialect
 from neurotarget.sim.trace import Trace, TraceError
 

@@ -12,7 +12,7 @@ import nir
 import numpy as np
 import pytest
 import torch
-from neurotarget.hardware.counts.count import LayerCount, count
+from neurotarget.hardware.counts.layers import LayerCount, count
 from neurotarget.sim.graph import Graph, dialect
 from spikingjelly.activation_based.op_counter import ACCounter, DispatchCounterMode, MACCounter
 

@@ -8,7 +8,7 @@ import nir
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from neurotarget.hardware.counts.count import LayerCount, count
+from neurotarget.hardware.counts.layers import LayerCount, count
 from neurotarget.sim.graph import Graph, dialect
 from neurotarget.sim.trace import Trace
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from neurotarget.conversion.to_nir import to_nir
-from neurotarget.hardware.counts import counters
-from neurotarget.hardware.counts.count import count
-from neurotarget.hardware.counts.counters import CounterMissing, compare_module
+from neurotarget.hardware.counts import other_packages as counters
+from neurotarget.hardware.counts.layers import count
+from neurotarget.hardware.counts.other_packages import CounterMissing, compare_module
 from neurotarget.model.spikescr import SpikeSCR, SpikeSCRConfig
 from neurotarget.sim.graph import load
 from neurotarget.sim.trace import Trace

@@ -6,17 +6,17 @@ import re
 from dataclasses import replace
 
 import pytest
-from neurotarget.hardware.counts.count import LayerCount
-from neurotarget.hardware.energy.estimate import EnergyFigure, operations_energy
-from neurotarget.hardware.energy.memory import access_pj, by_layer, dense_layer, energies, memory_energy, spiking_layer
-from neurotarget.hardware.energy.prices import PriceTable, load_tables
-from neurotarget.hardware.energy.summary import (
+from neurotarget.hardware.counts.layers import LayerCount
+from neurotarget.hardware.counts.summary import (
     break_even_activity,
     break_even_curves,
     energy_row,
     layer_row,
     totals_row,
 )
+from neurotarget.hardware.energy.memory import access_pj, by_layer, dense_layer, energies, memory_energy, spiking_layer
+from neurotarget.hardware.energy.operations import EnergyFigure, operations_energy
+from neurotarget.hardware.energy.prices import PriceTable, load_tables
 from neurotarget.hardware.energy.verdict import DEPENDS, LESS, MORE, UNKNOWN, number, verdicts
 
 TABLES = {table.name: table for table in load_tables()}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from neurotarget.conversion.to_nir import to_nir
-from neurotarget.hardware.counts.count import count
+from neurotarget.hardware.counts.layers import count
 from neurotarget.hardware.energy.memory import memory_energy
 from neurotarget.sim.graph import load
 from spikingjelly.activation_based import functional, layer, neuron

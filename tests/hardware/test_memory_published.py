@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from neurotarget.hardware.counts.count import LayerCount
+from neurotarget.hardware.counts.layers import LayerCount
 from neurotarget.hardware.energy.memory import access_pj, dense_layer, memory_energy, spiking_layer
 
 from tests.hardware.test_energy import DENSE, JOINED, LIF, LINE

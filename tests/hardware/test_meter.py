@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from neurotarget.hardware.energy.estimate import EnergyFigure
+from neurotarget.hardware.energy.operations import EnergyFigure
 from neurotarget.hardware.energy.verdict import verdicts
-from neurotarget.hardware.meters import meter, sensors
-from neurotarget.hardware.meters.meter import Bench, measure
+from neurotarget.hardware.meters import measurement as meter
+from neurotarget.hardware.meters import sensors
+from neurotarget.hardware.meters.measurement import Bench, measure
 from neurotarget.hardware.meters.sensors import PLAUSIBLE_WATTS, Domain, MeterError, Sensor
-from neurotarget.hardware.page.page import _measured
+from neurotarget.hardware.page.render import _measured
 from neurotarget.model.spikescr import SpikeSCR, SpikeSCRConfig
 from neurotarget.model.training import checkpoint
 

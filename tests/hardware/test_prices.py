@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from neurotarget.hardware.counts import twin
+from neurotarget.hardware.energy import twin
 from neurotarget.hardware.energy.memory import access_pj, energies
 from neurotarget.hardware.energy.prices import GRADES, ORDER, SHIPPED, PriceError, load_table, load_tables
 from neurotarget.hardware.energy.published import PUBLISHED

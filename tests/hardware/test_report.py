@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 from neurotarget.hardware.energy.prices import SHIPPED
 from neurotarget.hardware.energy.verdict import number
-from neurotarget.hardware.meters.meter import measure
-from neurotarget.hardware.page.page import render
+from neurotarget.hardware.meters.measurement import measure
+from neurotarget.hardware.page.render import render
 from neurotarget.hardware.report import main
 
 from tests.hardware.browser import dump_dom, find_browser, screenshot

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from neurotarget.hardware.meters import sensors
-from neurotarget.hardware.meters.meter import measure
+from neurotarget.hardware.meters.measurement import measure
 from neurotarget.hardware.meters.sensors import open_jetson
 
 from tests.hardware.metered import FRAMES, LENGTHS, Device, reason_of

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from neurotarget.hardware.meters.meter import measure
+from neurotarget.hardware.meters.measurement import measure
 from neurotarget.hardware.meters.sensors import open_nvml
 
 from tests.hardware.metered import FRAMES, LENGTHS, Device, reason_of

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from neurotarget.hardware.meters import meter, sensors
-from neurotarget.hardware.meters.meter import measure
+from neurotarget.hardware.meters import measurement as meter
+from neurotarget.hardware.meters import sensors
+from neurotarget.hardware.meters.measurement import measure
 from neurotarget.hardware.meters.sensors import open_rapl
 
 from tests.hardware.metered import FRAMES, LENGTHS, Device, reason_of

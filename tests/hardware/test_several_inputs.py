@@ -6,7 +6,7 @@ from neurotarget.hardware.chips.limits import load_chip
 from neurotarget.hardware.chips.placement import place
 from neurotarget.hardware.chips.populations import build
 from neurotarget.hardware.chips.rules import check
-from neurotarget.hardware.counts.count import count
+from neurotarget.hardware.counts.layers import count
 from neurotarget.sim import reference
 from neurotarget.sim.graph import load
 from neurotarget.sim.schedule import schedule

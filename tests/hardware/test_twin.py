@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from neurotarget.hardware.counts import twin
+from neurotarget.hardware.energy import twin
 
 from tests.hardware.test_energy import DENSE, LIF
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from neurotarget.hardware.counts.count import LayerCount
-from neurotarget.hardware.energy.estimate import EnergyFigure
+from neurotarget.hardware.counts.layers import LayerCount
+from neurotarget.hardware.energy.operations import EnergyFigure
 from neurotarget.sim.graph.node import STATEFUL
 
 PER_SAMPLE = (

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from neurotarget.hardware.energy.estimate import EnergyFigure
+from neurotarget.hardware.energy.operations import EnergyFigure
 from neurotarget.hardware.meters.sensors import SENSORS, MeterError, Sensor
 
 BATCHES = (1, 8, 32, 64, 128, 256)

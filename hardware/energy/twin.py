@@ -17,7 +17,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from neurotarget.hardware.counts.count import LayerCount
+from neurotarget.hardware.counts.layers import LayerCount
 
 ACCUMULATE_PJ = 0.0545
 SPARSE_PJ_BIT_HOP, DENSE_PJ_BIT_HOP = 3.0, 0.25

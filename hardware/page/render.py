@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from neurotarget.hardware.energy.summary import break_even_curves
+from neurotarget.hardware.counts.summary import break_even_curves
 from neurotarget.hardware.energy.verdict import DEPENDS, LESS, MORE, number
 from neurotarget.hardware.page import page_more, plots, prose
 from neurotarget.hardware.page.html import cells, figure, percent, section, table, tag

@@ -1,6 +1,6 @@
 """Counts times prices: the boundary "operations".
 
-Nothing here counts and nothing here knows a price: counts come from count.py, prices from the tables. The result is an
+Nothing here counts and nothing here knows a price: counts come from counts/, prices from the tables. The result is an
 estimate and says so.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from neurotarget.hardware.counts.count import LayerCount
+from neurotarget.hardware.counts.layers import LayerCount
 from neurotarget.hardware.energy.prices import PriceTable
 
 PJ_PER_UJ = 1e6

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from neurotarget.hardware.counts.count import LayerCount, count
+from neurotarget.hardware.counts.layers import LayerCount, count
 from neurotarget.sim.graph import Graph
 from neurotarget.sim.trace import Trace
 
