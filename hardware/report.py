@@ -223,7 +223,7 @@ def check_parity(
         return entries, unavailable
     from neurotarget.sim.lava import LavaError
 
-    few = first_samples(trace, lava_samples)
+    few = trace.rows(slice(lava_samples))
     try:
         from neurotarget.sim import lava
 
@@ -231,18 +231,6 @@ def check_parity(
     except LavaError as error:
         unavailable.append({"sides": "reference against lava", "reason": str(error)})
     return entries, unavailable
-
-
-def first_samples(trace: Trace, samples: int) -> Trace:
-    """The first samples of a trace."""
-    return Trace(
-        spikes={name: array[:samples] for name, array in trace.spikes.items()},
-        output=trace.output[:samples],
-        input=trace.input[:samples],
-        lengths=trace.lengths[:samples],
-        labels=None if trace.labels is None else trace.labels[:samples],
-        header=trace.header,
-    )
 
 
 def parity_words(entry: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,17 @@ class Trace:
     def sample_steps(self) -> int:
         """Steps inside the windows, over all samples."""
         return int(self.lengths.sum())
+
+    def rows(self, rows: slice) -> Trace:
+        """The same run of some of the samples."""
+        return replace(
+            self,
+            spikes={name: array[rows] for name, array in self.spikes.items()},
+            output=self.output[rows],
+            input=self.input[rows],
+            lengths=self.lengths[rows],
+            labels=None if self.labels is None else self.labels[rows],
+        )
 
     def save(self, path: str | Path) -> None:
         """Writes the trace; the file appears under its name only when complete."""
@@ -99,6 +110,23 @@ def in_window(lengths: np.ndarray, steps: int) -> np.ndarray:
     """Mask [samples, steps]: true where the step lies inside the window of the sample."""
     mask: np.ndarray = np.arange(steps) < np.asarray(lengths)[:, None]
     return mask
+
+
+def partial_window(lengths: np.ndarray, steps: int) -> np.ndarray | None:
+    """The mask of `in_window`, or None where every step of every sample lies inside."""
+    return None if np.min(lengths, initial=steps) >= steps else in_window(lengths, steps)
+
+
+def masked(values: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """The values [samples, steps, ...], in their own type, zero where the mask [samples, steps] is false."""
+    if mask is None:
+        return values
+    return np.where(mask.reshape(*mask.shape, *[1] * (values.ndim - 2)), values, values.dtype.type(0))
+
+
+def windowed(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The values [samples, steps, ...], zero outside the window of each sample."""
+    return masked(values, partial_window(lengths, values.shape[1]))
 
 
 def classify(output: np.ndarray, lengths: np.ndarray, readout: str) -> np.ndarray:

@@ -10,7 +10,7 @@ import torch
 from neurotarget.model.networks.delays import DelaysNetwork
 from neurotarget.model.spikescr import SpikeSCR
 from neurotarget.model.training import checkpoint
-from neurotarget.sim.trace import Trace, in_window
+from neurotarget.sim.trace import Trace, windowed
 from spikingjelly.activation_based import base, functional, neuron
 from torch import nn
 
@@ -64,15 +64,10 @@ def pytorch_trace(
     finally:
         for hook in hooks:
             hook.remove()
-    mask = in_window(lengths, steps)
-
-    def windowed(array: np.ndarray) -> np.ndarray:
-        return array * mask.reshape(*mask.shape, *[1] * (array.ndim - 2)).astype(array.dtype)
-
     return Trace(
-        spikes={name: windowed(np.concatenate(parts)) for name, parts in recorded.items()},
-        output=windowed(np.concatenate(outputs).astype(np.float64)),
-        input=windowed(np.asarray(frames)),
+        spikes={name: windowed(np.concatenate(parts), lengths) for name, parts in recorded.items()},
+        output=windowed(np.concatenate(outputs).astype(np.float64), lengths),
+        input=windowed(np.asarray(frames), lengths),
         lengths=lengths.astype(np.int64),
         labels=labels,
         header={"backend": "pytorch", "precision": precision, "latency_steps": 0},

@@ -23,8 +23,8 @@ from neurotarget.sim.graph import Graph
 from neurotarget.sim.graph.node import SPIKING, STATEFUL, SYNAPTIC, Node
 from neurotarget.sim.reference.integer import INTEGER, INTEGER_OPERATIONS, integer_parameters
 from neurotarget.sim.reference.integer_kernels import ALIGN_BITS, STATE_LIMIT
-from neurotarget.sim.reference.operations import Call
-from neurotarget.sim.trace import Trace, in_window
+from neurotarget.sim.reference.operations import Call, State, summed
+from neurotarget.sim.trace import Trace, in_window, masked, partial_window
 
 CLIP_RATIOS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.42, 0.35, 0.3, 0.25)  # largest weight kept, of the largest there is
 SPARE = 4  # calibration peaks of u and v stay below 2^23 by this factor: other speech may be louder
@@ -39,7 +39,7 @@ class Calibration:
     def __init__(self, graph: Graph, trace: Trace) -> None:
         self.graph, self.trace = graph, trace
         steps = trace.input.shape[1]
-        self.mask = None if trace.lengths.min() >= steps else in_window(trace.lengths, steps)
+        self.mask = partial_window(trace.lengths, steps)
         self.integers = Integers()
         self.values: dict[str, np.ndarray] = {}
         self.spreads: dict[str, np.ndarray] = {}
@@ -94,10 +94,7 @@ class Calibration:
                 return value
             return np.concatenate([np.zeros_like(value[:, :1]), value[:, :-1]], axis=1)
 
-        first, *rest = (present(source) for source in sources)
-        for value in rest:
-            first = first + value
-        return first
+        return summed((present(source) for source in sources), INTEGER)
 
     def apply(
         self, node: Node, fixed: Mapping[str, Any], values: Mapping[str, np.ndarray]
@@ -109,11 +106,10 @@ class Calibration:
         else:
             by_role = {role: self.total(node, sources, values) for role, sources in inputs_of(node).items()}
             gathered = by_role if node.roles else by_role[""]
-        parameters = integer_parameters(node, fixed)
-        out = INTEGER_OPERATIONS[node.kind](Call(node, parameters, INTEGER, {}, self.mask, None), gathered)
-        if self.mask is not None and node.kind in SPIKING:
-            out *= self.mask.reshape(*self.mask.shape, *[1] * (out.ndim - 2))
-        return out, parameters.get("peaks", np.zeros(2, INTEGER))
+        state: State = {}
+        call = Call(node, integer_parameters(node, fixed), INTEGER, state, self.mask, {})
+        out = INTEGER_OPERATIONS[node.kind](call, gathered)
+        return masked(out, self.mask) if node.kind in SPIKING else out, state.get("peaks", np.zeros(2, INTEGER))
 
     # ---- one group ---------------------------------------------------------------------------------------------------
 
@@ -204,8 +200,7 @@ class Calibration:
         """Mean square difference of the network's output."""
         sources = self.graph.output.sources
         total = np.sum([values[s] for s in sources], axis=0) * candidate.scale * self._relative(sources[0])
-        inside = total if self.mask is None else total * self.mask.reshape(*self.mask.shape, *[1] * (total.ndim - 2))
-        return float(np.mean((inside - self.trace.output) ** 2))
+        return float(np.mean((masked(total, self.mask) - self.trace.output) ** 2))
 
     # ---- candidates --------------------------------------------------------------------------------------------------
 

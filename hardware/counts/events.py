@@ -11,17 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from neurotarget.sim.trace import in_window
 
 PAYLOADS = ("none", "spike", "integer", "real")
-
-
-def windowed(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The values [samples, steps, ...], zero outside the window of each sample."""
-    if lengths.min(initial=values.shape[1]) >= values.shape[1]:
-        return values
-    mask = in_window(lengths, values.shape[1])
-    return np.where(mask.reshape(*mask.shape, *[1] * (values.ndim - 2)), values, values.dtype.type(0))
 
 
 def payload_kind(values: np.ndarray) -> str:

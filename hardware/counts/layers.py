@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from neurotarget.hardware.counts.events import Tally, each, exact, magnitudes, payload_kind, widest, windowed
+from neurotarget.hardware.counts.events import Tally, each, exact, magnitudes, payload_kind, widest
 from neurotarget.hardware.counts.fanout import TEMPORAL, connections, taps_inside
 from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph
 from neurotarget.sim.graph.node import SPIKING, STATEFUL, SYNAPTIC, Node
-from neurotarget.sim.trace import Trace, TraceError
+from neurotarget.sim.trace import Trace, TraceError, windowed
 from tqdm import tqdm
 
 BATCH = 32
@@ -278,15 +278,7 @@ def _state(node: Node) -> int:
 
 def _batches(trace: Trace) -> Iterator[Trace]:
     for start in range(0, trace.samples, BATCH):
-        part = slice(start, start + BATCH)
-        yield replace(
-            trace,
-            spikes={name: array[part] for name, array in trace.spikes.items()},
-            output=trace.output[part],
-            input=trace.input[part],
-            lengths=trace.lengths[part],
-            labels=None,
-        )
+        yield trace.rows(slice(start, start + BATCH))
 
 
 def _inputs(run: _Run, node: Node) -> Iterator[tuple[Any, np.ndarray]]:

@@ -16,7 +16,7 @@ from neurotarget.sim.lava.plan import fixed as fixed_plan
 from neurotarget.sim.lava.plan import floating as plan
 from neurotarget.sim.reference import checked_lengths
 from neurotarget.sim.schedule import Schedule, schedule
-from neurotarget.sim.trace import Trace, in_window
+from neurotarget.sim.trace import Trace, windowed
 from tqdm import tqdm
 
 START_SECONDS = 60.0
@@ -87,8 +87,7 @@ def run_with_states(
     frames, labels = frames[:samples], None if labels is None else labels[:samples]
     lengths = checked_lengths(graph, frames, None if lengths is None else lengths[:samples])
     timing = schedule(graph, frames.shape[1])
-    mask = in_window(lengths, frames.shape[1]).reshape(*frames.shape[:2], *[1] * (frames.ndim - 2))
-    frames = np.where(mask, frames, frames.dtype.type(0))
+    frames = windowed(frames, lengths)
     planned = make_plan(graph, timing, frames, lengths, nodes)
     if deadline_seconds is None:
         deadline_seconds = START_SECONDS + SECONDS_PER_PROCESS_STEP * len(planned.specs) * planned.total_steps

@@ -2,6 +2,7 @@
 
 from neurotarget.sim.reference.engine import (
     BATCH,
+    Batch,
     Prepared,
     checked_lengths,
     potentials,
@@ -14,6 +15,7 @@ from neurotarget.sim.reference.engine import (
 
 __all__ = [
     "BATCH",
+    "Batch",
     "Prepared",
     "checked_lengths",
     "potentials",

@@ -11,15 +11,23 @@ the bias of a layer reaches a look-ahead or an attention from there.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from neurotarget.sim.graph import Graph
 from neurotarget.sim.graph.node import SPIKING, STATEFUL, GraphError, Node
 from neurotarget.sim.reference import integer
-from neurotarget.sim.reference.operations import OPERATIONS, WHOLE_UTTERANCE, Call, Parameters, State, cast_parameters
-from neurotarget.sim.trace import Trace, in_window
+from neurotarget.sim.reference.operations import (
+    OPERATIONS,
+    WHOLE_UTTERANCE,
+    Call,
+    Parameters,
+    State,
+    cast_parameters,
+    summed,
+)
+from neurotarget.sim.trace import Trace, in_window, masked, partial_window, windowed
 from tqdm import tqdm
 
 BATCH = 64
@@ -36,6 +44,24 @@ class Prepared:
     dtype: np.dtype
     parameters: Mapping[str, Parameters]
     operations: Mapping[str, Callable[[Call, Any], np.ndarray]]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What the run of one batch gives.
+
+    Attributes:
+        spikes: of every spiking node, uint8 [samples, steps, *neurons]; zero outside the window.
+        output: [samples, steps, *outputs], zero outside the window.
+        potentials: of the neurons that were to be observed, v before the reset [samples, steps, *neurons]; of a
+            quantised graph u and v, [samples, steps, *neurons, 2].
+        peaks: of the neurons of a quantised graph, the largest |u| before it wraps and |v| before it is clipped.
+    """
+
+    spikes: Mapping[str, np.ndarray]
+    output: np.ndarray
+    potentials: Mapping[str, np.ndarray]
+    peaks: Mapping[str, np.ndarray]
 
 
 def prepare(graph: Graph, precision: str = "float64") -> Prepared:
@@ -93,17 +119,15 @@ def run(
     for start in tqdm(range(0, len(frames), BATCH), desc="reference", unit="batch", disable=None if progress else True):
         batch = slice(start, start + BATCH)
         parts.append(simulate(prepared, frames[batch], lengths[batch]))
-    spikes = {node.name: np.concatenate([part[0][node.name] for part in parts]) for node in graph.spiking}
+    spikes = {node.name: np.concatenate([part.spikes[node.name] for part in parts]) for node in graph.spiking}
     header = {"backend": "reference", "precision": precision, "source": graph.source, "dt": graph.dt}
     if graph.quantised:
-        peaks = {node.name: prepared.parameters[node.name]["peaks"] for node in graph.of_kind(*STATEFUL)}
+        peaks = {name: np.max([part.peaks[name] for part in parts], axis=0) for name in parts[0].peaks}
         header |= {"precision": graph.arithmetic, **integer.overflow(peaks)}
     return Trace(
         spikes=spikes,
-        output=np.concatenate([part[1] for part in parts]).astype(np.float64),
-        input=np.concatenate(
-            [_windowed(frames[i : i + BATCH], lengths[i : i + BATCH]) for i in range(0, len(frames), BATCH)]
-        ),
+        output=np.concatenate([part.output for part in parts]).astype(np.float64),
+        input=windowed(np.asarray(frames), lengths),
         lengths=lengths,
         labels=labels,
         header={**header, "readout": graph.readout, "latency_steps": 0},
@@ -131,35 +155,31 @@ def checked_lengths(graph: Graph, frames: np.ndarray, lengths: np.ndarray | None
     return checked.astype(np.int64)
 
 
-def simulate(
-    prepared: Prepared, frames: np.ndarray, lengths: np.ndarray, potentials: dict[str, np.ndarray] | None = None
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def simulate(prepared: Prepared, frames: np.ndarray, lengths: np.ndarray, observe: Collection[str] = ()) -> Batch:
     """Runs one batch.
 
     Args:
         frames: [samples, steps, *features].
         lengths: int64 [samples].
-        potentials: a dictionary whose keys are neurons to observe; filled with v before the reset.
-
-    Returns:
-        Spikes of every spiking node (uint8 [samples, steps, *neurons]), and the output.
+        observe: neurons whose potentials are wanted.
     """
     graph = prepared.graph
-    mask = None if lengths.min() >= frames.shape[1] else in_window(lengths, frames.shape[1])
+    run = _Run(prepared, partial_window(lengths, frames.shape[1]), {name: np.empty(0) for name in observe})
     values: dict[str, np.ndarray] = {}
     readers = {name: len(graph.targets(name)) for name in graph.nodes}
     for component in graph.components:
         if _loops(graph, component):
-            _run_loop(prepared, component, values, mask, potentials)
+            run.loop(component, values)
         else:
             node = graph.nodes[component[0]]
-            inputs = _windowed(frames, lengths) if node.kind == "input" else _gather(node, values)
-            values[node.name] = _apply(prepared, node, inputs, {}, mask, potentials)
+            inputs = windowed(np.asarray(frames), lengths) if node.kind == "input" else run.gather(node, values)
+            values[node.name] = run.apply(node, inputs, {})
         for source in {s for name in component for s in graph.nodes[name].sources}:
             readers[source] -= sum(source in graph.nodes[name].sources for name in component)
             if not readers[source] and graph.nodes[source].kind not in SPIKING:
                 del values[source]  # the batch's currents need not all be held at once
-    return {node.name: values[node.name] for node in graph.spiking}, values[graph.output.name]
+    spikes = {node.name: values[node.name] for node in graph.spiking}
+    return Batch(spikes, values[graph.output.name], run.potentials, run.peaks)
 
 
 def potentials(graph: Graph, frames: np.ndarray, lengths: np.ndarray, nodes: Collection[str]) -> dict[str, np.ndarray]:
@@ -169,9 +189,7 @@ def potentials(graph: Graph, frames: np.ndarray, lengths: np.ndarray, nodes: Col
     """
     if graph.quantised:
         return {name: v for name, (_, v) in states(graph, frames, lengths, nodes).items()}
-    observed = {name: np.empty(0) for name in nodes}
-    simulate(prepare(graph), frames, checked_lengths(graph, frames, lengths), observed)
-    return observed
+    return dict(simulate(prepare(graph), frames, checked_lengths(graph, frames, lengths), nodes).potentials)
 
 
 def states(
@@ -182,10 +200,8 @@ def states(
     Lava's Var holds v after the reset: 0 where the neuron spiked. Both are zero outside the window of the sample.
     """
     lengths = checked_lengths(graph, frames, lengths)
-    observed = {name: np.empty(0) for name in nodes}
-    simulate(prepare(graph), frames, lengths, observed)
-    mask = in_window(lengths, frames.shape[1])
-    inside = {name: both * mask.reshape(*mask.shape, *[1] * (both.ndim - 2)) for name, both in observed.items()}
+    observed = simulate(prepare(graph), frames, lengths, nodes).potentials
+    inside = {name: windowed(both, lengths) for name, both in observed.items()}
     return {name: (both[..., 0], both[..., 1]) for name, both in inside.items()}
 
 
@@ -199,7 +215,7 @@ def synaptic_input(graph: Graph, trace: Trace, name: str, prepared: Prepared | N
         prepared: the graph with its parameters cast, for callers that ask for many nodes.
     """
     prepared = prepare(graph) if prepared is None else prepared
-    mask = in_window(trace.lengths, trace.input.shape[1])
+    run = _Run(prepared, in_window(trace.lengths, trace.input.shape[1]))
     # Potentials are not in the trace: a loop that feeds back a potential has to run again.
     again = {
         member: component
@@ -217,11 +233,11 @@ def synaptic_input(graph: Graph, trace: Trace, name: str, prepared: Prepared | N
             component = again[source]
             outside = {s for member in component for s in graph.nodes[member].sources if s not in component}
             values = {s: value(s) for s in outside}
-            _run_loop(prepared, component, values, mask, None)
+            run.loop(component, values)
             known.update((member, values[member]) for member in component)
         elif source not in known:
             inputs = trace.input if node.kind == "input" else gathered(node)
-            known[source] = _apply(prepared, node, inputs, {}, mask, None)
+            known[source] = run.apply(node, inputs, {})
         return known[source]
 
     def arriving(source: str, node: Node) -> np.ndarray:
@@ -232,7 +248,7 @@ def synaptic_input(graph: Graph, trace: Trace, name: str, prepared: Prepared | N
         return late
 
     def gathered(node: Node) -> Any:
-        return _gather(node, {source: arriving(source, node) for source in set(node.sources)})
+        return run.gather(node, {source: arriving(source, node) for source in set(node.sources)})
 
     return gathered(graph.nodes[name])
 
@@ -240,44 +256,64 @@ def synaptic_input(graph: Graph, trace: Trace, name: str, prepared: Prepared | N
 # ---- running one node ------------------------------------------------------------------------------------------------
 
 
-def _windowed(frames: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    array = np.asarray(frames)
-    if lengths.min() >= array.shape[1]:
-        return array
-    mask = in_window(lengths, array.shape[1])
-    return np.where(mask.reshape(*mask.shape, *[1] * (array.ndim - 2)), array, array.dtype.type(0))
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """One batch under way, and what it observes.
 
+    Attributes:
+        mask: [samples, steps], the windows; None where all steps lie inside.
+        potentials: a key for each neuron to observe, filled as it runs.
+        peaks: filled as integer neurons run.
+    """
 
-def _total(arrays: Iterable[np.ndarray]) -> np.ndarray:
-    """Sum of what the sources send; spikes stay small integers until a weight meets them."""
-    first, *rest = arrays
-    for array in rest:
-        first = first + array
-    return first
+    prepared: Prepared
+    mask: np.ndarray | None
+    potentials: dict[str, np.ndarray] = field(default_factory=dict)
+    peaks: dict[str, np.ndarray] = field(default_factory=dict)
 
+    def gather(self, node: Node, values: Mapping[str, np.ndarray]) -> Any:
+        """What the sources of a node send it, summed; by role where it has roles."""
+        dtype = self.prepared.dtype
+        if node.roles:
+            return {role: summed((values[s] for s in sources), dtype) for role, sources in node.roles.items()}
+        return summed((values[source] for source in node.sources), dtype)
 
-def _gather(node: Node, values: Mapping[str, np.ndarray]) -> Any:
-    if node.roles:
-        return {role: _total(values[source] for source in sources) for role, sources in node.roles.items()}
-    return _total(values[source] for source in node.sources)
+    def apply(self, node: Node, inputs: Any, state: State) -> np.ndarray:
+        """Runs one node over the steps in `inputs`; spikes outside the window are removed."""
+        call = Call(node, self.prepared.parameters[node.name], self.prepared.dtype, state, self.mask, self.potentials)
+        with np.errstate(over="ignore", invalid="ignore"):  # found below, and said by name
+            out = self.prepared.operations[node.kind](call, inputs)
+        _refuse_overflow(node, "values", [out, *state.values()], self.prepared.dtype)
+        if "peaks" in state:
+            self.peaks[node.name] = state["peaks"]
+        return masked(out, self.mask) if node.kind in SPIKING | {"output"} else out
 
+    def loop(self, component: tuple[str, ...], values: dict[str, np.ndarray]) -> None:
+        """Runs a strongly connected component step by step; a recurrent edge carries the value of the step before.
 
-def _apply(
-    prepared: Prepared,
-    node: Node,
-    inputs: Any,
-    state: State,
-    mask: np.ndarray | None,
-    potentials: dict[str, np.ndarray] | None,
-) -> np.ndarray:
-    """Runs one node over the steps in `inputs`; spikes outside the window are removed."""
-    call = Call(node, prepared.parameters[node.name], prepared.dtype, state, mask, potentials)
-    with np.errstate(over="ignore", invalid="ignore"):  # found below, and said by name
-        out = prepared.operations[node.kind](call, inputs)
-    _refuse_overflow(node, "values", [out, *state.values()], prepared.dtype)
-    if mask is not None and node.kind in SPIKING | {"output"}:
-        out *= mask.reshape(*mask.shape, *[1] * (out.ndim - 2)).astype(out.dtype)
-    return out
+        Adds to `values` what its nodes send, from what stands there of the nodes outside.
+        """
+        graph, nodes = self.prepared.graph, [self.prepared.graph.nodes[name] for name in component]
+        outside = {s: values[s] for node in nodes for s in node.sources if s not in component}
+        samples, steps = next(iter(outside.values())).shape[:2]
+        states: dict[str, State] = {name: {} for name in component}
+        previous = {node.name: np.zeros((samples, 1, *node.output_shape), self.prepared.dtype) for node in nodes}
+        out: dict[str, list[np.ndarray]] = {name: [] for name in component}
+        seen: dict[str, list[np.ndarray]] = {name: [] for name in self.potentials if name in component}
+        for step in range(steps):
+            present = {name: value[:, step : step + 1] for name, value in outside.items()}
+            mask = None if self.mask is None else self.mask[:, step : step + 1]
+            now = _Run(self.prepared, mask, {name: np.empty(0) for name in seen}, self.peaks)
+            for node in nodes:
+                recurrent = {s for s in node.sources if (s, node.name) in graph.recurrent_edges}
+                arriving = {s: previous[s] if s in recurrent else present[s] for s in node.sources}
+                present[node.name] = now.apply(node, now.gather(node, arriving), states[node.name])
+                out[node.name].append(present[node.name])
+            for name, observed in seen.items():
+                observed.append(now.potentials[name])
+            previous = {name: present[name] for name in component}
+        values |= {name: np.concatenate(parts, axis=1) for name, parts in out.items()}
+        self.potentials.update((name, np.concatenate(parts, axis=1)) for name, parts in seen.items())
 
 
 def _refuse_overflow(node: Node, what: str, arrays: Iterable[np.ndarray], dtype: np.dtype) -> None:
@@ -291,34 +327,3 @@ def _refuse_overflow(node: Node, what: str, arrays: Iterable[np.ndarray], dtype:
 def _loops(graph: Graph, component: tuple[str, ...]) -> bool:
     """Several nodes, or one that feeds itself."""
     return len(component) > 1 or (component[0], component[0]) in graph.recurrent_edges
-
-
-def _run_loop(
-    prepared: Prepared,
-    component: tuple[str, ...],
-    values: dict[str, np.ndarray],
-    mask: np.ndarray | None,
-    potentials: dict[str, np.ndarray] | None,
-) -> None:
-    """Runs a strongly connected component step by step; a recurrent edge carries the value of the step before."""
-    graph, nodes = prepared.graph, [prepared.graph.nodes[name] for name in component]
-    outside = {s: values[s] for node in nodes for s in node.sources if s not in component}
-    samples, steps = next(iter(outside.values())).shape[:2]
-    states: dict[str, State] = {name: {} for name in component}
-    previous = {node.name: np.zeros((samples, 1, *node.output_shape), prepared.dtype) for node in nodes}
-    out: dict[str, list[np.ndarray]] = {name: [] for name in component}
-    seen: dict[str, list[np.ndarray]] = {name: [] for name in potentials or () if name in component}
-    for step in range(steps):
-        present = {name: value[:, step : step + 1] for name, value in outside.items()}
-        now = None if mask is None else mask[:, step : step + 1]
-        for node in nodes:
-            arriving = {s: previous[s] if (s, node.name) in graph.recurrent_edges else present[s] for s in node.sources}
-            observed = {node.name: np.empty(0)} if node.name in seen else None
-            present[node.name] = _apply(prepared, node, _gather(node, arriving), states[node.name], now, observed)
-            out[node.name].append(present[node.name])
-            if observed:
-                seen[node.name].append(observed[node.name])
-        previous = {name: present[name] for name in component}
-    values |= {name: np.concatenate(parts, axis=1) for name, parts in out.items()}
-    if potentials is not None:
-        potentials |= {name: np.concatenate(parts, axis=1) for name, parts in seen.items()}

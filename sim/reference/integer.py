@@ -92,7 +92,6 @@ def _neuron_parameters(node: Node, fixed: Mapping[str, Any]) -> Parameters:
         "keep_v": (1 << DECAY_BITS) - _whole(node, fixed, "dv"),
         "threshold": threshold,
         "bias": lava_bias(biases["bias_mant"], biases["bias_exp"]),
-        "peaks": np.zeros(2, INTEGER),
     }
 
 
@@ -244,7 +243,7 @@ def _attention(call: Call, x: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def _neuron(call: Call, x: np.ndarray) -> np.ndarray:
-    """LIF, IF and CubaLIF; LI, I and CubaLI, which send v."""
+    """LIF, IF and CubaLIF; LI, I and CubaLI, which send v. The state holds `peaks` too, the largest |u| and |v|."""
     p, node, samples = call.parameters, call.node, len(x)
     current = np.ascontiguousarray(x.astype(INTEGER, copy=False)).reshape(samples, x.shape[1], node.neurons)
     if max(int(current.max(initial=0)), -int(current.min(initial=0))) >= CURRENT_LIMIT:
@@ -254,14 +253,14 @@ def _neuron(call: Call, x: np.ndarray) -> np.ndarray:
     nothing = (0, 0, 0)
     spikes = np.empty(current.shape if fires else nothing, np.uint8)
     potential = np.empty(nothing if fires else current.shape, INTEGER)
-    observed = call.potentials is not None and node.name in call.potentials
+    observed = node.name in call.potentials
     states = np.empty((*current.shape, 2) if observed else (0, 0, 0, 2), INTEGER)
     peaks = np.zeros((samples, 2), INTEGER)
     integer_kernels.neuron(
         current, p["keep_u"], p["keep_v"], p["bias"], p["threshold"], fires, u, v, spikes, potential, states, peaks
     )
-    np.maximum(p["peaks"], peaks.max(axis=0, initial=0), out=p["peaks"])
-    if observed and call.potentials is not None:
+    call.state["peaks"] = np.maximum(call.state.get("peaks", 0), peaks.max(axis=0, initial=0))
+    if observed:
         call.potentials[node.name] = states.reshape(*x.shape, 2)
     return (spikes if fires else potential).reshape(x.shape)
 

@@ -14,6 +14,7 @@ import numpy as np
 from neurotarget.sim.graph import Graph, dialect
 from neurotarget.sim.graph.node import SPIKING, STATEFUL, Node
 from neurotarget.sim.reference import kernels
+from neurotarget.sim.trace import masked
 
 Parameters = Mapping[str, Any]
 State = dict[str, np.ndarray]
@@ -28,12 +29,28 @@ class Call:
     dtype: np.dtype
     state: State
     mask: np.ndarray | None
-    potentials: dict[str, np.ndarray] | None
+    potentials: dict[str, np.ndarray]
 
     def masked(self, array: np.ndarray) -> np.ndarray:
         """The array in this precision, zero outside the window."""
-        cast = array.astype(self.dtype, copy=False)
-        return cast if self.mask is None else cast * self.mask[..., None].astype(self.dtype)
+        return masked(array.astype(self.dtype, copy=False), self.mask)
+
+
+def summed(arrays: Iterable[np.ndarray], dtype: np.dtype) -> np.ndarray:
+    """Sum of what several sources send, in the precision of the run; of one source, what it sends.
+
+    Spikes stay bytes until a weight meets them, where a byte holds their sum.
+    """
+    first, *rest = arrays
+    if not rest:
+        return first
+    bytes_hold_it = all(a.dtype == np.uint8 for a in (first, *rest)) and (
+        sum(int(a.max(initial=0)) for a in (first, *rest)) <= np.iinfo(np.uint8).max
+    )
+    total: np.ndarray = first.astype(np.uint8 if bytes_hold_it else dtype)
+    for array in rest:
+        total += array.astype(total.dtype, copy=False)
+    return total
 
 
 def cast_parameters(node: Node, graph: Graph, dtype: np.dtype) -> Parameters:
@@ -92,11 +109,11 @@ def _current(call: Call, x: np.ndarray) -> np.ndarray:
 def _spiking(call: Call, x: np.ndarray) -> np.ndarray:
     p, current = call.parameters, _current(call, x)
     spikes = np.empty(current.shape, np.uint8)
-    observe = call.potentials is not None and call.node.name in call.potentials
+    observe = call.node.name in call.potentials
     potential = np.empty(current.shape if observe else (0, 0, 0), call.dtype)
     v = _state(call, "v", len(x))
     kernels.lif(current, p["decay"], p["gain"], p["offset"], p["v_threshold"], p["v_reset"], v, spikes, potential)
-    if observe and call.potentials is not None:
+    if observe:
         call.potentials[call.node.name] = potential.reshape(x.shape)
     return spikes.reshape(x.shape)
 
@@ -182,7 +199,7 @@ def _delay(call: Call, x: np.ndarray) -> np.ndarray:
     before = call.state.get("before", np.zeros((len(x), longest, *x.shape[2:]), x.dtype))
     history = np.concatenate([before, x], axis=1)
     call.state["before"] = history[:, history.shape[1] - longest :]
-    out = np.empty_like(x)
+    out = np.empty(x.shape, history.dtype)  # a sum that a byte held now may have needed more before
     for steps in np.unique(delay):
         start = longest - int(steps)
         out[:, :, delay == steps] = history[:, start : start + x.shape[1]][:, :, delay == steps]

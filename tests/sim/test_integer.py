@@ -285,7 +285,7 @@ def test_a_recurrent_network_is_a_chain_of_lavas_models(lava):
 def apply(kind, parameters, fixed, x, roles=(), mask=None):
     features = (x[roles[0]] if roles else x).shape[2:]
     node = Node("node", kind, ("a",), parameters, dict.fromkeys(roles, ("a",)), features, features)
-    call = integer.Call(node, integer.integer_parameters(node, fixed), integer.INTEGER, {}, mask, None)
+    call = integer.Call(node, integer.integer_parameters(node, fixed), integer.INTEGER, {}, mask, {})
     return integer.INTEGER_OPERATIONS[kind](call, x)
 
 
@@ -418,6 +418,19 @@ def test_a_run_says_where_states_left_24_bits():
     fixed = {**graph.fixed, "fc": {"weight_exp": 15}}
     trace = reference.run(dataclasses.replace(graph, fixed=fixed), np.full((1, 3, 2), 1))
     assert trace.header["wrapped_u"] == ["lif"]
+
+
+def test_a_quiet_batch_after_a_loud_one_is_quiet():
+    graph = small()
+    prepared = reference.prepare(dataclasses.replace(graph, fixed={**graph.fixed, "fc": {"weight_exp": 9}}))
+
+    def peaks(level):
+        return reference.simulate(prepared, np.full((1, 3, 2), level), np.array([3])).peaks["lif"].tolist()
+
+    loud, quiet = peaks(127), peaks(0)
+    # the larger current of the two neurons, aligned; its v carries a bias of 6000 beside (127 * (100 - 50) against 80)
+    assert loud[0] == 127 * 80 << 9 + 6 and loud[0] >= 2**23
+    assert quiet == [0, 6000] == peaks(0)
 
 
 def test_received_currents_are_worked_out_again_from_a_trace():

@@ -230,7 +230,7 @@ class Planner:
             )
         units = np.concatenate([np.zeros((1, inputs)), np.eye(inputs)]).reshape(1, inputs + 1, *node.input_shape)
         parameters = cast_parameters(node, self.graph, np.dtype(np.float64))
-        call = Call(node, parameters, np.dtype(np.float64), {}, None, None)
+        call = Call(node, parameters, np.dtype(np.float64), {}, None, {})
         response = OPERATIONS[node.kind](call, units).reshape(inputs + 1, outputs)
         bias = response[0] if np.any(response[0]) else None
         weight = response[1:] if bias is None else self._without_bias(node, call, units, inputs, outputs)
@@ -238,7 +238,7 @@ class Planner:
 
     def _without_bias(self, node: Node, call: Call, units: np.ndarray, inputs: int, outputs: int) -> np.ndarray:
         zero = {**call.parameters, "bias": np.zeros_like(call.parameters["bias"])}
-        response = OPERATIONS[node.kind](Call(node, zero, call.dtype, {}, None, None), units)
+        response = OPERATIONS[node.kind](Call(node, zero, call.dtype, {}, None, {}), units)
         unbiased: np.ndarray = response.reshape(inputs + 1, outputs)[1:]
         return unbiased
 
