@@ -1,6 +1,20 @@
-"""What holds for all tests: the same examples in every run, and no clock decides."""
+"""What holds for all tests.
+
+The same examples in every run, and no clock decides. Golden files change only when asked: `pytest --update-golden`.
+"""
+
+import os
 
 from hypothesis import settings
 
+# Small networks: more threads than processes take time from each other, and sums come in another order. Numba's pool
+# sets OpenMP's number for all when it starts, so both are said; before either is imported.
+for pool in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ.setdefault(pool, "1")
+
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--update-golden", action="store_true", help="rewrite the golden files in tests/data that differ")
