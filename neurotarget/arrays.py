@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 
-LARGEST_BYTES = 2**31  # of the arrays that are read, as the float64 that most of them become
+LARGEST_BYTES = 2**30  # of all arrays of one file, as the float64 that they become: 134 million numbers
 LONGEST_HEADER = 10_000  # characters; numpy's own limit
 KINDS = "biufcSU"  # numbers and text: objects would be unpickled, and records are none of our formats
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what numpy writes
@@ -39,18 +39,21 @@ class ArraysError(ValueError):
     """A file of arrays that cannot be used: the message names the file, the array and what is wrong."""
 
 
-def read_arrays(path: str | Path, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, np.ndarray]:
+def read_arrays(
+    path: str | Path, wanted: Callable[[str], bool] = lambda name: True, largest_bytes: int = LARGEST_BYTES
+) -> dict[str, np.ndarray]:
     """The arrays of an `.npz` file, by name, in the file's order.
 
     Args:
         wanted: which of them to read; the others are neither read nor judged.
+        largest_bytes: of all of them together, each value counted as 8 bytes or more.
 
     Raises:
         ArraysError: the file is missing, damaged, encrypted or no archive; an array holds objects, has a header that is
-            none or a shape that cannot be; all of them together would take more than `LARGEST_BYTES`.
+            none or a shape that cannot be; all of them together would take more than `largest_bytes`.
     """
     arrays: dict[str, np.ndarray] = {}
-    left = LARGEST_BYTES
+    left = largest_bytes
     try:
         with zipfile.ZipFile(path) as archive:
             for entry in archive.infolist():
@@ -93,7 +96,8 @@ def _read(file: IO[bytes], announced: int, left: int, place: str) -> np.ndarray:
         raise ArraysError(f"{place} has shape {_short(shape)}, which no array has")
     if _weight(shape, dtype) > left:
         raise ArraysError(
-            f"{place} of shape {_short(shape)} takes the file over {LARGEST_BYTES} bytes of float64; split the file"
+            f"{place} of shape {_short(shape)} takes {_weight(shape, dtype):.3g} bytes as float64, where the limit "
+            f"leaves {left}; split the file"
         )
     count = math.prod(shape)
     if count * dtype.itemsize > announced:  # before memory is taken: the header may lie

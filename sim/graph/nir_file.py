@@ -15,7 +15,8 @@ import nir
 import numpy as np
 from neurotarget.sim.graph.node import GraphError
 
-LARGEST_BYTES = 2**31  # of all values of a file, unpacked: HDF5 packs terabytes of zeros into kilobytes
+from neurotarget.arrays import LARGEST_BYTES  # HDF5, too, packs terabytes of zeros into kilobytes
+
 MOST_OBJECTS = 2**17  # groups, arrays and strings; hard links can make more of them than a file has bytes
 MOST_NODES = 2**12  # nir's type inference takes time with their square: a minute for so many
 DEEPEST = 64  # groups within groups
@@ -117,7 +118,7 @@ class _Survey:
     def _weigh(self, array: h5py.Dataset) -> None:
         if array.is_virtual or array.external:
             raise GraphError(f"{self.path}: {array.name} keeps its values in another file")
-        width = array.dtype.itemsize
+        width = max(array.dtype.itemsize, 8)  # numbers become float64
         self.size += max(array.size, int(np.prod(array.chunks or (0,), dtype=float))) * width
         self._check_size(array)
         if array.dtype.hasobject:  # strings: their length stands with the data, and one may be repeated without end
@@ -134,7 +135,8 @@ class _Survey:
     def _check_size(self, array: h5py.Dataset) -> None:
         if self.size > LARGEST_BYTES:
             raise GraphError(
-                f"{self.path}: unpacked it takes more than {LARGEST_BYTES} bytes; {array.name} has shape {array.shape}"
+                f"{self.path}: unpacked to float64 it takes more than {LARGEST_BYTES} bytes; {array.name} has shape "
+                f"{array.shape}"
             )
 
     def _check_node(self, group: h5py.Group, name: str) -> None:

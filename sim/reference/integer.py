@@ -21,6 +21,7 @@ from neurotarget.sim.reference.integer_kernels import ALIGN_BITS, DECAY_BITS, ST
 from neurotarget.sim.reference.operations import OPERATIONS, Call, Parameters, windows
 
 INTEGER = np.dtype(np.int64)
+SCALES = (1e-30, 1e30)  # of input and output: beyond, a product with 24-bit integers leaves float32 or float64
 ROTARY_BITS = 22  # bits of fraction of a rotary oscillator: its state fits 24 bits with sign
 CURRENT_LIMIT = 2**25  # Lava shifts the current left by 6 in 32 bits
 
@@ -72,6 +73,8 @@ def integer_parameters(node: Node, fixed: Mapping[str, Any]) -> Parameters:
     elif node.kind == "input":
         p["scale"] = _unit(node, fixed)
         p |= {key: _whole(node, fixed, key) for key in ("minimum", "maximum")}
+        if p["minimum"] > p["maximum"]:
+            raise GraphError(f"node {node.name}: minimum {p['minimum']} is above maximum {p['maximum']}")
     elif node.kind == "output":
         p["scale"] = _unit(node, fixed)
     return p
@@ -112,15 +115,16 @@ def _whole(node: Node, fixed: Mapping[str, Any], key: str) -> int:
 
 def _unit(node: Node, fixed: Mapping[str, Any]) -> float:
     scale = np.asarray(_given(node, fixed, "scale"))
-    if scale.size != 1 or scale.dtype.kind not in "iuf" or not np.isfinite(scale).all() or scale.flat[0] <= 0:
-        raise GraphError(f"node {node.name}: scale must be one positive number, found {scale}")
+    if scale.size != 1 or scale.dtype.kind not in "iuf" or not SCALES[0] <= scale.flat[0] <= SCALES[1]:
+        raise GraphError(f"node {node.name}: scale must be one number in {SCALES[0]:g} .. {SCALES[1]:g}, found {scale}")
     return float(scale.flat[0])
 
 
 def _integers(node: Node, key: str, value: Any) -> np.ndarray:
     array = np.asarray(value)
-    if array.dtype.kind not in "iuf" or not np.array_equal(array, np.rint(array)):
-        raise GraphError(f"node {node.name}: {key} of a quantised file must be integers")
+    whole = array.dtype.kind in "iuf" and np.array_equal(array, np.rint(array))
+    if not whole or np.abs(array.astype(np.float64)).max(initial=0) >= 2**53:  # infinity is its own rint
+        raise GraphError(f"node {node.name}: {key} of a quantised file must be integers below 2^53")
     return array.astype(INTEGER)
 
 

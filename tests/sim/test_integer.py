@@ -452,8 +452,12 @@ def test_received_currents_are_worked_out_again_from_a_trace():
         ("lif", "bias_exp", np.array([8, 0]), "bias_exp must hold 2 integers in 0 .. 7"),
         ("lif", "bias_mant", None, "does not say its bias_mant"),
         ("fc", "weight_exp", 99, "weight_exp must be one integer"),
-        ("input", "scale", 0.0, "scale must be one positive number"),
-        ("output", "scale", float("nan"), "scale must be one positive number"),
+        ("lif", "dv", float("inf"), "dv of a quantised file must be integers below 2\\^53"),
+        ("lif", "bias_mant", np.array([0, 2.0**53]), "bias_mant of a quantised file must be integers below 2\\^53"),
+        ("input", "scale", 0.0, "scale must be one number in 1e-30 .. 1e\\+30, found 0.0"),
+        ("input", "minimum", 2**20, "minimum 1048576 is above maximum"),
+        ("output", "scale", float("nan"), "scale must be one number in .*found nan"),
+        ("output", "scale", 1e308, "scale must be one number in .*found 1e\\+308"),
     ],
 )
 def test_a_file_with_wrong_integers_is_refused_by_node(node, key, value, reason):
@@ -461,6 +465,15 @@ def test_a_file_with_wrong_integers_is_refused_by_node(node, key, value, reason)
     keys = {k: v for k, v in graph.fixed[node].items() if k != key} | ({} if value is None else {key: value})
     with pytest.raises(GraphError, match=f"node {node}.*{reason}"):
         reference.prepare(dataclasses.replace(graph, fixed={**graph.fixed, node: keys}))
+
+
+def test_an_oscillator_without_end_is_refused():
+    """Infinity is its own rint, and would become an arbitrary integer."""
+    node = Node("turn", "rotary", ("input",), {"angle": np.ones(1), "scale": 1.0}, output_shape=(2,))
+    fixed = {"fraction_bits": 4, "cos": np.array([1 << 22]), "sin": np.array([0])}
+    integer.integer_parameters(node, fixed)
+    with pytest.raises(GraphError, match=r"node turn: sin of a quantised file must be integers below 2\^53"):
+        integer.integer_parameters(node, {**fixed, "sin": np.array([np.inf])})
 
 
 @pytest.mark.parametrize("weight", [[[101, -50], [20, 60]], [[256, 2], [4, 6]], [[1.5, 2], [4, 6]]])

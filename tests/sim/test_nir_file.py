@@ -218,8 +218,9 @@ def without(path):
         (without("node/nodes/lif/tau"), "missing 1 required positional argument: 'tau'"),
         (put("node/metadata/dt", "soon", dtype=TEXT), "dt = 'soon' in the metadata is no number"),
         (enormous("node/nodes/fc/weight", (200_000, 200_000), (1000, 1000)), "fc/weight has shape (200000, 200000)"),
-        (enormous("node/metadata/x", (2**40,), (2**20,)), "unpacked it takes more than 2147483648 bytes"),
-        (enormous("node/nodes/fc/bias", (3,), (2**28,), maxshape=(None,)), "unpacked it takes more than 2147483648"),
+        (enormous("node/nodes/fc/bias", (2**27,), (2**23,), dtype="i1"), "unpacked to float64 it takes more than"),
+        (enormous("node/metadata/x", (2**40,), (2**20,)), "unpacked to float64 it takes more than 1073741824 bytes"),
+        (enormous("node/nodes/fc/bias", (3,), (2**28,), maxshape=(None,)), "unpacked to float64 it takes more than"),
         (enormous("node/metadata/x", (2**26,), (2**16,), dtype=TEXT), "more than 131072 groups, arrays and strings"),
         (doubling, "stands in two places of the file"),
         (link, "node/metadata/elsewhere is a link to another place"),
@@ -251,7 +252,7 @@ def test_strings_that_repeat_one_long_string_are_weighed(tmp_path, monkeypatch):
     with h5py.File(path, "r+") as file:
         file.create_dataset("node/metadata/x", data=np.array(["x" * 10_000] * 100, dtype=object), dtype=TEXT)
     monkeypatch.setattr(nir_file, "LARGEST_BYTES", 500_000)
-    with pytest.raises(GraphError, match="unpacked it takes more than 500000 bytes; /node/metadata/x"):
+    with pytest.raises(GraphError, match="unpacked to float64 it takes more than 500000 bytes; /node/metadata/x"):
         load(path)
 
 
