@@ -183,9 +183,18 @@ def _check_state(path: str | Path, config: networks.Config, state: Mapping[str, 
         value, wanted = state[name], expected[name]
         if not isinstance(value, torch.Tensor):
             raise CheckpointError(f"{path}: parameter {name} is a {type(value).__name__}; expected a tensor")
+        if not _is_plain(value):
+            raise CheckpointError(f"{path}: parameter {name} is sparse, quantised or without data; save it dense")
         if value.shape != wanted.shape or value.is_floating_point() != wanted.is_floating_point():
             shapes = f"{value.dtype} {tuple(value.shape)}, expected {wanted.dtype} {tuple(wanted.shape)}"
             raise CheckpointError(f"{path}: parameter {name} is {shapes}")
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             bad = int((~torch.isfinite(value)).sum())
             raise CheckpointError(f"{path}: parameter {name} holds {bad} NaN or infinite values; train again")
+
+
+def _is_plain(value: torch.Tensor) -> bool:
+    """Whether each value stands in memory: views of one value with a large shape unpack to any size."""
+    if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized or value.is_nested:
+        return False
+    return value.untyped_storage().nbytes() >= value.numel() * value.element_size()
