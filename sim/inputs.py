@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from neurotarget.arrays import ArraysError, read_arrays
 from neurotarget.data import DataError, open_dataset
 from neurotarget.data.spec import expanded
 
@@ -66,18 +66,12 @@ def open_input(text: str, split: str = "test", samples: int | None = None) -> In
 
 def _open_npz(path: Path) -> Input:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if "input" not in file.files:
-                raise InputError(f"{path}: holds {', '.join(file.files)}; an array `input` is expected")
-            frames = file["input"]
-            labels = file["label"] if "label" in file.files else None
-            lengths = file["length"] if "length" in file.files else None
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: not an .npz file: {error}") from error
+        arrays = read_arrays(path, ("input", "label", "length").__contains__)
+    except ArraysError as error:
+        raise InputError(str(error)) from error
+    if "input" not in arrays:
+        raise InputError(f"{path}: an array `input` is expected, of [samples, steps, features]")
+    frames, labels, lengths = arrays["input"], arrays.get("label"), arrays.get("length")
     if frames.ndim < 3 or frames.dtype.kind not in "biuf" or not np.isfinite(frames).all():
         raise InputError(f"{path}: `input` must be finite numbers [samples, steps, features], found {frames.shape}")
     for name, array in (("label", labels), ("length", lengths)):

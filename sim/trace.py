@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from neurotarget.arrays import ArraysError, read_arrays
+
 FORMAT = 1
+LARGEST_BYTES = 2**33  # each spike counted as 8 bytes: a gigabyte of them in memory
 
 
 class TraceError(ValueError):
@@ -86,23 +88,21 @@ class Trace:
             TraceError: the file is missing, damaged or not a trace.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
-                header = json.loads(str(file["header"]))
-                if header.get("format") != FORMAT:
-                    raise TraceError(f"{path}: trace format {header.get('format')!r}, this version reads {FORMAT}")
-                return cls(
-                    spikes={key.removeprefix("spikes/"): file[key] for key in file.files if key.startswith("spikes/")},
-                    output=file["output"],
-                    input=file["input"],
-                    lengths=file["length"],
-                    labels=file["label"] if "label" in file.files else None,
-                    header=header,
-                )
-        except FileNotFoundError:
-            raise TraceError(f"{path}: no such file") from None
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-            if isinstance(error, TraceError):
-                raise
+            arrays = read_arrays(path, largest_bytes=LARGEST_BYTES)
+            header = json.loads(str(arrays["header"]))
+            if header.get("format") != FORMAT:
+                raise TraceError(f"{path}: trace format {header.get('format')!r}, this version reads {FORMAT}")
+            return cls(
+                spikes={key.removeprefix("spikes/"): arrays[key] for key in arrays if key.startswith("spikes/")},
+                output=arrays["output"],
+                input=arrays["input"],
+                lengths=arrays["length"],
+                labels=arrays.get("label"),
+                header=header,
+            )
+        except ArraysError as error:
+            raise TraceError(str(error)) from error
+        except (KeyError, AttributeError, json.JSONDecodeError, RecursionError) as error:
             raise TraceError(f"{path}: not a trace: {error}") from error
 
 

@@ -11,6 +11,7 @@ import importlib.metadata
 import io
 import math
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -108,7 +109,8 @@ def load_content(path: str | Path) -> dict[str, Any]:
     """
     try:
         _check_archive(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # torch warns of sparse tensors, which `load` refuses
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
     except OSError as error:

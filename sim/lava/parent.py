@@ -14,7 +14,7 @@ from neurotarget.sim.lava import LavaError
 from neurotarget.sim.lava.child.control import run_child
 from neurotarget.sim.lava.plan import fixed as fixed_plan
 from neurotarget.sim.lava.plan import floating as plan
-from neurotarget.sim.reference import checked_lengths
+from neurotarget.sim.reference import check_labels, checked_lengths
 from neurotarget.sim.schedule import Schedule, schedule
 from neurotarget.sim.trace import Trace, windowed
 from tqdm import tqdm
@@ -86,6 +86,7 @@ def run_with_states(
         raise LavaError(f"{graph.source}: u and v are recorded of quantised graphs only")
     frames, labels = frames[:samples], None if labels is None else labels[:samples]
     lengths = checked_lengths(graph, frames, None if lengths is None else lengths[:samples])
+    check_labels(graph, labels)
     timing = schedule(graph, frames.shape[1])
     frames = windowed(frames, lengths)
     planned = make_plan(graph, timing, frames, lengths, nodes)

@@ -114,6 +114,7 @@ def run(
         GraphError: the input does not fit the network.
     """
     lengths = checked_lengths(graph, frames, lengths)
+    check_labels(graph, labels)
     prepared = prepare(graph, precision)
     parts = []
     for start in tqdm(range(0, len(frames), BATCH), desc="reference", unit="batch", disable=None if progress else True):
@@ -153,6 +154,24 @@ def checked_lengths(graph: Graph, frames: np.ndarray, lengths: np.ndarray | None
     if checked.shape != (len(frames),) or checked.min() < 0 or checked.max() > frames.shape[1]:
         raise GraphError(f"lengths must be {len(frames)} numbers from 0 to {frames.shape[1]}")
     return checked.astype(np.int64)
+
+
+def check_labels(graph: Graph, labels: np.ndarray | None) -> None:
+    """Refuses labels that no output can match: the accuracy would be wrong, and nobody would see why.
+
+    Raises:
+        GraphError: a label outside 0 .. outputs - 1 of a network whose output is a vector.
+    """
+    shape = graph.output.output_shape
+    if labels is None or len(shape) != 1:
+        return
+    outside = np.flatnonzero((labels < 0) | (labels >= shape[0]))
+    if len(outside):
+        raise GraphError(
+            f"label {labels[outside[0]]} of sample {outside[0]} is no output of {graph.source}, which has {shape[0]} "
+            f"(0 .. {shape[0] - 1}); {len(outside)} of {len(labels)} labels are outside: use the data that it was "
+            "trained on, or leave the labels out"
+        )
 
 
 def simulate(prepared: Prepared, frames: np.ndarray, lengths: np.ndarray, observe: Collection[str] = ()) -> Batch:

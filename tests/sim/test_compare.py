@@ -125,6 +125,11 @@ def test_run_prints_figures_and_writes_a_trace(files, capsys):
         (["net.nir", "--input", "marvels"], "marvels"),
         (["net.nir", "--input", "in.npz", "--samples", "0"], "at least 1"),
         (["net.nir", "--input", "nan.npz"], "finite numbers"),
+        (["net.nir", "--input", "objects.npz"], "array 'input' is of type object"),
+        (
+            ["net.nir", "--input", "labels.npz"],
+            "label 2 of sample 3 is no output of net.nir, which has 2 (0 .. 1); 1 of 4",
+        ),
         (["net.nir", "--input", "gsc:/nowhere"], "/nowhere"),
     ],
 )
@@ -133,6 +138,8 @@ def test_wrong_input_ends_with_one_sentence_and_code_2(files, capsys, monkeypatc
     np.savez("wrong.npz", input=np.zeros((2, 3, 5)))
     np.savez("empty.npz", something=np.zeros(3))
     np.savez("nan.npz", input=np.full((2, 3, 2), np.nan))
+    np.savez("objects.npz", input=np.full((2, 3, 2), None))
+    np.savez("labels.npz", input=np.ones((4, 3, 2)), label=np.array([0, 1, 1, 2]))
     assert run_main(arguments) == 2
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1
