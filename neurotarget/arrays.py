@@ -103,7 +103,7 @@ def _read(file: IO[bytes], announced: int, left: int, place: str) -> np.ndarray:
     if count * dtype.itemsize > announced:  # before memory is taken: the header may lie
         raise ArraysError(f"{place} of shape {_short(shape)} is cut off: {announced} bytes stand in the file")
     flat = np.empty(count, dtype)
-    _fill(file, memoryview(flat.view(np.uint8)) if count else memoryview(b""), place)
+    _fill(file, flat.view(np.uint8).data, place)
     return flat.reshape(shape, order="F" if fortran else "C")
 
 
