@@ -12,7 +12,8 @@ from pathlib import Path
 
 from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph, load
-from neurotarget.sim.graph.node import STATEFUL, GraphError
+from neurotarget.sim.graph.kinds import STATEFUL
+from neurotarget.sim.graph.node import GraphError
 from neurotarget.sim.inputs import INPUT_ERRORS, Input, InputError, open_input
 from neurotarget.sim.parity import States, compare, compare_states
 from neurotarget.sim.trace import Trace, TraceError

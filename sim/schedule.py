@@ -28,10 +28,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from neurotarget.sim.graph import Graph
+from neurotarget.sim.graph.kinds import OVER_TIME, POOLS, SYNAPTIC
 from neurotarget.sim.graph.node import GraphError, Node
 
-ONE_STEP = frozenset({"affine", "scale", "conv1d", "conv2d", "sum_pool", "avg_pool"})
-CONVOLUTIONS_OVER_TIME = frozenset({"temporal_conv", "depthwise_conv"})
+ONE_STEP = (SYNAPTIC | POOLS) - OVER_TIME
 
 
 class ScheduleError(GraphError):
@@ -107,7 +107,7 @@ def own_latency(node: Node, steps: int) -> int:
     """Steps between the arrival of a logical step at `node` and its result."""
     if node.kind in ONE_STEP:
         return 1
-    if node.kind in CONVOLUTIONS_OVER_TIME:
+    if node.kind in OVER_TIME:
         return 1 + _look_ahead(node, "look_ahead")
     if node.kind == "look_ahead":
         return _look_ahead(node, "steps")
@@ -127,7 +127,7 @@ def _gap(graph: Graph) -> int:
     """Longest reach of any node beyond either end of an utterance; one step when a loop looks back."""
     reach = [int(bool(graph.recurrent_edges))]
     for node in graph.nodes.values():
-        if node.kind in CONVOLUTIONS_OVER_TIME:
+        if node.kind in OVER_TIME:
             ahead = int(node.parameters["look_ahead"])
             reach += [ahead, node.parameters["weight"].shape[-1] - 1 - ahead]
         elif node.kind == "look_ahead":

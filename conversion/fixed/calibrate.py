@@ -20,7 +20,8 @@ from neurotarget.conversion.fixed.dynamics import Dynamics, dynamics
 from neurotarget.conversion.fixed.grading import grading
 from neurotarget.conversion.fixed.units import MAKERS, Group, inputs_of
 from neurotarget.sim.graph import Graph
-from neurotarget.sim.graph.node import SPIKING, STATEFUL, SYNAPTIC, Node
+from neurotarget.sim.graph.kinds import SPIKING, STATEFUL, SYNAPTIC
+from neurotarget.sim.graph.node import Node
 from neurotarget.sim.reference.integer import INTEGER, INTEGER_OPERATIONS, integer_parameters
 from neurotarget.sim.reference.integer_kernels import ALIGN_BITS, STATE_LIMIT
 from neurotarget.sim.reference.operations import Call, State, summed

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 from neurotarget.sim.graph import Graph, dialect
-from neurotarget.sim.graph.node import SPIKING, STATEFUL, GraphError, Node
+from neurotarget.sim.graph.kinds import SPIKING, STATEFUL
+from neurotarget.sim.graph.node import GraphError, Node
 
 ROWS_ARE_NEURONS = frozenset({"affine", "scale", "temporal_conv", "depthwise_conv"})
 

@@ -15,7 +15,8 @@ import numpy as np
 from neurotarget.conversion.export.draft import Layer
 from neurotarget.conversion.export.emit import EMITTERS, Edges, Nodes
 from neurotarget.sim.graph import Graph, dialect
-from neurotarget.sim.graph.node import STATEFUL, GraphError, Node
+from neurotarget.sim.graph.kinds import STATEFUL
+from neurotarget.sim.graph.node import GraphError, Node
 from neurotarget.sim.reference.integer_kernels import ALIGN_BITS, DECAY_BITS
 
 # Kind of node -> kind of layer in emit.py, which writes floats and integers alike.

@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from neurotarget.sim.graph import Graph
-from neurotarget.sim.graph.node import STATEFUL, SYNAPTIC, GraphError, Node
+from neurotarget.sim.graph.kinds import CARRIERS, POOLS, SPIKING, STATEFUL, SYNAPTIC
+from neurotarget.sim.graph.node import GraphError, Node
 from neurotarget.sim.graph.wiring import infer_shapes, order
 
 MAKERS = SYNAPTIC | {"rotary", "attention"}  # their output has a unit of their own choice
-CARRIERS = frozenset({"input_part", "flatten", "delay", "look_ahead", "sum_pool", "avg_pool", "gate"})
+KEEPING = CARRIERS | POOLS | {"gate"}  # their output has the unit of their input
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def inputs_of(node: Node) -> dict[str, tuple[str, ...]]:
 def has_chosen_unit(graph: Graph, name: str) -> bool:
     """Whether the value of a node comes from a synapse without a neuron in between."""
     node = graph.nodes[name]
-    if node.kind not in CARRIERS:
+    if node.kind not in KEEPING:
         return node.kind in MAKERS
     sources = node.roles["current"] if node.kind == "gate" else node.sources
     return has_chosen_unit(graph, sources[0])
@@ -100,7 +101,7 @@ def groups(graph: Graph) -> list[Group]:
     for node in graph.nodes.values():
         for role, sources in inputs_of(node).items():
             chosen = [source for source in sources if has_chosen_unit(graph, source)]
-            if node.kind in CARRIERS and role in ("", "current") and chosen:
+            if node.kind in KEEPING and role in ("", "current") and chosen:
                 chosen.append(node.name)
             for other in chosen[1:]:
                 parent[root(other)] = root(chosen[0])
@@ -152,7 +153,7 @@ def _sorted(graph: Graph, found: Mapping[str, Group], root: object) -> list[str]
         if name in group_of:
             return {group_of[name]}
         node = graph.nodes[name]
-        if node.kind in ("li", "cuba_li", "integrator") or node.kind in CARRIERS:
+        if node.kind in (STATEFUL - SPIKING) | KEEPING:
             return {key for s in node.sources if s not in seen for key in behind(s, seen | {s})}
         return set()
 

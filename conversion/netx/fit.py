@@ -15,7 +15,8 @@ import nir
 import numpy as np
 from neurotarget.conversion.fixed.emit_fixed import emit_fixed
 from neurotarget.sim.graph import Graph
-from neurotarget.sim.graph.node import SYNAPTIC, GraphError, Node
+from neurotarget.sim.graph.kinds import SYNAPTIC
+from neurotarget.sim.graph.node import GraphError, Node
 from neurotarget.sim.reference.integer import INTEGER, WIDTHS, integer_parameters, lava_bias, lava_weights
 from neurotarget.sim.reference.integer_kernels import ALIGN_BITS
 

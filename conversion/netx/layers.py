@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from neurotarget.conversion.netx.weights import check_same, folded, kernel, matrix, netx_weights
 from neurotarget.sim.graph import Graph
-from neurotarget.sim.graph.node import SPIKING, SYNAPTIC, GraphError, Node
+from neurotarget.sim.graph.kinds import SPIKING, SYNAPTIC
+from neurotarget.sim.graph.node import GraphError, Node
 from neurotarget.sim.reference.integer import INTEGER, WIDTHS, integer_parameters, lava_weights
 from neurotarget.sim.reference.integer_kernels import ALIGN_BITS, DECAY_BITS
 

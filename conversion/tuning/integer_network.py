@@ -22,7 +22,8 @@ from neurotarget.conversion.fixed import rounding
 from neurotarget.conversion.tuning.straight_through import FixedPointNeuron, straight_through
 from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph
-from neurotarget.sim.graph.node import SPIKING, STATEFUL, SYNAPTIC, GraphError, Node
+from neurotarget.sim.graph.kinds import SPIKING, STATEFUL, SYNAPTIC
+from neurotarget.sim.graph.node import GraphError, Node
 from neurotarget.sim.reference import integer_kernels
 from neurotarget.sim.reference.integer import ROTARY_BITS, lava_bias
 from neurotarget.sim.reference.integer_kernels import ALIGN_BITS

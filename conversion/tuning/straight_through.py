@@ -13,7 +13,8 @@ from typing import Any
 import numba
 import numpy as np
 import torch
-from neurotarget.sim.graph.node import SPIKING, GraphError, Node
+from neurotarget.sim.graph.kinds import SPIKING
+from neurotarget.sim.graph.node import GraphError, Node
 from neurotarget.sim.reference import integer_kernels
 from neurotarget.sim.reference.integer import CURRENT_LIMIT, INTEGER, Parameters
 from neurotarget.sim.reference.integer_kernels import ALIGN_BITS, DECAY_BITS

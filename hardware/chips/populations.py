@@ -20,13 +20,10 @@ from neurotarget.hardware.chips import synapses
 from neurotarget.hardware.chips.limits import Chip
 from neurotarget.hardware.chips.population_axons import SharedKernel, shared_kernel
 from neurotarget.sim.graph import Graph
-from neurotarget.sim.graph.node import STATEFUL, SYNAPTIC, Node
+from neurotarget.sim.graph.kinds import CARRIERS, ENTRIES, POOLS, STATEFUL, SYNAPTIC
+from neurotarget.sim.graph.node import Node
 from neurotarget.sim.schedule import Schedule
 from scipy.sparse import csr_array
-
-CARRIERS = frozenset({"flatten", "look_ahead", "delay"})
-ENTRIES = frozenset({"input", "input_part"})  # where events come from the host
-POOLS = frozenset({"sum_pool", "avg_pool"})
 
 
 @dataclass(frozen=True)
@@ -240,7 +237,7 @@ class _Builder:
         """The populations behind a source: name, delay of the path, and which lists a neuron starts (None: its own)."""
         node = self.graph.nodes[name]
         wait = self._wait(name, reader)
-        if node.kind in CARRIERS:
+        if node.kind in CARRIERS - ENTRIES:
             for source in node.sources:
                 for origin, delay, lists in self._behind(source, name):
                     yield origin, delay + wait + _own_delay(node), lists

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from neurotarget.hardware.chips.limits import Chip
-from neurotarget.hardware.counts.fanout import TEMPORAL
+from neurotarget.sim.graph.kinds import OVER_TIME
 from neurotarget.sim.graph.node import Node
 from scipy.sparse import block_diag, coo_array, csr_array, eye_array
 
@@ -91,7 +91,7 @@ def heads(size: int, width: int) -> csr_array:
 
 def tap_delay(node: Node) -> int:
     """The longest delay among a layer's own synapses, in steps."""
-    return int(node.parameters["weight"].shape[-1] - 1) if node.kind in TEMPORAL else 0
+    return int(node.parameters["weight"].shape[-1] - 1) if node.kind in OVER_TIME else 0
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from neurotarget.sim.graph.node import STATEFUL, Node
-
-TEMPORAL = frozenset({"temporal_conv", "depthwise_conv"})
+from neurotarget.sim.graph.kinds import OVER_TIME, POOLS, STATEFUL
+from neurotarget.sim.graph.node import Node
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,13 +44,13 @@ def connections(node: Node, zero_weights: bool = True) -> Connections:
     Raises:
         KeyError: the node has no synapses (see `FAN_OUT`).
     """
-    if node.kind in TEMPORAL:
+    if node.kind in OVER_TIME:
         return _temporal(node)
     if node.kind in ("affine", "scale"):
         return _linear(node, zero_weights)
     if node.kind in ("conv1d", "conv2d"):
         return _convolution(node, zero_weights)
-    if node.kind in ("sum_pool", "avg_pool"):
+    if node.kind in POOLS:
         return _pool(node)
     fan = FIXED_FAN[node.kind]
     return Connections(np.full(node.input_shape, fan), fan, fan * int(np.prod(node.input_shape)))

@@ -12,18 +12,16 @@ from typing import Any
 
 import numpy as np
 from neurotarget.hardware.counts.events import Tally, each, exact, magnitudes, payload_kind, widest
-from neurotarget.hardware.counts.fanout import TEMPORAL, connections, taps_inside
+from neurotarget.hardware.counts.fanout import connections, taps_inside
 from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph
-from neurotarget.sim.graph.node import SPIKING, STATEFUL, SYNAPTIC, Node
+from neurotarget.sim.graph.kinds import CARRIERS, KINDS, OVER_TIME, POOLS, SPIKING, STATEFUL, SYNAPTIC
+from neurotarget.sim.graph.node import Node
 from neurotarget.sim.trace import Trace, TraceError, windowed
 from tqdm import tqdm
 
 BATCH = 32
-POOLS = frozenset({"sum_pool", "avg_pool"})
 COUNTED = SYNAPTIC | STATEFUL | POOLS | {"gate", "rotary", "attention", "delay"}
-# Nodes that hand on what they get. Behind them may stand spikes, which are events, or currents, which are not.
-CARRIERS = frozenset({"delay", "flatten", "input_part", "look_ahead"})
 
 
 @dataclass(frozen=True)
@@ -172,7 +170,7 @@ def _count_node(run: _Run, node: Node) -> LayerCount:
     else:
         linked = connections(node, zero_weights)
         fan_in, fan_out, synapses = linked.fan_in, linked.largest_fan_out, linked.synapses
-        if node.kind in TEMPORAL:
+        if node.kind in OVER_TIME:
             _count_temporal(run, node, total, linked.fan_out)
         else:
             _count_static(run, node, total)
@@ -213,7 +211,7 @@ def _record(run: _Run, node: Node, total: _Sum, fan_in: int, fan_out: int, synap
         spikes=spikes,
         messages=(spikes or 0) * len(graph.targets(node.name)),
         synapses=synapses,
-        parameters=sum(int(np.count_nonzero(a) if node.kind in TEMPORAL else a.size) for a in stored),
+        parameters=sum(int(np.count_nonzero(a) if node.kind in OVER_TIME else a.size) for a in stored),
         state=_state(node),
         samples=trace.samples,
         sample_steps=trace.sample_steps,
@@ -247,8 +245,7 @@ def _active_updates(run: _Run, node: Node) -> int:
 
 
 def _inputs_of(node: Node) -> int:
-    roles = {"attention": 3, "gate": 2}  # query, key and value; current and gate
-    return roles.get(node.kind, 1) * int(np.prod(node.input_shape))
+    return max(len(KINDS[node.kind].roles), 1) * int(np.prod(node.input_shape))
 
 
 def _biases(node: Node) -> int:
@@ -266,11 +263,9 @@ def _state(node: Node) -> int:
         return node.neurons  # an oscillator a pair: cosine and sine
     if node.kind == "delay":
         return int(np.broadcast_to(node.parameters["steps"], node.output_shape).sum())
-    if node.kind in TEMPORAL:
+    if node.kind in OVER_TIME:
         return (node.parameters["weight"].shape[-1] - 1) * int(np.prod(node.input_shape))
-    if node.kind in STATEFUL - {"threshold"}:
-        return node.neurons * (2 if node.kind.startswith("cuba") else 1)
-    return 0
+    return node.neurons * KINDS[node.kind].states
 
 
 # ---- inputs, in batches ----------------------------------------------------------------------------------------------
@@ -300,7 +295,7 @@ def _direct_edges(graph: Graph, node: Node) -> tuple[Graph, Node] | None:
 
     def carries_events(name: str) -> bool:
         source = graph.nodes[name]
-        if source.kind in CARRIERS:
+        if source.kind in CARRIERS:  # behind it may stand spikes, which are events, or currents, which are not
             return any(carries_events(behind) for behind in source.sources)
         return source.kind in SPIKING | {"input"}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from neurotarget.hardware.counts.layers import LayerCount
 from neurotarget.hardware.energy.operations import EnergyFigure
-from neurotarget.sim.graph.node import STATEFUL
+from neurotarget.sim.graph.kinds import STATEFUL
 
 PER_SAMPLE = (
     "events",

@@ -23,13 +23,11 @@ import numpy as np
 from neurotarget.hardware.counts.layers import LayerCount
 from neurotarget.hardware.energy.operations import MEMORY, PJ_PER_UJ, EnergyFigure, operations_energy, ratio
 from neurotarget.hardware.energy.prices import PriceTable
-from neurotarget.sim.graph.node import STATEFUL, SYNAPTIC
+from neurotarget.sim.graph.kinds import LEAKY, SLIDING, STATEFUL, SYNAPTIC
 
 WORD_BYTES = 4
-CONVOLUTIONS = frozenset({"conv1d", "conv2d", "temporal_conv", "depthwise_conv", "sum_pool", "avg_pool"})
 PARTS = ("operations", "neurons", "accesses", "addressing")  # of `MemoryEnergy`
 FIFO_WORDS = 1000  # the paper's spiking layers take and give spikes through queues of 1000 messages
-WITHOUT_LEAK = frozenset({"if", "integrator", "threshold"})
 
 
 def access_pj(words: int, table: PriceTable) -> float:
@@ -72,7 +70,7 @@ def spiking_layer(layer: LayerCount, table: PriceTable) -> MemoryEnergy:
     access, add, mac = partial(access_pj, table=table), table.prices_pj["ac"], table.prices_pj["mac"]
     neurons = accesses = addressing = 0.0
     if layer.kind in STATEFUL:
-        leak = 0 if layer.kind in WITHOUT_LEAK else layer.neuron_updates
+        leak = layer.neuron_updates if layer.kind in LEAKY else 0
         potentials = 2 * layer.neuron_updates * access(layer.state)
         neurons = leak * mac + (layer.spikes or 0) * add + potentials
         # Events of its own are spikes that are wired straight to it: they have no weight, but a potential to add to.
@@ -80,14 +78,14 @@ def spiking_layer(layer: LayerCount, table: PriceTable) -> MemoryEnergy:
         addressing = layer.synops * add
     elif layer.kind == "delay":
         accesses = 2 * layer.events * access(layer.state)
-    elif layer.kind in SYNAPTIC | CONVOLUTIONS:
+    elif layer.kind in SYNAPTIC | SLIDING:
         stored = access(layer.parameters)
         # A bias enters through the neuron's own update: no further access to the potential.
         neurons = layer.biases * (add + stored)
         accesses = layer.events * access(FIFO_WORDS) + layer.synops * stored
         # A convolution over time adds to potentials of steps to come, so that it keeps one for each of its taps.
         accesses += 2 * layer.synops * access(layer.neurons + layer.state)
-        addressing = layer.synops * add + (2 * layer.events * mac if layer.kind in CONVOLUTIONS else 0.0)
+        addressing = layer.synops * add + (2 * layer.events * mac if layer.kind in SLIDING else 0.0)
     else:  # attention and rotary work on their state; a gate has none, it only lets a value pass
         accesses = layer.events * access(FIFO_WORDS) + 2 * layer.synops * access(layer.state)
         addressing = layer.synops * add
@@ -105,7 +103,7 @@ def dense_layer(layer: LayerCount, table: PriceTable) -> MemoryEnergy:
     if not layer.dense_macs:
         return MemoryEnergy()
     access, add, mac = partial(access_pj, table=table), table.prices_pj["ac"], table.prices_pj["mac"]
-    inputs = layer.dense_macs if layer.kind in CONVOLUTIONS else layer.inputs * layer.sample_steps
+    inputs = layer.dense_macs if layer.kind in SLIDING else layer.inputs * layer.sample_steps
     accesses = inputs * access(layer.inputs)
     if layer.kind in SYNAPTIC:
         accesses += (layer.dense_macs + layer.biases) * access(layer.parameters)

@@ -15,6 +15,7 @@ from typing import Any
 
 import nir
 import numpy as np
+from neurotarget.sim.graph.kinds import KINDS
 
 DIALECT = "neurotarget-1"
 
@@ -50,29 +51,21 @@ WORDS = {
     KEY_ARITHMETIC: (ARITHMETIC_FLOAT, ARITHMETIC_LAVA_FIXED),
 }
 
-# Operation -> (roles of its inputs, parameters). An operation without roles takes the sum of its inputs.
-OPERATIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "look_ahead": ((), ("steps",)),
-    "gate": (("current", "gate"), ()),
-    "rotary": ((), ("angle", "scale")),
-    "attention": (("query", "key", "value"), ("heads", "scale", "causal")),
-}
-
 
 def extension(op: str, features: int, metadata: Mapping[str, Any]) -> nir.NIRGraph:
     """Builds the nested graph that stands for one extension operation.
 
     Args:
-        op: one of `OPERATIONS`.
+        op: one of `kinds.EXTENSIONS`.
         features: neurons at its input and at its output.
         metadata: the operation's parameters, and a node name for each of its roles.
 
     Raises:
         ValueError: a parameter or role is missing, or one is not known.
     """
-    roles, parameters = OPERATIONS[op]
-    if set(metadata) != {*roles, *parameters}:
-        raise ValueError(f"{op} takes {sorted({*roles, *parameters})}, got {sorted(metadata)}")
+    taken = {*KINDS[op].roles, *KINDS[op].parameters}
+    if set(metadata) != taken:
+        raise ValueError(f"{op} takes {sorted(taken)}, got {sorted(metadata)}")
     shape = np.array([features])
     return nir.NIRGraph(
         nodes={

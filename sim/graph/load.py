@@ -15,7 +15,8 @@ from typing import Any
 import nir
 import numpy as np
 from neurotarget.sim.graph import dialect, nir_file
-from neurotarget.sim.graph.node import SPIKING, GraphError, Node
+from neurotarget.sim.graph.kinds import SPIKING
+from neurotarget.sim.graph.node import GraphError, Node
 from neurotarget.sim.graph.wiring import flatten, infer_shapes, join_inputs, join_taps, order
 
 

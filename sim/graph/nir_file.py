@@ -13,6 +13,7 @@ from pathlib import Path
 import h5py
 import nir
 import numpy as np
+from neurotarget.sim.graph.kinds import KINDS
 from neurotarget.sim.graph.node import GraphError
 
 from neurotarget.arrays import LARGEST_BYTES  # HDF5, too, packs terabytes of zeros into kilobytes
@@ -22,7 +23,7 @@ MOST_NODES = 2**12  # nir's type inference takes time with their square: a minut
 DEEPEST = 64  # groups within groups
 PRIMITIVES = frozenset(name for name in nir.ir.__all__ if name not in ("NIRNode", "str2NIRNode", "dict2NIRNode"))
 NO_NUMBERS = frozenset({"type", "metadata", "nodes", "edges", "padding"})  # padding may be a word
-WITH_RESET = frozenset({"IF", "LIF", "CubaLIF"})
+WITH_RESET = frozenset(name for kind in KINDS.values() if "v_reset" in kind.parameters for name in kind.nir)
 
 
 @dataclass(frozen=True, eq=False)

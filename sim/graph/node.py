@@ -1,4 +1,4 @@
-"""One node of an executable graph, and the names of the kinds of node."""
+"""One node of an executable graph."""
 
 from __future__ import annotations
 
@@ -7,10 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-
-SPIKING = frozenset({"if", "lif", "cuba_lif", "threshold"})
-STATEFUL = SPIKING | {"integrator", "li", "cuba_li"}
-SYNAPTIC = frozenset({"affine", "scale", "conv1d", "conv2d", "temporal_conv", "depthwise_conv"})
 
 
 class GraphError(ValueError):
@@ -23,8 +19,7 @@ class Node:
 
     Attributes:
         name: path of the layer, as in PyTorch's `named_modules()` when we wrote the file.
-        kind: `input`, `output`, one of `SYNAPTIC`, one of `STATEFUL`, `sum_pool`, `avg_pool`, `flatten`, `delay`, one
-            of `dialect.OPERATIONS`, or `input_part`, one of several Inputs of a file.
+        kind: a name of `kinds.KINDS`.
         sources: nodes whose outputs are summed at the input.
         roles: for gate and attention, the sources of each named input; `sources` is then their concatenation.
         parameters: arrays are float64; neuron parameters are broadcast to `output_shape`.

@@ -13,42 +13,35 @@ from typing import Any
 import nir
 import numpy as np
 from neurotarget.sim.graph import dialect
+from neurotarget.sim.graph.kinds import EXTENSIONS, KINDS
 from neurotarget.sim.graph.node import GraphError, Node
 
 HARD_RESET = ("hard", "zero", "to_zero", "v_reset", "value")  # words in metadata that mean NIR's own reset
 LARGEST_LAYER = 2**27  # values that one node may hold a step, padding and delay lines included: 1 GiB in float64
 
-NEURON_PARAMETERS = {
-    nir.I: ("integrator", ("r",)),
-    nir.IF: ("if", ("r", "v_threshold", "v_reset")),
-    nir.LI: ("li", ("tau", "r", "v_leak")),
-    nir.LIF: ("lif", ("tau", "r", "v_leak", "v_threshold", "v_reset")),
-    nir.CubaLI: ("cuba_li", ("tau_syn", "tau_mem", "r", "v_leak", "w_in")),
-    nir.CubaLIF: ("cuba_lif", ("tau_syn", "tau_mem", "r", "v_leak", "v_threshold", "v_reset", "w_in")),
-    nir.Threshold: ("threshold", ("threshold",)),
-}
+# NIR class -> kind of neuron, whose `parameters` are the arrays of the class.
+NEURONS = {getattr(nir, name): kind for kind in KINDS.values() if kind.neuron for name in kind.nir}
 
 
 def convert_node(name: str, raw: nir.NIRNode, sources: tuple[str, ...], dt: float) -> Node:
     require_hard_reset(f"node {name}", raw.metadata or {})
     if isinstance(raw, nir.NIRGraph):
         return _extension(name, raw, sources)
-    kind_of_neuron = NEURON_PARAMETERS.get(type(raw))
-    if kind_of_neuron is not None:
-        kind, names = kind_of_neuron
-        arrays = {key: np.asarray(getattr(raw, key), dtype=np.float64) for key in names}
+    neuron = NEURONS.get(type(raw))
+    if neuron is not None:
+        arrays = {key: np.asarray(getattr(raw, key), dtype=np.float64) for key in neuron.parameters}
         shape = np.broadcast_shapes(*(array.shape for array in arrays.values()))
         parameters: dict[str, Any] = {key: np.broadcast_to(array, shape) for key, array in arrays.items()}
-        for key in names:
+        for key in neuron.parameters:
             _require_finite(name, key, parameters[key])
             if key.startswith("tau") and parameters[key].min(initial=np.inf) < dt:
                 raise GraphError(
                     f"node {name}: {key} = {parameters[key].min():g} s is shorter than one step of {dt:g} s; "
                     "pass the time step that the file was made for with --dt"
                 )
-        return Node(name, kind, sources, parameters, input_shape=shape, output_shape=shape)
+        return Node(name, neuron.name, sources, parameters, input_shape=shape, output_shape=shape)
     if type(raw) not in CONVERTERS:
-        supported = sorted(cls.__name__ for cls in {**CONVERTERS, **NEURON_PARAMETERS})
+        supported = sorted(cls.__name__ for cls in {*CONVERTERS, *NEURONS})
         raise GraphError(f"node {name}: {type(raw).__name__} is not supported; supported are {', '.join(supported)}")
     kind, parameters = CONVERTERS[type(raw)](name, raw, dt)
     for key, value in parameters.items():
@@ -74,9 +67,9 @@ def _require_finite(name: str, key: str, array: np.ndarray) -> None:
 
 def _extension(name: str, raw: nir.NIRGraph, sources: tuple[str, ...]) -> Node:
     op = str(raw.metadata["op"])
-    if op not in dialect.OPERATIONS:
-        raise GraphError(f"node {name}: operation {op!r} is not one of {sorted(dialect.OPERATIONS)}")
-    role_names, parameter_names = dialect.OPERATIONS[op]
+    if op not in EXTENSIONS:
+        raise GraphError(f"node {name}: operation {op!r} is not one of {sorted(EXTENSIONS)}")
+    role_names, parameter_names = KINDS[op].roles, KINDS[op].parameters
     missing = {*role_names, *parameter_names} - set(raw.metadata)
     if missing:
         raise GraphError(f"node {name}: {op} lacks {sorted(missing)} in its metadata")

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import nir
 import numpy as np
-from neurotarget.sim.graph.node import STATEFUL, GraphError, Node
+from neurotarget.sim.graph.kinds import STATEFUL
+from neurotarget.sim.graph.node import GraphError, Node
 from neurotarget.sim.graph.primitives import convert_node, output_shape, require_hard_reset
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 from neurotarget.sim.graph import Graph
-from neurotarget.sim.graph.node import SPIKING, STATEFUL, GraphError, Node
+from neurotarget.sim.graph.kinds import SPIKING, STATEFUL, WHOLE_UTTERANCE
+from neurotarget.sim.graph.node import GraphError, Node
 from neurotarget.sim.reference import integer
 from neurotarget.sim.reference.operations import (
     OPERATIONS,
-    WHOLE_UTTERANCE,
     Call,
     Parameters,
     State,

@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from neurotarget.sim.graph.node import SPIKING, STATEFUL, SYNAPTIC, GraphError, Node
+from neurotarget.sim.graph.kinds import SPIKING, STATEFUL, SYNAPTIC
+from neurotarget.sim.graph.node import GraphError, Node
 from neurotarget.sim.reference import integer_kernels
 from neurotarget.sim.reference.integer_kernels import ALIGN_BITS, DECAY_BITS, STATE_LIMIT
 from neurotarget.sim.reference.operations import OPERATIONS, Call, Parameters, windows

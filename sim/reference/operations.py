@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 from neurotarget.sim.graph import Graph, dialect
-from neurotarget.sim.graph.node import SPIKING, STATEFUL, Node
+from neurotarget.sim.graph.kinds import KINDS, LEAKY, SPIKING, STATEFUL
+from neurotarget.sim.graph.node import Node
 from neurotarget.sim.reference import kernels
 from neurotarget.sim.trace import masked
 
@@ -63,11 +64,11 @@ def cast_parameters(node: Node, graph: Graph, dtype: np.dtype) -> Parameters:
         ones = np.ones(node.neurons)
         flat = {key: np.broadcast_to(value, node.output_shape).reshape(-1) for key, value in p.items()}
         alpha = graph.dt / flat.get("tau", flat.get("tau_mem", np.inf * ones))
-        if node.kind in ("if", "integrator"):  # no leak: dv/dt = r I
-            p = {"decay": ones, "gain": graph.dt * flat["r"], "offset": 0 * ones}
-        elif node.kind != "threshold":
+        if node.kind in LEAKY:
             p = {"decay": 1 - alpha, "gain": alpha * flat["r"], "offset": alpha * flat["v_leak"]}
-        if node.kind.startswith("cuba"):
+        elif KINDS[node.kind].states:  # no leak: dv/dt = r I
+            p = {"decay": ones, "gain": graph.dt * flat["r"], "offset": 0 * ones}
+        if KINDS[node.kind].states == 2:
             alpha_synapse = graph.dt / flat["tau_syn"]
             p |= {"decay_synapse": 1 - alpha_synapse, "gain_synapse": alpha_synapse * flat["w_in"]}
         if node.kind in SPIKING:
@@ -266,8 +267,6 @@ def _output(call: Call, x: np.ndarray) -> np.ndarray:
     return x.astype(call.dtype)
 
 
-# Operations that read steps other than the present one and cannot run inside a loop.
-WHOLE_UTTERANCE = frozenset({"look_ahead", "temporal_conv", "depthwise_conv", "attention", "rotary"})
 OPERATIONS: dict[str, Callable[[Call, Any], np.ndarray]] = {
     "input": _pass,
     "input_part": _input_part,

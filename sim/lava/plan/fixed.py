@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph
-from neurotarget.sim.graph.node import SPIKING, STATEFUL, GraphError, Node
+from neurotarget.sim.graph.kinds import SPIKING, STATEFUL
+from neurotarget.sim.graph.node import GraphError, Node
 from neurotarget.sim.lava.plan.floating import PLANNERS, SPARSE_BELOW, Plan, Planner, Spec
 from neurotarget.sim.schedule import Schedule
 

@@ -15,7 +15,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 from neurotarget.sim.graph import Graph
-from neurotarget.sim.graph.node import SPIKING, STATEFUL, Node
+from neurotarget.sim.graph.kinds import SPIKING, STATEFUL
+from neurotarget.sim.graph.node import Node
 from neurotarget.sim.lava import LavaError
 from neurotarget.sim.reference.operations import OPERATIONS, Call, cast_parameters
 from neurotarget.sim.schedule import Schedule

@@ -10,7 +10,7 @@ import numpy as np
 from neurotarget.conversion.quantize import quantize
 from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph, dialect, load
-from neurotarget.sim.graph.node import STATEFUL
+from neurotarget.sim.graph.kinds import STATEFUL
 
 from tests.sim.lava.networks import DT
 

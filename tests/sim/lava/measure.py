@@ -12,7 +12,7 @@ import time
 import numpy as np
 from neurotarget.sim import lava, reference
 from neurotarget.sim.graph import load
-from neurotarget.sim.graph.node import STATEFUL
+from neurotarget.sim.graph.kinds import STATEFUL
 from neurotarget.sim.inputs import open_input
 from neurotarget.sim.parity import compare, compare_states
 
