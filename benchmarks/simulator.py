@@ -20,7 +20,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from neurotarget.conversion.to_nir import to_nir
-from neurotarget.model.spikescr import Rotary, SpikeSCR, SpikeSCRConfig, TemporalConv, readout
+from neurotarget.model.networks.parts import Rotary, TemporalConv
+from neurotarget.model.spikescr import SpikeSCR, SpikeSCRConfig, readout
 from neurotarget.model.training import checkpoint
 from neurotarget.sim import reference
 from neurotarget.sim.graph import load

@@ -30,7 +30,6 @@ KNOWN = {
     "circle: hardware.ablation <-> model.ablation",
     "circle: hardware.energy <-> hardware.meters",
     "circle: hardware.page <-> hardware.place",
-    "circle: model.networks <-> model.spikescr",
     "model.ablation imports hardware.ablation",
     "model.train imports conversion.fine_tune",
     "tests/conversion/test_quantize.py is longer than 400 lines",

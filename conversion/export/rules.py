@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from neurotarget.conversion.export.draft import Draft, Layer, UnsupportedModule, array
 from neurotarget.model import spikescr
-from neurotarget.model.kernels.neuron import FusedLIFNode
-from neurotarget.model.networks import attentions as backbones
-from neurotarget.model.networks import delays
+from neurotarget.model.networks import attentions, delays, parts
+from neurotarget.model.networks.neuron import FusedLIFNode
 from spikingjelly.activation_based import layer, neuron
 from torch import nn
 
@@ -86,7 +85,7 @@ def _conv(draft: Draft, name: str, module: Any, sources: Sources) -> Sources:
     return draft.add(Layer(name, "conv", sources, (module.out_channels, *space), parameters))
 
 
-def _temporal_conv(draft: Draft, name: str, module: spikescr.TemporalConv, sources: Sources) -> Sources:
+def _temporal_conv(draft: Draft, name: str, module: parts.TemporalConv, sources: Sources) -> Sources:
     depthwise = module.groups == module.in_channels == module.out_channels
     if module.groups != 1 and not depthwise:
         raise refuse(name, module, f"{module.groups} groups", "1 or as many as channels are supported")
@@ -174,27 +173,7 @@ def _sequential(draft: Draft, name: str, module: nn.Module, sources: Sources) ->
     return sources
 
 
-def _attention(draft: Draft, name: str, module: spikescr.Attention, sources: Sources) -> Sources:
-    def child(path: str, inputs: Sources) -> Sources:
-        return draft_module(draft, f"{name}.{path}", module.get_submodule(path), inputs)
-
-    query = child("query_lif", child("query_rotary", child("query", sources)))
-    key = child("key_lif", child("key_rotary", child("key", sources)))
-    value = child("value", sources)
-    product = module.product
-    parameters = {"heads": product.heads, "scale": product.scale, "causal": product.causal}
-    roles = {"query": query[0], "key": key[0], "value": value[0]}
-    product_name = f"{name}.product"
-    shape = draft.shape(value)
-    return child(
-        "output",
-        child(
-            "product_lif", draft.add(Layer(product_name, "attention", (*query, *key, *value), shape, parameters, roles))
-        ),
-    )
-
-
-def _rotary(draft: Draft, name: str, module: spikescr.Rotary, sources: Sources) -> Sources:
+def _rotary(draft: Draft, name: str, module: parts.Rotary, sources: Sources) -> Sources:
     parameters = {"angle": np.tile(array(module.angle), module.heads), "scale": 1.0}
     return draft.add(Layer(name, "rotary", sources, draft.shape(sources), parameters))
 
@@ -206,26 +185,39 @@ def _children(draft: Draft, name: str, module: nn.Module) -> Child:
     return lambda path, inputs: draft_module(draft, f"{name}.{path}", module.get_submodule(path), inputs)
 
 
-def _spikformer(draft: Draft, name: str, module: backbones.SpikformerAttention, sources: Sources) -> Sources:
+def _attention(draft: Draft, name: str, module: attentions.Attention, sources: Sources) -> Sources:
+    child = _children(draft, name, module)
+    query = child("query_lif", child("query_rotary", child("query", sources)))
+    key = child("key_lif", child("key_rotary", child("key", sources)))
+    return _attend(draft, name, module.product, child, query, key, child("value", sources))
+
+
+def _spikformer(draft: Draft, name: str, module: attentions.SpikformerAttention, sources: Sources) -> Sources:
     child = _children(draft, name, module)
     query = child("query", sources)
-    if isinstance(module, backbones.InteractingAttention):
+    if isinstance(module, attentions.InteractingAttention):
         query = child("interaction", query)
-    roles = {"query": query[0], "key": child("key", sources)[0], "value": child("value", sources)[0]}
-    parameters = {"heads": module.product.heads, "scale": module.product.scale, "causal": module.product.causal}
-    shape = draft.shape(query)
-    product = draft.add(Layer(f"{name}.product", "attention", tuple(roles.values()), shape, parameters, roles))
-    return child("output", child("product_lif", product))
+    return _attend(draft, name, module.product, child, query, child("key", sources), child("value", sources))
 
 
-def _temporal_interaction(draft: Draft, name: str, module: backbones.TemporalInteraction, sources: Sources) -> Sources:
+def _attend(
+    draft: Draft, name: str, product: parts.Product, child: Child, query: Sources, key: Sources, value: Sources
+) -> Sources:
+    parameters = {"heads": product.heads, "scale": product.scale, "causal": product.causal}
+    roles = {"query": query[0], "key": key[0], "value": value[0]}
+    shape = draft.shape(value)
+    added = draft.add(Layer(f"{name}.product", "attention", (*query, *key, *value), shape, parameters, roles))
+    return child("output", child("product_lif", added))
+
+
+def _temporal_interaction(draft: Draft, name: str, module: attentions.TemporalInteraction, sources: Sources) -> Sources:
     """A loop: output_lif -> past -> past_lif, and back to output_lif one step later."""
     child = _children(draft, name, module)
     output = child("output_lif", (*sources, f"{name}.past_lif"))
     # Past and present weigh the same: that weight is the neuron's, so that no synapse stands in their way.
-    draft.layers[output[0]] = draft.layers[output[0]].changed(gain=backbones.TIM_SHARE)
+    draft.layers[output[0]] = draft.layers[output[0]].changed(gain=attentions.TIM_SHARE)
     (width,), heads = draft.shape(output), module.heads
-    kernel, reach = array(module.past.weight)[0, 0], backbones.TIM_TAPS // 2
+    kernel, reach = array(module.past.weight)[0, 0], attentions.TIM_TAPS // 2
     band = sum(np.eye(width // heads, k=i - reach) * weight for i, weight in enumerate(kernel))
     parameters = {"weight": np.kron(np.eye(heads), band), "bias": np.full(width, array(module.past.bias)[0])}
     past = draft.add(Layer(f"{name}.past", "linear", output, (width,), parameters))
@@ -233,8 +225,8 @@ def _temporal_interaction(draft: Draft, name: str, module: backbones.TemporalInt
     return output
 
 
-def _token_sum(draft: Draft, name: str, module: backbones.TokenSum, key: Sources, value: Sources) -> Sources:
-    """Sum over steps of key * value, a channel: attention with one channel a head, read by a query of ones.
+def _token_sum(draft: Draft, name: str, module: attentions.TokenSum, key: Sources, value: Sources) -> Sources:
+    """Sum over steps of key * value, per channel: attention with one channel per head, read by a query of ones.
 
     The ones are the bias of a synapse without weights.
     """
@@ -245,37 +237,37 @@ def _token_sum(draft: Draft, name: str, module: backbones.TokenSum, key: Sources
     return draft.add(Layer(name, "attention", (*ones, *key, *value), (width,), parameters, roles))
 
 
-def _pass(draft: Draft, name: str, child: Child, current: Sources, gate: Sources) -> Sources:
+def _gate(draft: Draft, name: str, current: Sources, gate: Sources) -> Sources:
     roles = {"current": current[0], "gate": gate[0]}
-    return child("output", draft.add(Layer(f"{name}.product", "gate", (*current, *gate), draft.shape(gate), {}, roles)))
+    return draft.add(Layer(f"{name}.product", "gate", (*current, *gate), draft.shape(gate), {}, roles))
 
 
-def _spike_driven(draft: Draft, name: str, module: backbones.SpikeDrivenAttention, sources: Sources) -> Sources:
+def _spike_driven(draft: Draft, name: str, module: attentions.SpikeDrivenAttention, sources: Sources) -> Sources:
     child = _children(draft, name, module)
     query, key = child("query", sources), child("key", sources)
     gate = child("gate_lif", _token_sum(draft, f"{name}.total", module.total, query, key))
-    return _pass(draft, name, child, child("value", sources), gate)
+    return child("output", _gate(draft, name, child("value", sources), gate))
 
 
-def _channel_attention(draft: Draft, name: str, module: backbones.ChannelAttention, sources: Sources) -> Sources:
+def _channel_attention(draft: Draft, name: str, module: attentions.ChannelAttention, sources: Sources) -> Sources:
     child = _children(draft, name, module)
     query = child("query", sources)  # of spikes, so the sum of q * q is the sum of q
     gate = child("gate_lif", _token_sum(draft, f"{name}.total", module.total, query, query))
-    return _pass(draft, name, child, child("key", sources), gate)
+    return child("output", _gate(draft, name, child("key", sources), gate))
 
 
-def _token_attention(draft: Draft, name: str, module: backbones.TokenAttention, sources: Sources) -> Sources:
+def _token_attention(draft: Draft, name: str, module: attentions.TokenAttention, sources: Sources) -> Sources:
     child = _children(draft, name, module)
     gate = child("spread", child("gate_lif", child("total", child("query", sources))))
-    return _pass(draft, name, child, child("key", sources), gate)
+    return child("output", _gate(draft, name, child("key", sources), gate))
 
 
-def _head_sum(draft: Draft, name: str, module: backbones.HeadSum, sources: Sources) -> Sources:
+def _head_sum(draft: Draft, name: str, module: attentions.HeadSum, sources: Sources) -> Sources:
     size = draft.shape(sources)[0] // module.heads
     return _sparse(draft, name, sources, np.kron(np.eye(module.heads), np.ones((1, size))))
 
 
-def _head_spread(draft: Draft, name: str, module: backbones.HeadSpread, sources: Sources) -> Sources:
+def _head_spread(draft: Draft, name: str, module: attentions.HeadSpread, sources: Sources) -> Sources:
     (heads,) = draft.shape(sources)
     return _sparse(draft, name, sources, np.kron(np.eye(heads), np.ones((module.width // heads, 1))))
 
@@ -287,15 +279,10 @@ def _sparse(draft: Draft, name: str, sources: Sources, weight: np.ndarray, bias:
 
 
 def _gated_convolution(draft: Draft, name: str, module: spikescr.GatedConvolution, sources: Sources) -> Sources:
-    def child(path: str, inputs: Sources) -> Sources:
-        return draft_module(draft, f"{name}.{path}", module.get_submodule(path), inputs)
-
+    child = _children(draft, name, module)
     features = child("depthwise", child("expand", sources))
     current = child("value_norm", child("value", features))
-    gate = child("gate_output", child("gate", features))
-    roles = {"current": current[0], "gate": gate[0]}
-    product = draft.add(Layer(f"{name}.product", "gate", (*current, *gate), draft.shape(gate), {}, roles))
-    return child("product_lif", product)
+    return child("product_lif", _gate(draft, name, current, child("gate_output", child("gate", features))))
 
 
 def _block(draft: Draft, name: str, module: spikescr.Block, sources: Sources) -> Sources:
@@ -325,21 +312,21 @@ LEAKY = _neuron(lambda module: float(module.tau))
 RULES: dict[type, Rule] = {
     spikescr.SpikeSCR: _spikescr,
     spikescr.Block: _block,
-    spikescr.Attention: _attention,
+    attentions.Attention: _attention,
     spikescr.GatedConvolution: _gated_convolution,
     spikescr.MLP: _sequential,
-    spikescr.Unit: _sequential,
-    spikescr.ConvUnit: _sequential,
-    spikescr.TemporalConv: _temporal_conv,
-    spikescr.Rotary: _rotary,
-    backbones.SpikformerAttention: _spikformer,
-    backbones.InteractingAttention: _spikformer,
-    backbones.TemporalInteraction: _temporal_interaction,
-    backbones.SpikeDrivenAttention: _spike_driven,
-    backbones.TokenAttention: _token_attention,
-    backbones.ChannelAttention: _channel_attention,
-    backbones.HeadSum: _head_sum,
-    backbones.HeadSpread: _head_spread,
+    parts.Unit: _sequential,
+    parts.ConvUnit: _sequential,
+    parts.TemporalConv: _temporal_conv,
+    parts.Rotary: _rotary,
+    attentions.SpikformerAttention: _spikformer,
+    attentions.InteractingAttention: _spikformer,
+    attentions.TemporalInteraction: _temporal_interaction,
+    attentions.SpikeDrivenAttention: _spike_driven,
+    attentions.TokenAttention: _token_attention,
+    attentions.ChannelAttention: _channel_attention,
+    attentions.HeadSum: _head_sum,
+    attentions.HeadSpread: _head_spread,
     delays.DelaysNetwork: _delays_network,
     delays.DelayUnit: _sequential,
     delays.DelayedLinear: _delayed_linear,

@@ -1,4 +1,4 @@
-"""The attentions that the SpikeSCR paper compares with, each from its own paper, in SpikeSCR's place.
+"""SpikeSCR's attention and those that its paper compares with, each from its own paper, in its place.
 
 =================  ===================================================================================================
 `spikformer`       SSA: Zhou et al., "Spikformer", ICLR 2023 (arXiv 2209.15425), section 3.3
@@ -17,8 +17,9 @@ from __future__ import annotations
 import dataclasses
 
 import torch
-from neurotarget.model.kernels.neuron import FusedLIFNode
-from neurotarget.model.spikescr import Gate, Product, SpikeSCRConfig, Unit, spiking
+from neurotarget.model.networks.configuration import SpikeSCRConfig
+from neurotarget.model.networks.neuron import FusedLIFNode
+from neurotarget.model.networks.parts import Gate, Product, Rotary, Unit, rotary_angle, spiking
 from torch import Tensor, nn
 
 TIM_TAPS = 5  # of the convolution, and the thresholds: the TIM paper's published code
@@ -26,6 +27,26 @@ TIM_INPUT_THRESHOLD, TIM_OUTPUT_THRESHOLD = 0.3, 0.5
 # Share of the past, alpha. At one half past and present weigh the same and reach the neuron without synapses, so that
 # the loop has one synapse only and streams on a chip without waiting.
 TIM_SHARE = 0.5
+
+
+class Attention(nn.Module):
+    """Spiking self-attention with rotary positions."""
+
+    def __init__(self, config: SpikeSCRConfig) -> None:
+        super().__init__()
+        width, heads = config.width, config.heads
+        self.query, self.key, self.value = (Unit(config, width, width, bias=True) for _ in range(3))
+        angle = rotary_angle(width // heads)
+        self.query_rotary, self.query_lif = Rotary(angle, heads), spiking(config)
+        self.key_rotary, self.key_lif = Rotary(angle, heads), spiking(config)
+        self.product, self.product_lif = Product(width, heads, config.causal), spiking(config)
+        self.output = Unit(config, width, width, bias=True)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        query = self.query_lif(self.query_rotary(self.query(x)))
+        key = self.key_lif(self.key_rotary(self.key(x)))
+        product = self.product(query, key if mask is None else key * mask, self.value(x))
+        return self.output(self.product_lif(product))
 
 
 class Ones(nn.Module):
@@ -36,7 +57,7 @@ class Ones(nn.Module):
 
 
 class TokenSum(nn.Module):
-    """Sum over the tokens, a channel: [T, B, C] -> [T, B, C], the same at every step.
+    """Sum over the tokens, per channel: [T, B, C] -> [T, B, C], the same at every step.
 
     Args:
         causal: sum over the steps so far only.
@@ -115,9 +136,9 @@ class TemporalInteraction(nn.Module):
         spikes = past = past_v = output_v = torch.zeros_like(query[0])
         for step, present in enumerate(query):
             if step:
-                past, past_v = fire(self.past_lif, past_v, self.interact(spikes))
+                past, past_v = lif_step(self.past_lif, past_v, self.interact(spikes))
             currents.append(TIM_SHARE * past + (1 - TIM_SHARE) * present)
-            spikes, output_v = fire(self.output_lif, output_v, currents[-1])
+            spikes, output_v = lif_step(self.output_lif, output_v, currents[-1])
         # Each neuron sees its whole utterance in one call as everywhere else, so that whoever records layers sees it
         # too. The gradient is that of the loop: it flows through the currents.
         output: Tensor = self.output_lif(torch.stack(currents))
@@ -131,7 +152,7 @@ class TemporalInteraction(nn.Module):
         return self.past(heads).reshape(x.shape)
 
 
-def fire(node: FusedLIFNode, v: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
+def lif_step(node: FusedLIFNode, v: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
     """One step of a LIF that starts at potential v and resets to zero: spikes and potential."""
     v = v * (1.0 - 1.0 / node.tau) + current
     spikes = node.surrogate_function(v - node.v_threshold)
@@ -196,7 +217,9 @@ class ChannelAttention(nn.Module):
         return self.output(self.product(self.key(x), self.gate_lif(self.total(self.query(x), mask))))
 
 
-BACKBONES: dict[str, type[nn.Module]] = {
+# `attention` of a SpikeSCRConfig -> class: [T, B, width] and the windows [T, B, 1] or None to [T, B, width]
+ATTENTION_CLASSES: dict[str, type[nn.Module]] = {
+    "spikescr": Attention,
     "spikformer": SpikformerAttention,
     "spikformer_tim": InteractingAttention,
     "sdsa": SpikeDrivenAttention,

@@ -26,9 +26,10 @@ import math
 
 import torch
 import torch.nn.functional as F
-from neurotarget.model.kernels.fused import fire
-from neurotarget.model.kernels.neuron import FusedLIFNode
-from spikingjelly.activation_based import functional, layer, surrogate
+from neurotarget.model.networks.configuration import Configuration
+from neurotarget.model.networks.neuron import normalised_spikes
+from neurotarget.model.networks.parts import begun, spiking
+from spikingjelly.activation_based import layer
 from torch import Tensor, nn
 
 # Width of the Gaussian, in steps: `dcls` adds 0.27 to what it is given, so that the paper's last sigma of 0.5 is 0.23.
@@ -38,11 +39,11 @@ LONGEST_DELAY = 1000  # steps: a kernel is that much larger than the weights tha
 
 
 @dataclasses.dataclass(frozen=True)
-class DelaysConfig:
+class DelaysConfig(Configuration):
     """Shape and neuron of a DCLS-Delays network.
 
     Attributes:
-        features: channels of the input a step.
+        features: channels of the input per step.
         width: neurons of a hidden layer.
         blocks: hidden layers.
         classes: outputs.
@@ -63,43 +64,18 @@ class DelaysConfig:
     alpha: float = 5.0
     dropout: float = 0.4
 
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):  # a TOML or a checkpoint may hold anything
-            value, wanted = getattr(self, field.name), type(field.default)
-            if type(value) is not wanted and not (wanted is float and type(value) is int):
-                raise ValueError(f"{field.name} = {value!r}; a {wanted.__name__} is expected")
-        for name in ("features", "width", "blocks", "classes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}; it must be at least 1")
+    COUNTS = ("features", "width", "blocks", "classes")
+    # The authors' configurations for bins of 10 ms: longest delay 250 ms (SHD) and 300 ms (SSC), which their code makes
+    # 25 and 31 taps, that is 24 and 30 steps; tau 10.05 ms and 15 ms.
+    PRESETS = {  # noqa: RUF012
+        "delays_shd": {"width": 256, "blocks": 2, "classes": 20},
+        "delays_ssc": {"width": 512, "blocks": 3, "classes": 35, "max_delay": 30, "tau": 1.5, "dropout": 0.25},
+        "delays_tiny": {"features": 12, "width": 16, "blocks": 2, "classes": 4, "max_delay": 6},  # for tests
+    }
+
+    def _check_shape(self) -> None:
         if not 0 <= self.max_delay <= LONGEST_DELAY:
             raise ValueError(f"max_delay = {self.max_delay}; 0 to {LONGEST_DELAY} steps are supported")
-        if not (1 < self.tau < math.inf and 0 < self.threshold < math.inf and 0 < self.alpha < math.inf):
-            raise ValueError("tau must exceed 1 step, threshold and alpha 0, and all three be finite")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout = {self.dropout}; it must lie in [0, 1)")
-
-    @classmethod
-    def preset(cls, name: str, **changes: object) -> DelaysConfig:
-        """A named configuration: `delays_shd`, `delays_ssc` (the paper's) or `delays_tiny` (for tests).
-
-        Raises:
-            ValueError: unknown name or field.
-        """
-        if name not in PRESETS:
-            raise ValueError(f"preset {name!r}; known are {', '.join(PRESETS)}")
-        fields = {field.name for field in dataclasses.fields(cls)}
-        if unknown := set(changes) - fields:
-            raise ValueError(f"unknown field {', '.join(sorted(unknown))}; known are {', '.join(sorted(fields))}")
-        return cls(**{**PRESETS[name], **changes})  # type: ignore[arg-type]
-
-
-# The authors' configurations for bins of 10 ms: longest delay 250 ms (SHD) and 300 ms (SSC), which their code makes 25
-# and 31 taps, that is 24 and 30 steps; tau 10.05 ms and 15 ms.
-PRESETS: dict[str, dict[str, float]] = {
-    "delays_shd": {"width": 256, "blocks": 2, "classes": 20},
-    "delays_ssc": {"width": 512, "blocks": 3, "classes": 35, "max_delay": 30, "tau": 1.5, "dropout": 0.25},
-    "delays_tiny": {"features": 12, "width": 16, "blocks": 2, "classes": 4, "max_delay": 6},
-}
 
 
 class DelayedLinear(nn.Module):
@@ -167,19 +143,11 @@ class DelayUnit(nn.Module):
         super().__init__()
         self.synapse = DelayedLinear(inputs, config.width, config.max_delay)
         self.norm = layer.BatchNorm1d(config.width, step_mode="m")
-        self.lif = FusedLIFNode(
-            tau=config.tau,
-            decay_input=False,
-            v_threshold=config.threshold,
-            v_reset=0.0,
-            surrogate_function=surrogate.ATan(alpha=config.alpha),
-            detach_reset=True,
-            step_mode="m",
-        )
+        self.lif = spiking(config)
         self.dropout = layer.Dropout(config.dropout, step_mode="m")
 
     def forward(self, x: Tensor) -> Tensor:
-        return fire(self.norm, self.lif, self.dropout, self.synapse(x))
+        return normalised_spikes(self.norm, self.lif, self.dropout, self.synapse(x))
 
 
 class LeakyIntegrator(nn.Module):
@@ -224,13 +192,8 @@ class DelaysNetwork(nn.Module):
             ValueError: wrong number of dimensions or features.
             ImportError: in training, without the package dcls.
         """
-        if frames.dim() != 3 or frames.shape[-1] != self.config.features:
-            raise ValueError(f"frames have shape {tuple(frames.shape)}; [B, T, {self.config.features}] is expected")
-        functional.reset_net(self)
-        x = frames.transpose(0, 1)
-        mask = None
-        if lengths is not None and bool((lengths < len(x)).any()):
-            mask = (torch.arange(len(x), device=x.device)[:, None] < lengths.to(x.device)).to(x)[..., None]
+        x, mask = begun(self, self.config.features, frames, lengths)
+        if mask is not None:
             x = x * mask
         for unit in self.hidden:
             x = unit(x)

@@ -5,8 +5,6 @@ A checkpoint names its network by the class's name. A preset's name belongs to o
 
 from __future__ import annotations
 
-from neurotarget.model import spikescr
-from neurotarget.model.networks import delays
 from neurotarget.model.networks.delays import DelaysConfig, DelaysNetwork
 from neurotarget.model.spikescr import SpikeSCR, SpikeSCRConfig
 
@@ -33,8 +31,8 @@ def preset(name: str, **changes: object) -> Config:
     Raises:
         ValueError: unknown name or field, or a value that the network cannot have.
     """
-    if name in delays.PRESETS:
-        return DelaysConfig.preset(name, **changes)
-    if name in spikescr.PRESETS:
-        return SpikeSCRConfig.preset(name, **changes)
-    raise ValueError(f"preset {name!r}; known are {', '.join([*spikescr.PRESETS, *delays.PRESETS])}")
+    for kind in CONFIGS.values():
+        if name in kind.PRESETS:
+            return kind.preset(name, **changes)
+    known = [preset for kind in CONFIGS.values() for preset in kind.PRESETS]
+    raise ValueError(f"preset {name!r}; known are {', '.join(known)}")

@@ -9,15 +9,16 @@ import torch
 from neurotarget.conversion import quantize
 from neurotarget.conversion.to_nir import check, random_frames, to_nir, write
 from neurotarget.hardware.counts.layers import count
-from neurotarget.model.networks.attentions import BACKBONES, TemporalInteraction
-from neurotarget.model.spikescr import Rotary
+from neurotarget.model.networks.attentions import TemporalInteraction
+from neurotarget.model.networks.configuration import ATTENTIONS
+from neurotarget.model.networks.parts import Rotary
 from neurotarget.sim import lava, reference
 from neurotarget.sim.graph import load
 from neurotarget.sim.parity import compare
 
 from tests.conversion import networks
 
-NAMES = tuple(BACKBONES)
+NAMES = ATTENTIONS[1:]
 
 
 def network(attention, **changes):

@@ -4,14 +4,15 @@ import math
 
 import pytest
 import torch
-from neurotarget.model.networks.attentions import BACKBONES, HeadSpread, HeadSum, TemporalInteraction, TokenSum
-from neurotarget.model.spikescr import ATTENTIONS, SpikeSCR, SpikeSCRConfig, readout
+from neurotarget.model.networks.attentions import ATTENTION_CLASSES, HeadSpread, HeadSum, TemporalInteraction, TokenSum
+from neurotarget.model.networks.configuration import ATTENTIONS
+from neurotarget.model.spikescr import SpikeSCR, SpikeSCRConfig, readout
 from neurotarget.model.training import settings
 from spikingjelly.activation_based import functional, neuron
 
 from tests.conversion.networks import lively
 
-NAMES = tuple(BACKBONES)
+NAMES = ATTENTIONS[1:]
 
 
 def network(attention, seed=0, **changes):
@@ -63,8 +64,8 @@ def lif(current, theta=1.0):
 
 
 def test_every_name_has_its_module():
-    assert ATTENTIONS[1:] == NAMES
-    for name, kind in BACKBONES.items():
+    assert tuple(ATTENTION_CLASSES) == ATTENTIONS
+    for name, kind in ATTENTION_CLASSES.items():
         assert type(network(name).blocks[0].attention) is kind
 
 

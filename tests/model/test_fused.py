@@ -6,8 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from neurotarget.model.kernels.fused import fire
-from neurotarget.model.kernels.neuron import FusedLIFNode
+from neurotarget.model.networks.neuron import FusedLIFNode, normalised_spikes
 from spikingjelly.activation_based import functional, layer, neuron, surrogate
 from torch import nn
 
@@ -50,7 +49,7 @@ def test_output_and_gradients_equal_torch_and_spikingjelly(seed, tau, shape, dro
     x = 3 * torch.randn(shape, dtype=torch.float64) + 2
     weight = torch.randn(shape, dtype=torch.float64)
     torch.manual_seed(seed)
-    ours = gradients(lambda own: fire(norm, fused, dropout, own), norm, x, weight)
+    ours = gradients(lambda own: normalised_spikes(norm, fused, dropout, own), norm, x, weight)
     torch.manual_seed(seed)
     theirs = gradients(lambda own: dropout(stock(other(own))), other, x, weight)
     for mine, expected in zip(ours, theirs, strict=True):
@@ -64,7 +63,7 @@ def test_single_precision_is_close_to_double_precision():
     norm, fused, stock, dropout = modules(24)
     x = torch.randn(30, 8, 24) * 0.1 + 100  # far from zero: sums of squares would cancel
     single = copy.deepcopy(norm).float()
-    fire(single, fused, dropout, x)
+    normalised_spikes(single, fused, dropout, x)
     dropout(stock(norm(x.double())))
     torch.testing.assert_close(single.running_mean.double(), norm.running_mean, rtol=1e-5, atol=0)
     torch.testing.assert_close(single.running_var.double(), norm.running_var, rtol=1e-4, atol=0)
@@ -75,7 +74,7 @@ def test_evaluation_is_left_to_the_modules():
     for module in (norm, fused, stock, dropout):
         module.eval()
     x = torch.randn(9, 3, 5, dtype=torch.float64)
-    assert torch.equal(fire(norm, fused, dropout, x), stock(norm(x)))
+    assert torch.equal(normalised_spikes(norm, fused, dropout, x), stock(norm(x)))
 
 
 def test_a_membrane_that_is_not_at_rest_goes_on():
@@ -84,7 +83,7 @@ def test_a_membrane_that_is_not_at_rest_goes_on():
     for node in (fused, stock):
         node(x)
     assert not fused.at_rest()
-    assert torch.equal(fire(norm, fused, dropout, x), stock(copy.deepcopy(norm)(x)))
+    assert torch.equal(normalised_spikes(norm, fused, dropout, x), stock(copy.deepcopy(norm)(x)))
     functional.reset_net(fused)
     assert fused.at_rest()
 
@@ -92,4 +91,4 @@ def test_a_membrane_that_is_not_at_rest_goes_on():
 def test_one_sample_of_one_step_has_no_variance():
     norm, fused, _, dropout = modules(3)
     with pytest.raises(ValueError, match="more than 1 value"):
-        fire(norm, fused, dropout, torch.ones(1, 1, 3, dtype=torch.float64))
+        normalised_spikes(norm, fused, dropout, torch.ones(1, 1, 3, dtype=torch.float64))

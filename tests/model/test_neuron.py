@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from neurotarget.model.kernels.neuron import FusedLIFNode
+from neurotarget.model.networks.neuron import FusedLIFNode
 from spikingjelly.activation_based import functional, neuron, surrogate
 
 

@@ -2,7 +2,8 @@ import dataclasses
 
 import pytest
 import torch
-from neurotarget.model.spikescr import Product, Rotary, SpikeSCR, SpikeSCRConfig, TemporalConv, readout, rotary_angle
+from neurotarget.model.networks.parts import Product, Rotary, TemporalConv, rotary_angle
+from neurotarget.model.spikescr import SpikeSCR, SpikeSCRConfig, readout
 from spikingjelly.activation_based import neuron
 
 

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from neurotarget.model.kernels.turn import turn
-from neurotarget.model.spikescr import Rotary, rotary_angle
+from neurotarget.model.networks.parts import Rotary, rotary_angle
 
 
 @settings(max_examples=25, deadline=None)

@@ -1,9 +1,8 @@
 """Batch normalisation, LIF and dropout of a whole utterance as one compiled forward and one compiled backward pass.
 
 In training on the CPU each of the three reads and writes [T, B, C] arrays that no cache holds, forward and backward,
-and memory is what a step waits for. `fire` computes the same in one pass after the moments are known; the potentials
-that the surrogate gradient needs are worked out again from the input, in the cache, rather than kept. Everywhere else
-(evaluation, CUDA, several processes, neurons that neuron.py does not compile) the three modules run as they are.
+and memory is what a step waits for. Here all is one pass after the moments are known; the potentials that the surrogate
+gradient needs are worked out again from the input, in the cache, rather than kept.
 """
 
 from __future__ import annotations
@@ -13,9 +12,8 @@ from typing import Any
 import numba
 import numpy as np
 import torch
-from neurotarget.model.kernels.neuron import CHUNK, FusedLIFNode, atan_slope_and_peak
-from spikingjelly.activation_based import layer, neuron
-from torch import Tensor, nn
+from neurotarget.model.kernels.lif import CHUNK, atan_slope_and_peak
+from torch import Tensor
 
 ROWS = 256  # rows of a block whose moments are taken in one go: 128 KB of float32 at 128 channels
 
@@ -73,7 +71,7 @@ def _backward(grad, x, scale, shift, keep, mean, deviation, decay, threshold, sl
     """Gradient at the normalised input, and of each neuron its sum over steps, alone and times the normalised value.
 
     grad, x, grad_y [steps, neurons]; everything else but the numbers [neurons]. The neuron's gradient is that of
-    model/kernels/neuron.py; `deviation` is 1 / sqrt(variance + eps).
+    lif.py; `deviation` is 1 / sqrt(variance + eps).
     """
     steps, neurons = x.shape
     zero, one = decay - decay, decay / decay
@@ -158,38 +156,28 @@ class _NormalisedLIF(torch.autograd.Function):
         return torch.from_numpy(grad_x).view_as(grad), *by_channel, None, None, None
 
 
-def fire(norm: nn.BatchNorm1d, lif: neuron.LIFNode, dropout: layer.Dropout, x: Tensor) -> Tensor:
-    """Batch normalisation over steps and samples of [T, B, C], LIF, dropout.
+def normalised_lif(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    keep: Tensor,
+    statistics: tuple[np.ndarray, np.ndarray],
+    decay: float,
+    threshold: float,
+    alpha: float,
+) -> Tensor:
+    """`keep * lif(weight (x - mean) / sqrt(variance + eps) + bias)` of neurons that start and reset at 0.
 
-    The compiled pass leaves the LIF without a membrane potential: it is for whole utterances that start at rest, and
-    the network resets its neurons before each.
+    Args:
+        x: [T, B, C] on the CPU, contiguous, float32 or float64.
+        weight, bias: [C].
+        keep: [B, C], the dropout's mask.
+        statistics: mean and 1 / sqrt(variance + eps) of x, float64 [C]; the gradient flows through them into x.
+        alpha: slope of the ATan surrogate gradient.
+
+    Returns:
+        [T, B, C].
     """
-    x = x.contiguous()
-    if not _applies(norm, lif, dropout, x):
-        return dropout(lif(norm(x)))
-    mean, variance = moments(x.detach().numpy().reshape(-1, x.shape[-1]))
-    _update(norm, mean, variance, x.shape[0] * x.shape[1])
-    keep = dropout.create_mask(x[0]) if dropout.p else torch.ones_like(x[0])
-    constants = 1.0 - 1.0 / lif.tau, lif.v_threshold, *atan_slope_and_peak(float(lif.surrogate_function.alpha))
-    statistics = mean, 1 / np.sqrt(variance + norm.eps)
-    return _NormalisedLIF.apply(x, norm.weight, norm.bias, keep, statistics, constants)
-
-
-def _applies(norm: nn.BatchNorm1d, lif: neuron.LIFNode, dropout: layer.Dropout, x: Tensor) -> bool:
-    # Not a subclass either: parallel.py has one that looks at the batches of several processes.
-    if type(norm) is not layer.BatchNorm1d or not (
-        norm.training and dropout.training and isinstance(lif, FusedLIFNode)
-    ):
-        return False
-    several = x[..., 0].numel() > 1  # a single value has no variance, and torch says so
-    return several and lif.compiled(x) and lif.v_reset == 0.0 and lif.at_rest()
-
-
-def _update(norm: nn.BatchNorm1d, mean: np.ndarray, variance: np.ndarray, count: int) -> None:
-    """Running moments as torch keeps them: with momentum, the variance unbiased."""
-    assert norm.running_mean is not None and norm.running_var is not None and norm.num_batches_tracked is not None
-    assert norm.momentum is not None
-    unbiased = variance * (count / max(count - 1, 1))
-    for running, now in ((norm.running_mean, mean), (norm.running_var, unbiased)):
-        running.lerp_(torch.from_numpy(now).to(running), norm.momentum)
-    norm.num_batches_tracked += 1
+    constants = decay, threshold, *atan_slope_and_peak(alpha)
+    out: Tensor = _NormalisedLIF.apply(x, weight, bias, keep, statistics, constants)
+    return out

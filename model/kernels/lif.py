@@ -1,9 +1,7 @@
 """LIF over a whole utterance as one compiled forward and one compiled backward pass on the CPU.
 
-SpikingJelly's torch implementation launches a handful of small tensor operations a step; here each neuron's steps run
-in one loop and only the membrane potential before the reset is kept for the gradient. `FusedLIFNode` is a SpikingJelly
-`LIFNode` in every other respect, and falls back to SpikingJelly wherever the compiled pass does not apply (CUDA, single
-step, other surrogates, soft reset), so a checkpoint or a converter sees no difference.
+SpikingJelly's torch implementation launches a handful of small tensor operations per step; here each neuron's steps run
+in one loop and only the membrane potential before the reset is kept for the gradient.
 """
 
 from __future__ import annotations
@@ -14,9 +12,8 @@ from typing import Any
 import numba
 import numpy as np
 import torch
-from spikingjelly.activation_based import neuron, surrogate
 
-CHUNK = 512  # neurons a task: their potentials stay in the first-level cache
+CHUNK = 512  # neurons per task: their potentials stay in the first-level cache
 
 
 # Both loops over neurons work on slices of one step and a local array: the compiler then knows that nothing overlaps
@@ -99,37 +96,17 @@ class _FusedLIF(torch.autograd.Function):
         return torch.from_numpy(grad_x).view_as(grad_spikes), None, None, None, None, None
 
 
-class FusedLIFNode(neuron.LIFNode):
-    """SpikingJelly's `LIFNode` with a compiled multi-step pass on the CPU.
+def lif(
+    x: torch.Tensor, v: torch.Tensor, decay: float, threshold: float, reset: float, alpha: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Spikes [steps, ...] and the membrane potential after the last step [...], into which no gradient flows.
 
-    `v = v_reset + (1 - 1/tau) (v - v_reset) + x; fire at v >= v_threshold; v = v_reset`. Input and output are
-    [steps, samples, ...], float32 or float64; the gradient does not flow into the final membrane potential.
+    `v = reset + decay (v - reset) + x; fire at v >= threshold; v = reset`.
+
+    Args:
+        x: [steps, ...] on the CPU, float32 or float64.
+        v: [...], the potential before the first step.
+        alpha: slope of the ATan surrogate gradient.
     """
-
-    def compiled(self, x: torch.Tensor) -> bool:
-        """Whether the compiled pass computes what this neuron's parameters ask for on such an input."""
-        return (
-            x.device.type == "cpu"
-            and x.dtype in (torch.float32, torch.float64)
-            and isinstance(self.surrogate_function, surrogate.ATan)
-            and self.surrogate_function.spiking
-            and not self.decay_input
-            and self.detach_reset
-            and self.v_reset is not None
-            and not self.store_v_seq
-        )
-
-    def at_rest(self) -> bool:
-        """Whether the next step starts at a membrane potential of 0, as after a reset."""
-        return not isinstance(self._memories["v"], torch.Tensor) and self._memories["v"] == 0.0
-
-    def multi_step_forward(self, x_seq: torch.Tensor, *args: torch.Tensor, **kwargs: object) -> torch.Tensor:
-        if not self.compiled(x_seq):
-            return super().multi_step_forward(x_seq, *args, **kwargs)
-        state: Any = self._memories["v"]  # a number until the first call after a reset
-        v = state if isinstance(state, torch.Tensor) else torch.full_like(x_seq[0], float(state))
-        decay = 1.0 - 1.0 / self.tau
-        alpha = float(self.surrogate_function.alpha)
-        constants = decay, self.v_threshold, self.v_reset, alpha
-        spikes, self._memories["v"] = _FusedLIF.apply(x_seq.contiguous(), v, *constants)
-        return spikes
+    spikes, last = _FusedLIF.apply(x.contiguous(), v, decay, threshold, reset, alpha)
+    return spikes, last

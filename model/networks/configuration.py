@@ -1,0 +1,113 @@
+"""Shape and neuron of a network: checked fields, and presets by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+
+class Configuration:
+    """What the frozen dataclasses of all networks have in common; each has its own fields in its own order.
+
+    Attributes:
+        PRESETS: fields by the name of a preset.
+        COUNTS: fields that must be at least one.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+    PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]]
+    COUNTS: ClassVar[tuple[str, ...]]
+
+    width: int
+    tau: float
+    threshold: float
+    alpha: float
+    dropout: float
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):  # a TOML or a checkpoint may hold anything
+            value, wanted = getattr(self, field.name), type(field.default)
+            if type(value) is not wanted and not (wanted is float and type(value) is int):
+                raise ValueError(f"{field.name} = {value!r}; a {wanted.__name__} is expected")
+        for name in self.COUNTS:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)}; it must be at least 1")
+        self._check_shape()
+        if not (1 < self.tau < math.inf and 0 < self.threshold < math.inf and 0 < self.alpha < math.inf):
+            raise ValueError("tau must exceed 1 step, threshold and alpha 0, and all three be finite")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout = {self.dropout}; it must lie in [0, 1)")
+
+    def _check_shape(self) -> None:
+        """Raises ValueError where fields do not fit each other."""
+
+    @classmethod
+    def preset(cls, name: str, **changes: object) -> Self:
+        """A named configuration, one of `PRESETS`, with changed fields.
+
+        Raises:
+            ValueError: unknown name or field, or a value that the network cannot have.
+        """
+        if name not in cls.PRESETS:
+            raise ValueError(f"preset {name!r}; known are {', '.join(cls.PRESETS)}")
+        fields = {field.name for field in dataclasses.fields(cls)}
+        if unknown := set(changes) - fields:
+            raise ValueError(f"unknown field {', '.join(sorted(unknown))}; known are {', '.join(sorted(fields))}")
+        return cls(**{**cls.PRESETS[name], **changes})
+
+
+ATTENTIONS = ("spikescr", "spikformer", "spikformer_tim", "sdsa", "qk_token", "qk_channel")
+
+
+@dataclasses.dataclass(frozen=True)
+class SpikeSCRConfig(Configuration):
+    """Shape and neuron of a SpikeSCR network.
+
+    Attributes:
+        features: channels of the input per step.
+        width: channels of the residual stream (d).
+        heads: attention heads; `width / heads` must be even for the rotary position.
+        hidden: channels inside an MLP (h).
+        blocks: transformer blocks (L).
+        classes: outputs.
+        kernel: taps of the depthwise convolution over time.
+        tau: membrane time constant in steps.
+        threshold: firing threshold.
+        alpha: slope of the ATan surrogate gradient.
+        dropout: share of channels dropped after a LIF, in training only.
+        causal: attention over past keys only, and convolutions that do not look ahead.
+        attention: one of `ATTENTIONS`: the paper's own, or one that it compares with (docs/backbones.md).
+    """
+
+    features: int = 140
+    width: int = 128
+    heads: int = 8
+    hidden: int = 128
+    blocks: int = 1
+    classes: int = 20
+    kernel: int = 31
+    tau: float = 2.0
+    threshold: float = 1.0
+    alpha: float = 5.0
+    dropout: float = 0.1
+    causal: bool = False
+    attention: str = "spikescr"
+
+    COUNTS = ("features", "width", "heads", "hidden", "blocks", "classes", "kernel")
+    PRESETS = {  # noqa: RUF012
+        # Wang et al. 2025, table of configurations.
+        "shd": {"width": 128, "heads": 8, "hidden": 128, "classes": 20},
+        "ssc": {"width": 256, "heads": 16, "hidden": 1024, "classes": 35},
+        "gsc": {"width": 256, "heads": 16, "hidden": 1024, "classes": 35},
+        "tiny": {"features": 12, "width": 16, "heads": 2, "hidden": 24, "classes": 4, "kernel": 5},  # for tests
+    }
+
+    def _check_shape(self) -> None:
+        if self.width % self.heads or (self.width // self.heads) % 2:
+            raise ValueError(f"width {self.width} does not divide into {self.heads} heads of an even size")
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel = {self.kernel}; it must be odd")
+        if self.attention not in ATTENTIONS:
+            raise ValueError(f"attention = {self.attention!r}; known are {', '.join(ATTENTIONS)}")

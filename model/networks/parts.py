@@ -1,0 +1,170 @@
+"""What the networks are made of. Tensors are [T, B, C] (steps, samples, channels)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from neurotarget.model.kernels.depthwise import depthwise
+from neurotarget.model.kernels.turn import turn
+from neurotarget.model.networks.configuration import Configuration, SpikeSCRConfig
+from neurotarget.model.networks.neuron import FusedLIFNode, normalised_spikes
+from spikingjelly.activation_based import functional, layer, surrogate
+from torch import Tensor, nn
+
+
+def begun(network: nn.Module, features: int, frames: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Resets the neurons of a network; its input [T, B, C], and the windows [T, B, 1] as 0 and 1 if any is shorter.
+
+    Args:
+        frames: [B, T, C].
+        lengths: int64 [B], steps of each sample; all T when left out.
+
+    Raises:
+        ValueError: wrong number of dimensions or features.
+    """
+    if frames.dim() != 3 or frames.shape[-1] != features:
+        raise ValueError(f"frames have shape {tuple(frames.shape)}; [B, T, {features}] is expected")
+    functional.reset_net(network)
+    x = frames.transpose(0, 1)
+    if lengths is None or not bool((lengths < len(x)).any()):
+        return x, None
+    return x, _windows(x, lengths).to(x)
+
+
+def _windows(x: Tensor, lengths: Tensor) -> Tensor:
+    """Which steps of [T, B, C] are in each sample's window, [T, B, 1]."""
+    return (torch.arange(len(x), device=x.device)[:, None] < lengths.to(x.device))[..., None]
+
+
+def readout(logits: Tensor, lengths: Tensor | None = None) -> Tensor:
+    """Sum over the window's steps of softmax(logits): [T, B, classes] -> [B, classes]."""
+    share = logits.softmax(dim=-1)
+    return (share if lengths is None else share * _windows(logits, lengths)).sum(dim=0)
+
+
+def spiking(config: Configuration) -> FusedLIFNode:
+    """The LIF of a configuration: reset to 0, the input does not decay, an ATan surrogate gradient."""
+    return FusedLIFNode(
+        tau=config.tau,
+        decay_input=False,
+        v_threshold=config.threshold,
+        v_reset=0.0,
+        surrogate_function=surrogate.ATan(alpha=config.alpha),
+        detach_reset=True,
+        step_mode="m",
+    )
+
+
+class TemporalConv(nn.Conv1d):
+    """Convolution along the steps of [T, B, C], zeros beyond its ends; `causal` puts all taps in the past."""
+
+    def __init__(self, channels_in: int, channels_out: int, taps: int, groups: int, bias: bool, causal: bool) -> None:
+        super().__init__(channels_in, channels_out, taps, groups=groups, bias=bias)
+        self.look_ahead = 0 if causal else taps // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Evaluation keeps torch's order of summation, which the parity of exports is judged by.
+        if self.training and x.device.type == "cpu" and self.groups == self.in_channels and self.bias is None:
+            return depthwise(x, self.weight, self.look_ahead)
+        return self.by_torch(x)
+
+    def by_torch(self, x: Tensor) -> Tensor:
+        """The same through torch, wherever the compiled pass does not apply."""
+        taps = self.kernel_size[0]
+        x = F.pad(x.permute(1, 2, 0), (taps - 1 - self.look_ahead, self.look_ahead))
+        return super().forward(x).permute(2, 0, 1)
+
+
+class Unit(nn.Module):
+    """Linear -> BN -> LIF -> dropout."""
+
+    def __init__(self, config: SpikeSCRConfig, channels_in: int, channels_out: int, bias: bool) -> None:
+        super().__init__()
+        self.linear = layer.Linear(channels_in, channels_out, bias=bias, step_mode="m")
+        self.norm = layer.BatchNorm1d(channels_out, step_mode="m")
+        self.lif = spiking(config)
+        self.dropout = layer.Dropout(config.dropout, step_mode="m")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return normalised_spikes(self.norm, self.lif, self.dropout, self.linear(x))
+
+
+class ConvUnit(nn.Module):
+    """Convolution over time -> BN -> LIF -> dropout."""
+
+    def __init__(self, config: SpikeSCRConfig, channels_in: int, taps: int, groups: int, bias: bool) -> None:
+        super().__init__()
+        self.conv = TemporalConv(channels_in, config.width, taps, groups, bias, config.causal)
+        self.norm = layer.BatchNorm1d(config.width, step_mode="m")
+        self.lif = spiking(config)
+        self.dropout = layer.Dropout(config.dropout, step_mode="m")
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        x = self.conv(x if mask is None else x * mask)
+        return normalised_spikes(self.norm, self.lif, self.dropout, x)
+
+
+def normalise(norm: nn.BatchNorm1d, x: Tensor) -> Tensor:
+    """Batch normalisation per channel over steps and samples of [T, B, C]."""
+    return norm(x.contiguous())
+
+
+class Rotary(nn.Module):
+    """Rotary position (RoFormer, arXiv 2104.09864, equation 34): neighbouring channels of a head turn by step * angle.
+
+    Args:
+        angle: radians per step of every pair of a head, [d_head / 2]; shared by queries and keys, not trained.
+    """
+
+    def __init__(self, angle: nn.Parameter, heads: int) -> None:
+        super().__init__()
+        self.angle, self.heads = angle, heads
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and x.device.type == "cpu":
+            return turn(x, *self._cos_and_sin(x))
+        return self.by_torch(x)
+
+    def by_torch(self, x: Tensor) -> Tensor:
+        """The same through torch, wherever the compiled pass does not apply."""
+        cos, sin = (value[:, None] for value in self._cos_and_sin(x))
+        even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
+        return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2)
+
+    def _cos_and_sin(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Of each step and pair, [T, C / 2]."""
+        steps = torch.arange(len(x), dtype=torch.float64, device=x.device)
+        # Angles are multiplied in double precision: step * angle in float32 would lose three digits at step 500.
+        angles = steps[:, None] * self.angle.double().repeat(self.heads)
+        return torch.cos(angles).to(x), torch.sin(angles).to(x)
+
+
+def rotary_angle(size: int, base: float = 10000.0) -> nn.Parameter:
+    """RoFormer, equation 15: angle of pair i is base^(-2i / size)."""
+    return nn.Parameter(base ** (-torch.arange(0, size, 2, dtype=torch.float32) / size), requires_grad=False)
+
+
+class Product(nn.Module):
+    """(q k^T) v / sqrt(d_head) without softmax, computed as q (k^T v): exact, and linear in the number of steps."""
+
+    def __init__(self, width: int, heads: int, causal: bool) -> None:
+        super().__init__()
+        self.heads, self.causal = heads, causal
+        self.scale = 1 / math.sqrt(width // heads)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        query, key, value = (x.unflatten(-1, (self.heads, -1)).permute(1, 2, 0, 3) for x in (query, key, value))
+        if self.causal:
+            out = torch.tril(query @ key.transpose(-1, -2)) @ value
+        else:
+            out = query @ (key.transpose(-1, -2) @ value)
+        return out.permute(2, 0, 1, 3).flatten(-2) * self.scale
+
+
+class Gate(nn.Module):
+    """A real current passes where the gate spikes."""
+
+    def forward(self, current: Tensor, gate: Tensor) -> Tensor:
+        return current * gate
