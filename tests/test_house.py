@@ -28,7 +28,7 @@ LONGEST = 400  # lines
 KNOWN = {
     "circle: conversion.fine_tune <-> model.train",
     "circle: hardware.ablation <-> model.ablation",
-    "circle: hardware.energy <-> hardware.meters",
+    "circle: hardware.counts <-> hardware.energy <-> hardware.meters",
     "circle: hardware.page <-> hardware.place",
     "model.ablation imports hardware.ablation",
     "model.train imports conversion.fine_tune",
