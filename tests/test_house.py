@@ -144,6 +144,45 @@ def test_circles_are_found():
     assert not circles({"a": {"b", "c"}, "b": {"c"}})
 
 
+# ---- the tests' own house --------------------------------------------------------------------------------------------
+
+TESTS = ROOT / "tests"
+
+
+def borrowed(source, folder):
+    """What a test file in `folder` imports from tests against the rule: of its own folder or one above, no test_*, no
+    conftest. So a module that several tests need stands in the closest folder that holds them all."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] == "tests"):
+            modules = [node.module] if node.module and node.module != "tests" else [a.name for a in node.names]
+            for module in modules:
+                parts = module.removeprefix("tests.").split(".")
+                above = TESTS.joinpath(*parts[:-1])
+                if node.level or parts[-1].startswith(("test_", "conftest")) or not folder.is_relative_to(above):
+                    yield module
+
+
+def test_no_test_imports_another_or_a_neighbours_helpers():
+    wrong = {path.name: found for path in TESTS.rglob("*.py") if (found := [*borrowed(path.read_text(), path.parent)])}
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("source", "wrong"),
+    [
+        ("from tests import torch_networks", []),
+        ("from tests.sim.networks import chain", []),
+        ("from tests.sim.lava.compare import assert_equal", ["tests.sim.lava.compare"]),
+        ("def f():\n    from tests.hardware.networks import lif", ["tests.hardware.networks"]),
+        ("from tests.sim.test_graph import lif", ["tests.sim.test_graph"]),
+        ("from tests.conftest import settings", ["tests.conftest"]),
+        ("from .networks import chain", ["networks"]),
+    ],
+)
+def test_a_borrowed_helper_is_found(source, wrong):
+    assert list(borrowed(source, TESTS / "sim")) == wrong
+
+
 # ---- the wheel -------------------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from neurotarget.model.training import checkpoint
 from neurotarget.sim.trace import Trace
 
 from neurotarget import cli
-from tests.neurotarget.data.conftest import write_spikes
+from tests.recordings import write_spikes
 
 
 def words(seed, count):

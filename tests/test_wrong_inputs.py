@@ -12,8 +12,8 @@ from neurotarget.model.training import checkpoint
 from torch import nn
 
 from neurotarget import cli
-from tests.conversion import networks
-from tests.neurotarget.data.conftest import random_utterances, write_spikes
+from tests import torch_networks as networks
+from tests.recordings import random_utterances, write_spikes
 
 VERBS = list(cli.VERBS)
 

@@ -16,7 +16,7 @@ from neurotarget.sim import lava, reference
 from neurotarget.sim.graph import load
 from neurotarget.sim.parity import compare
 
-from tests.conversion import networks
+from tests import torch_networks as networks
 
 NAMES = ATTENTIONS[1:]
 

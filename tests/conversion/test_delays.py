@@ -15,7 +15,7 @@ from neurotarget.sim.graph import dialect
 from neurotarget.sim.parity import compare
 from neurotarget.sim.schedule import schedule
 
-from tests.conversion.networks import lively
+from tests.torch_networks import lively
 
 
 def network(seed=0, **changes):

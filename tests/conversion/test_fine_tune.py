@@ -27,9 +27,9 @@ from neurotarget.sim.reference import integer
 from spikingjelly.activation_based import neuron, surrogate
 
 from neurotarget.data import Split
-from tests.conversion import networks
-from tests.model.conftest import write_words
-from tests.sim import third_parties
+from tests import third_parties
+from tests import torch_networks as networks
+from tests.recordings import write_words
 
 LENGTHS = np.array([40, 31, 40, 25, 38, 40])
 

@@ -18,7 +18,7 @@ from neurotarget.sim.graph import dialect, load
 from neurotarget.sim.graph.node import GraphError, Node
 from neurotarget.sim.reference import integer
 
-from tests.conversion import networks
+from tests import torch_networks as networks
 
 
 def float_file(path, build=networks.tiny, **changes):

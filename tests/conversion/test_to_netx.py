@@ -24,7 +24,7 @@ from neurotarget.sim.graph import load
 from neurotarget.sim.graph.node import GraphError
 from neurotarget.sim.lava.child import group, segments
 
-from tests.conversion import networks
+from tests import torch_networks as networks
 
 ROOT = Path(__file__).parents[2]
 DT = 1e-4

@@ -13,7 +13,7 @@ from neurotarget.sim.graph import dialect
 from spikingjelly.activation_based import layer, neuron
 from torch import nn
 
-from tests.conversion import networks
+from tests import torch_networks as networks
 
 
 def converted(network, shape, path, dt=1e-4):

@@ -13,7 +13,7 @@ from neurotarget.model.training import registry as networks
 
 from neurotarget.data import open_dataset
 from neurotarget.files import write_text
-from tests.model.conftest import write_words
+from tests.recordings import write_words
 
 ARMS = {"teacher": ("ptcd/stage1_steps50", 50), "scratch": ("scratch", 25), "ptcd": ("ptcd/stage2_steps25", 25)}
 

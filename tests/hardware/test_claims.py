@@ -19,7 +19,7 @@ from neurotarget.hardware.energy.claims import (
 )
 from neurotarget.hardware.energy.memory import energies
 
-from tests.hardware.test_energy import DENSE, JOINED, LIF, LINE
+from tests.hardware.counted import DENSE, JOINED, LIF, LINE
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 GOOD = """[[claim]]

@@ -13,8 +13,8 @@ from spikingjelly.activation_based import functional, layer, neuron
 from spikingjelly.activation_based.op_counter import LemaireEnergyProfiler
 from torch import nn
 
+from tests.hardware.counted import JOINED
 from tests.hardware.networks import run
-from tests.hardware.test_energy import JOINED
 
 
 def test_linear_and_lif_layers_take_the_same_energy() -> None:

@@ -25,7 +25,7 @@ import pytest
 from neurotarget.hardware.counts.layers import LayerCount
 from neurotarget.hardware.energy.memory import access_pj, dense_layer, memory_energy, spiking_layer
 
-from tests.hardware.test_energy import DENSE, JOINED, LIF, LINE
+from tests.hardware.counted import DENSE, JOINED, LIF, LINE
 
 # Prices of an access that count the accesses.
 ONE, NOTHING = (replace(JOINED, access_pj=((0.0, price), (1.0, price))) for price in (1.0, 0.0))

@@ -14,22 +14,18 @@ import numpy as np
 import pytest
 from neurotarget.hardware.chips.limits import Chip, Limit, load_chip
 from neurotarget.hardware.chips.mesh import tile_of
-from neurotarget.hardware.chips.placement import CONFIGURATIONS, RESOURCES, Core, Part, Placement, bounds, place
-from neurotarget.hardware.chips.populations import Network, Population, Projection, Source, build
+from neurotarget.hardware.chips.placement import CONFIGURATIONS, RESOURCES, Core, Part, Placement, bounds
+from neurotarget.hardware.chips.populations import Network, Population, Projection, Source
 from neurotarget.hardware.chips.rules import RULES, check
 from neurotarget.hardware.chips.synapses import one_to_one, synapse_matrix
 from neurotarget.hardware.counts.fanout import connections
 from neurotarget.hardware.place import describe, main, payload_bits
 from neurotarget.sim.graph import Graph, dialect
-from neurotarget.sim.schedule import schedule
 
 from tests.hardware.networks import chain, lif, nir_graph, run, temporal_graph, wire
+from tests.hardware.placed import LOIHI1, placed, spatial
 
-LOIHI1, LOIHI2 = load_chip("loihi1"), load_chip("loihi2")
-
-
-def placed(graph: Graph, chip: Chip = LOIHI1, steps: int = 100, weight_bits: int = 8) -> Placement:
-    return place(build(graph, schedule(graph, steps), chip), chip, weight_bits)
+LOIHI2 = load_chip("loihi2")
 
 
 def rules_of(placement: Placement) -> list[str]:
@@ -225,11 +221,6 @@ def test_images_are_split_by_position() -> None:
         # Each part is reached by its own positions and a border of one on each side, not by the whole image.
         assert all(part.use["input_axons"] <= (part.stop - part.start) + 4 * 2 * (64 + 2) for part in parts)
     assert sum(part.synapses for part in parts) == connections(graph.nodes["d"]).synapses  # Loihi 2 stores each
-
-
-def spatial(shape: tuple[int, ...]) -> nir.IF:
-    ones = np.ones(shape)
-    return nir.IF(r=1e3 * ones, v_threshold=ones, v_reset=0 * ones)
 
 
 def test_a_layer_that_reads_currents_is_named() -> None:

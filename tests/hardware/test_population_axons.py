@@ -18,7 +18,7 @@ from neurotarget.sim.graph import Graph
 from neurotarget.sim.schedule import schedule
 
 from tests.hardware.networks import chain
-from tests.hardware.test_place import placed, spatial
+from tests.hardware.placed import placed, spatial
 
 LOIHI1 = load_chip("loihi1")
 ONE_EACH = replace(LOIHI1, sizes={key: size for key, size in LOIHI1.sizes.items() if "population" not in key})

@@ -23,8 +23,8 @@ from neurotarget.hardware.page.render import render
 from neurotarget.hardware.report import main
 
 from tests.hardware.browser import dump_dom, find_browser, screenshot
+from tests.hardware.metered import Machine
 from tests.hardware.networks import lif, nir_graph, temporal
-from tests.hardware.test_meter import Machine
 
 KEYS = {
     "model",

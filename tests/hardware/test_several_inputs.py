@@ -11,7 +11,7 @@ from neurotarget.sim import reference
 from neurotarget.sim.graph import load
 from neurotarget.sim.schedule import schedule
 
-from tests.sim import third_parties
+from tests import third_parties
 
 COUNTED = ("events", "synops", "acs", "macs", "synapses", "neuron_updates", "active_updates", "biases", "state")
 

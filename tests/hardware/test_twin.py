@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from neurotarget.hardware.energy import twin
 
-from tests.hardware.test_energy import DENSE, LIF
+from tests.hardware.counted import DENSE, LIF
 
 
 @pytest.mark.parametrize(("steps", "bits"), [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3), (7, 3), (8, 4), (40, 6), (100, 7)])

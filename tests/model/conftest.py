@@ -2,30 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import h5py
-import numpy as np
 import pytest
 
-WORDS = ("one", "two", "three", "four")
-
-
-def write_words(path: Path, seed: int, speakers: list[int]) -> None:
-    """Each word has units of its own, and noise over all of them."""
-    generator = np.random.default_rng(seed)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(path, "w") as file:
-        times = file.create_dataset("spikes/times", (len(speakers),), h5py.vlen_dtype(np.float16))
-        units = file.create_dataset("spikes/units", (len(speakers),), h5py.vlen_dtype(np.uint16))
-        labels = np.arange(len(speakers)) % len(WORDS)
-        for row, label in enumerate(labels):
-            own, noise = generator.integers(label * 170, label * 170 + 90, 150), generator.integers(0, 700, 80)
-            units[row] = np.concatenate([own, noise]).astype(np.uint16)
-            times[row] = np.sort(generator.uniform(0, 0.28, 230)).astype(np.float16)
-        file["labels"] = labels.astype(np.uint16)
-        file["extra/keys"] = np.array([word.encode() for word in WORDS])
-        file["extra/speaker"] = np.asarray(speakers, np.uint16)
+from tests.recordings import write_words
 
 
 @pytest.fixture(scope="session")

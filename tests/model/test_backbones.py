@@ -10,7 +10,7 @@ from neurotarget.model.spikescr import SpikeSCR, SpikeSCRConfig, readout
 from neurotarget.model.training import settings
 from spikingjelly.activation_based import functional, neuron
 
-from tests.conversion.networks import lively
+from tests.torch_networks import lively
 
 NAMES = ATTENTIONS[1:]
 

@@ -8,25 +8,8 @@ from neurotarget.sim import reference
 from neurotarget.sim.graph import dialect, load
 from neurotarget.sim.graph.node import GraphError
 
-from tests.conversion import networks
-
-DT = 1e-4
-
-
-def graph_of(nodes, edges, metadata=None):
-    return nir.NIRGraph(nodes=nodes, edges=edges, metadata=metadata or {})
-
-
-def port_in(*shape):
-    return nir.Input(input_type={"input": np.array(shape)})
-
-
-def port_out(*shape):
-    return nir.Output(output_type={"output": np.array(shape)})
-
-
-def lif(size, tau=2 * DT):
-    return nir.LIF(tau=np.full(size, tau), r=np.ones(size), v_leak=np.zeros(size), v_threshold=np.ones(size))
+from tests import torch_networks as networks
+from tests.sim.nodes import DT, graph_of, lif, port_in, port_out
 
 
 def simple(node, size=2, metadata=None):

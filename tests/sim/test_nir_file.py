@@ -15,7 +15,7 @@ from neurotarget.sim.graph import dialect, load, nir_file
 from neurotarget.sim.graph.node import GraphError
 
 from neurotarget import cli
-from tests.sim.test_graph import DT, graph_of, lif, port_in, port_out
+from tests.sim.nodes import DT, graph_of, lif, port_in, port_out
 
 TEXT = h5py.string_dtype()
 

@@ -11,7 +11,7 @@ from neurotarget.sim.graph import Graph, wiring
 from neurotarget.sim.graph.node import Node
 from neurotarget.sim.schedule import ScheduleError, own_latency, schedule
 
-from tests.sim.lava.networks import Network, chain, spike_scr
+from tests.sim.networks import Network, chain, spike_scr
 
 
 def graph_of(*nodes: Node) -> Graph:

@@ -16,8 +16,8 @@ from neurotarget.sim.graph.node import GraphError
 from neurotarget.sim.lava import LavaError, parent
 from neurotarget.sim.schedule import schedule
 
-from tests.sim import third_parties
-from tests.sim.third_parties import DT, FEATURES, NETWORKS, NEURONS, build, frames_for
+from tests import third_parties
+from tests.third_parties import DT, FEATURES, NETWORKS, NEURONS, build, frames_for
 
 DOCUMENTED = third_parties.documented()
 

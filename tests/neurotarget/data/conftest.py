@@ -1,13 +1,10 @@
-"""A cache of its own for every test, and makers of tiny data sets."""
+"""A cache of its own for every test, and tiny data sets."""
 
 from __future__ import annotations
 
-import wave
-from pathlib import Path
-
-import h5py
-import numpy as np
 import pytest
+
+from tests.recordings import noise, random_utterances, write_spikes, write_wav
 
 
 @pytest.fixture(autouse=True)
@@ -15,41 +12,6 @@ def cache_folder(tmp_path, monkeypatch):
     folder = tmp_path / "cache"
     monkeypatch.setenv("NEUROTARGET_CACHE", str(folder))
     return folder
-
-
-def write_wav(path: Path, samples: np.ndarray, rate_hz: int, channels: int = 1, width: int = 2) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(channels)
-        file.setsampwidth(width)
-        file.setframerate(rate_hz)
-        file.writeframes(np.asarray(samples, "<i2").tobytes())
-
-
-def noise(seed: int, samples: int) -> np.ndarray:
-    return np.random.default_rng(seed).integers(-9000, 9000, samples)
-
-
-def write_spikes(path: Path, utterances, labels, words=("zero", "one"), speakers=None) -> None:
-    """utterances: list of (times, units); written with h5py alone, as the real files were, not with our writer."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(path, "w") as file:
-        times = file.create_dataset("spikes/times", (len(utterances),), h5py.vlen_dtype(np.float16))
-        units = file.create_dataset("spikes/units", (len(utterances),), h5py.vlen_dtype(np.uint16))
-        for row, (of_times, of_units) in enumerate(utterances):
-            times[row] = np.asarray(of_times, np.float16)
-            units[row] = np.asarray(of_units, np.uint16)
-        file["labels"] = np.asarray(labels, np.uint16)
-        file["extra/keys"] = np.array([word.encode() for word in words])
-        file["extra/speaker"] = np.asarray(speakers if speakers is not None else [0] * len(labels), np.uint16)
-
-
-def random_utterances(seed: int, count: int):
-    generator = np.random.default_rng(seed)
-    return [
-        (np.sort(generator.uniform(0, 0.9, 200)).astype(np.float16), generator.integers(0, 700, 200))
-        for _ in range(count)
-    ]
 
 
 @pytest.fixture

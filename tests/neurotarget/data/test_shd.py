@@ -3,8 +3,7 @@ import numpy as np
 import pytest
 
 from neurotarget.data import DataError, open_dataset, shd
-
-from .conftest import random_utterances, write_spikes
+from tests.recordings import random_utterances, write_spikes
 
 
 def test_counts_of_a_hand_computed_utterance():

@@ -6,8 +6,7 @@ import pytest
 import scipy.signal
 
 from neurotarget.data import DataError, gsc, logmel, open_dataset, wav
-
-from .conftest import noise, write_wav
+from tests.recordings import noise, write_wav
 
 SPLITS = ("train", "validation", "test")
 

@@ -7,6 +7,8 @@ from neurotarget.sim import lava, reference
 from neurotarget.sim.graph import Graph
 from neurotarget.sim.trace import Trace
 
+OTHER = "NEUROTARGET_TEST_LAVA_PYTHON"  # names an interpreter with a Lava of its own
+
 
 def assert_equal(graph: Graph, frames: np.ndarray, lengths: np.ndarray | None = None, quiet: int = 0) -> Trace:
     """Runs both; at most `quiet` spiking nodes may stay silent, so that the comparison means something."""

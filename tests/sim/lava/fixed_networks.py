@@ -12,7 +12,7 @@ from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph, dialect, load
 from neurotarget.sim.graph.kinds import STATEFUL
 
-from tests.sim.lava.networks import DT
+from tests.sim.networks import DT
 
 
 def quantised(graph: Graph, frames: np.ndarray, lengths: np.ndarray | None = None) -> Graph:

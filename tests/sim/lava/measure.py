@@ -16,7 +16,7 @@ from neurotarget.sim.graph.kinds import STATEFUL
 from neurotarget.sim.inputs import open_input
 from neurotarget.sim.parity import compare, compare_states
 
-from tests.sim.lava.networks import spike_scr, spikes
+from tests.sim.networks import spike_scr, spikes
 
 SAMPLES, STEPS, FEATURES, WIDTH, CLASSES, TAPS = 3, 100, 140, 128, 20, 31
 

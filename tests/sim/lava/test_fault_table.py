@@ -29,7 +29,7 @@ import pytest
 from neurotarget.sim.lava.child import segments
 
 from tests.sim.lava.command import Order, children, process_file, queued_seconds
-from tests.sim.lava.networks import Network, spikes
+from tests.sim.networks import Network, spikes
 
 RUNS = 20
 AT_A_TIME = 3

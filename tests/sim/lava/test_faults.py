@@ -22,7 +22,7 @@ from neurotarget.sim.lava.child import group, segments
 from neurotarget.sim.lava.plan.floating import Plan, Spec
 
 from tests.sim.lava.command import children, process_file
-from tests.sim.lava.networks import chain, spikes
+from tests.sim.networks import chain, spikes
 
 
 @pytest.fixture(autouse=True)

@@ -16,11 +16,11 @@ from neurotarget.sim.graph.node import GraphError
 from neurotarget.sim.lava import LavaError
 from neurotarget.sim.lava.plan import fixed as fixed_plan
 
-from tests.conversion import networks as torch_networks
+from tests import torch_networks
+from tests.sim.lava.compare import OTHER
 from tests.sim.lava.fixed_networks import assert_identical, neurons, one_neuron_each, quantised
-from tests.sim.lava.networks import DT, THETA, Network, chain, spike_scr, spikes
-from tests.sim.lava.test_networks import OTHER
-from tests.sim.lava.test_primitives import NEURONS, POTENTIALS, N, recurrent, spatial
+from tests.sim.lava.primitives import NEURONS, POTENTIALS, N, recurrent, spatial
+from tests.sim.networks import DT, THETA, Network, chain, spike_scr, spikes
 
 # ---- networks --------------------------------------------------------------------------------------------------------
 

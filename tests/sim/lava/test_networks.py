@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from neurotarget.sim import lava
 
-from tests.sim.lava.compare import assert_equal
-from tests.sim.lava.networks import chain, spike_scr, spikes
+from tests.sim.lava.compare import OTHER, assert_equal
+from tests.sim.networks import chain, spike_scr, spikes
 
 
 def test_layers_with_bias_and_a_residual_path() -> None:
@@ -67,9 +67,6 @@ def test_samples_and_labels_are_cut() -> None:
 def test_an_utterance_of_no_steps_is_silent() -> None:
     trace = assert_equal(chain(), spikes(2, 6, 4), np.array([0, 6]))
     assert not trace.output[0].any()
-
-
-OTHER = "NEUROTARGET_TEST_LAVA_PYTHON"
 
 
 @pytest.mark.skipif(OTHER not in os.environ, reason=f"{OTHER} names no second interpreter with a Lava of its own")

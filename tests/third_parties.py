@@ -1,6 +1,6 @@
 """Small NIR networks, and the tools that run them: who gives the spikes that our reference gives?
 
-    python -m tests.sim.third_parties [--lava]
+    python -m tests.third_parties [--lava]
 
 prints the table of docs/third_parties.md. tests/sim/test_third_parties.py holds every cell of it against a run. Lava's
 two columns take a few seconds a cell and stay as they are without `--lava`; `Norse` needs `pip install norse`.
@@ -30,7 +30,7 @@ from neurotarget.sim.graph.node import GraphError
 
 DT = 1e-4
 FEATURES, NEURONS, SAMPLES, STEPS = 4, 6, 4, 40
-DOCUMENT = Path(__file__).parents[2] / "docs" / "third_parties.md"
+DOCUMENT = Path(__file__).parents[1] / "docs" / "third_parties.md"
 random = np.random.default_rng(0)  # reseeded for every network by `build`
 
 
