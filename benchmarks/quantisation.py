@@ -30,12 +30,12 @@ from neurotarget.model.training import settings
 from neurotarget.model.training.run_folder import TrainingError
 from neurotarget.sim import reference, run
 from neurotarget.sim.graph import load
-from neurotarget.sim.graph.node import GraphError
 from neurotarget.sim.trace import accuracy
 from tqdm import tqdm
 
-from neurotarget.data import DataError, Split, open_dataset
-from neurotarget.files import write_text
+from neurotarget.cli import Command, Result, UsageError
+from neurotarget.data import Split, open_dataset
+from neurotarget.files import check_folder, write_text
 
 STAGES = ("calibrated", "fine_tuned")
 MOVES = (-4, -2, 0, 2, 4)  # steps by which the test utterances are moved
@@ -144,42 +144,37 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.quantisation",
-        description="Accuracy lost to calibration and to fine-tuning, over several draws of calibration samples.",
-        epilog="example: python -m benchmarks.quantisation configs/demo.toml runs/demo/ckpt.nir --out runs/drops "
-        "--set training.epochs=3 --set training.learning_rate=0.0005 --set training.warmup_epochs=0",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", type=Path, help="TOML file that the networks were trained with")
     parser.add_argument("networks", type=Path, nargs="+", help="float NIR files")
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--draws", type=int, default=5, help="sets of calibration samples (default 5)")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="table.key=value")
-    return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    arguments = parser().parse_args(argv)
+def work(arguments: argparse.Namespace) -> Result:
+    if arguments.draws < 1:
+        raise UsageError(f"--draws {arguments.draws}: at least 1 is needed")
+    check_folder(arguments.out)
+    config = settings.read(arguments.config, arguments.overrides)
+    wanted = [(network, draw) for network in arguments.networks for draw in range(arguments.draws)]
     rows = []
-    try:
-        if arguments.draws < 1:
-            raise settings.SettingsError(f"--draws {arguments.draws}: at least 1 is needed")
-        config = settings.read(arguments.config, arguments.overrides)
-        wanted = [(network, draw) for network in arguments.networks for draw in range(arguments.draws)]
-        for network, draw in tqdm(wanted, desc="networks and draws", disable=None):
-            name = str(network).replace("/", "_").removesuffix(".nir").strip("._")
-            rows.append(one(config, network, draw, arguments.out / name / f"draw{draw}"))
-    except (settings.SettingsError, DataError, GraphError, TrainingError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on after the last whole draw", file=sys.stderr)
-        return 130
+    for network, draw in tqdm(wanted, desc="networks and draws", disable=None):
+        name = str(network).replace("/", "_").removesuffix(".nir").strip("._")
+        rows.append(one(config, network, draw, arguments.out / name / f"draw{draw}"))
     write_text(arguments.out / "drops.json", json.dumps(rows, indent=2))
-    print(table(rows))
-    return 0
+    return Result({"rows": rows}, table(rows))
 
+
+main = Command(
+    door="benchmarks.quantisation",
+    description="Accuracy lost to calibration and to fine-tuning, over several draws of calibration samples.",
+    example="configs/demo.toml runs/demo/ckpt.nir --out runs/drops "
+    "--set training.epochs=3 --set training.learning_rate=0.0005 --set training.warmup_epochs=0",
+    add_arguments=add_arguments,
+    work=work,
+    interrupted="interrupted; the same command goes on after the last whole draw",
+)
 
 if __name__ == "__main__":
     sys.exit(main())

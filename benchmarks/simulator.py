@@ -28,6 +28,7 @@ from neurotarget.sim.graph import load
 from spikingjelly.activation_based import neuron
 from tqdm import tqdm
 
+from neurotarget.cli import Command, Result
 from neurotarget.files import write_text
 
 BATCH, STEPS = 64, 100
@@ -100,25 +101,20 @@ def training(repeats: int) -> dict[str, float]:
     return {"compiled_seconds": ours, "spikingjelly_seconds": theirs, "ratio": theirs / ours}
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__.split("\n")[0], epilog="example: python -m benchmarks.simulator --repeats 20"
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", type=Path, help="trained network (default: random weights, which spike less)")
     parser.add_argument("--repeats", type=int, default=10)
-    arguments = parser.parse_args(argv)
-    try:
-        rows = {
-            "inference": inference(arguments.checkpoint, arguments.repeats),
-            "training_step": training(arguments.repeats),
-        }
-    except checkpoint.CheckpointError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(
-        f"inference, batch {BATCH}, {STEPS} steps: reference simulator {rows['inference']['ratio']:.2f} times as fast"
+
+
+def work(arguments: argparse.Namespace) -> Result:
+    rows = {
+        "inference": inference(arguments.checkpoint, arguments.repeats),
+        "training_step": training(arguments.repeats),
+    }
+    text = (
+        f"inference, batch {BATCH}, {STEPS} steps: reference simulator {rows['inference']['ratio']:.2f} times as fast\n"
+        f"training step, same batch: compiled LIF {rows['training_step']['ratio']:.2f} times as fast"
     )
-    print(f"training step, same batch: compiled LIF {rows['training_step']['ratio']:.2f} times as fast")
     environment = {
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -127,10 +123,18 @@ def main(argv: list[str] | None = None) -> int:
         "torch_threads": torch.get_num_threads(),
         **checkpoint.versions(),
     }
-    result = {f"{name}_{key}": value for name, row in rows.items() for key, value in row.items()}
-    write_text(Path(__file__).with_name("results.json"), json.dumps(result | environment, indent=2) + "\n")
-    return 0
+    result = {f"{name}_{key}": value for name, row in rows.items() for key, value in row.items()} | environment
+    write_text(Path(__file__).with_name("results.json"), json.dumps(result, indent=2) + "\n")
+    return Result(result, text)
 
+
+main = Command(
+    door="benchmarks.simulator",
+    description="Our simulator and our compiled LIF against SpikingJelly's.",
+    example="--repeats 20",
+    add_arguments=add_arguments,
+    work=work,
+)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""Trains on through the integers: `python -m model.train CONFIG.toml --out RUN --quantized model.q.nir`.
+"""Trains on through the integers: `python -m conversion.fine_tune CONFIG.toml --quantized model.q.nir --out RUN`.
 
 The network is a quantised NIR file; what training sees is what the chip runs (integer_network.py). The run's folder
 gets `model.q.nir` (best epoch by validation accuracy, the file as it came being epoch 0), `metrics.csv`, `metrics.json`
@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import nir
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -28,12 +26,14 @@ from neurotarget.model.training import run_folder, settings
 from neurotarget.model.training.run_folder import COLUMNS, TrainingError
 from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph, dialect, load
+from neurotarget.sim.graph.nir_file import to_bytes
 from neurotarget.sim.graph.node import GraphError
 from neurotarget.sim.trace import accuracy
 from tqdm import tqdm
 
-from neurotarget.data import DataError, Dataset, Split, open_dataset
-from neurotarget.files import remove_unfinished, write_text
+from neurotarget.cli import Command, Result
+from neurotarget.data import Dataset, Split, open_dataset
+from neurotarget.files import check_folder, remove_unfinished, write_bytes, write_text
 
 CHECKED = 64  # samples on which the file written is compared with the training network
 NAME = "model.q.nir"
@@ -186,25 +186,21 @@ def write_checked(network: IntegerNetwork, target: Path, split: Split) -> None:
     """
     frames, lengths = split.frames[:CHECKED], split.lengths[:CHECKED]
     whole = network.as_graph()
-    temporary = target.with_name(f"{target.name}.{os.getpid()}.unchecked")
-    try:
-        nir.write(temporary, emit_fixed(whole, whole.fixed))
-        trace = reference.run(load(temporary), frames, lengths)
-        spikes: dict[str, torch.Tensor] = {}
-        with torch.no_grad():
-            output = network(torch.from_numpy(np.array(frames)), torch.from_numpy(lengths.copy()), spikes)
-        same = {name: np.array_equal(found, spikes[name].numpy()) for name, found in trace.spikes.items()}
-        same["output"] = np.array_equal(trace.output, output.numpy())
-        if not all(same.values()):
-            layer = next(name for name, equal in same.items() if not equal)
-            raise TrainingError(f"{layer}: the simulator runs the file otherwise than it was trained; not written")
-        if wrapped := trace.header["wrapped_u"]:
-            raise TrainingError(
-                f"u wraps around 24 bits in {', '.join(wrapped)}; not written; lower training.learning_rate"
-            )
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    content = to_bytes(emit_fixed(whole, whole.fixed))
+    trace = reference.run(load(target, content=content), frames, lengths)
+    spikes: dict[str, torch.Tensor] = {}
+    with torch.no_grad():
+        output = network(torch.from_numpy(np.array(frames)), torch.from_numpy(lengths.copy()), spikes)
+    same = {name: np.array_equal(found, spikes[name].numpy()) for name, found in trace.spikes.items()}
+    same["output"] = np.array_equal(trace.output, output.numpy())
+    if not all(same.values()):
+        layer = next(name for name, equal in same.items() if not equal)
+        raise TrainingError(f"{layer}: the simulator runs the file otherwise than it was trained; not written")
+    if wrapped := trace.header["wrapped_u"]:
+        raise TrainingError(
+            f"u wraps around 24 bits in {', '.join(wrapped)}; not written; lower training.learning_rate"
+        )
+    write_bytes(target, content)
 
 
 def _accuracy(graph: Graph, split: Split) -> float | None:
@@ -215,30 +211,34 @@ def _accuracy(graph: Graph, split: Split) -> float | None:
 # ---- command line ----------------------------------------------------------------------------------------------------
 
 
-def command(arguments: argparse.Namespace) -> int:
-    """What `model.train` does when it is given `--quantized`; its exit codes."""
-    try:
-        for option in ("resume", "tensorboard"):
-            if getattr(arguments, option):
-                raise TrainingError(f"--{option} does not go with --quantized, which always starts from its file")
-        config = settings.read(arguments.config, arguments.overrides)
-        metrics = fine_tune(config, arguments.quantized, arguments.out)
-    except (settings.SettingsError, DataError, GraphError, TrainingError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename or arguments.out}: {error.strerror or error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"interrupted; {arguments.out / NAME} is the best epoch before, where it exists", file=sys.stderr)
-        return 130
-    if arguments.json:
-        print(json.dumps(metrics))
-    else:
-        print(
-            f"{arguments.out / NAME}: epoch {metrics['epoch']}, accuracy on validation "
-            f"{metrics['calibrated_validation_accuracy']:.4f} -> {metrics['validation_accuracy']:.4f}, on test "
-            f"{metrics['calibrated_test_accuracy']:.4f} -> {metrics['test_accuracy']:.4f} "
-            f"({metrics['test_samples']} samples of {config.data})"
-        )
-    return 0
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", type=Path, help="TOML file that the network was trained with, for data and schedule")
+    parser.add_argument("--quantized", type=Path, required=True, metavar="model.q.nir", help="file to start from")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="table.key=value")
+
+
+def work(arguments: argparse.Namespace) -> Result:
+    check_folder(arguments.out)
+    config = settings.read(arguments.config, arguments.overrides)
+    metrics = fine_tune(config, arguments.quantized, arguments.out)
+    text = (
+        f"{arguments.out / NAME}: epoch {metrics['epoch']}, accuracy on validation "
+        f"{metrics['calibrated_validation_accuracy']:.4f} -> {metrics['validation_accuracy']:.4f}, on test "
+        f"{metrics['calibrated_test_accuracy']:.4f} -> {metrics['test_accuracy']:.4f} "
+        f"({metrics['test_samples']} samples of {config.data})"
+    )
+    return Result(metrics, text)
+
+
+main = Command(
+    door="conversion.fine_tune",
+    description="Train a quantised NIR file on, in its integers.",
+    example="configs/demo.toml --quantized runs/demo/ckpt.q.nir --out runs/tuned --set training.epochs=3",
+    add_arguments=add_arguments,
+    work=work,
+    interrupted="interrupted; {out}/model.q.nir is the best epoch before, where it exists",
+)
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import math
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,17 +16,21 @@ from typing import Any
 import nir
 import numpy as np
 from neurotarget.conversion.fixed.calibrate import Calibration
-from neurotarget.conversion.fixed.choice import Choice, WrapAround
+from neurotarget.conversion.fixed.choice import Choice
 from neurotarget.conversion.fixed.dynamics import make_uniform
 from neurotarget.conversion.fixed.emit_fixed import emit_fixed
 from neurotarget.conversion.fixed.units import give_every_neuron_a_synapse, groups
 from neurotarget.sim import reference, run
 from neurotarget.sim.graph import Graph, load
+from neurotarget.sim.graph.nir_file import to_bytes
 from neurotarget.sim.graph.node import GraphError
-from neurotarget.sim.inputs import INPUT_ERRORS, Input, open_input
+from neurotarget.sim.inputs import Input, open_input
 from neurotarget.sim.reference.integer_kernels import STATE_LIMIT
 from neurotarget.sim.trace import Trace, accuracy
 from tqdm import tqdm
+
+from neurotarget.cli import Command, Result
+from neurotarget.files import check_output, write_bytes
 
 # What happens to the float network before its groups of synapses are rounded, in order.
 STEPS = [make_uniform, give_every_neuron_a_synapse]
@@ -145,37 +147,27 @@ def _first(differs: dict[str, np.ndarray], before: Trace, after: Trace) -> dict[
 
 
 def quantize_file(source: Path, target: Path, data: Input, dt: float | None = None, progress: bool = False) -> Report:
-    """Writes `target` from the float file `source`; it appears when its own run from the file has been checked.
+    """Writes `target` from the float file `source`; it appears unless a state wraps around in its own run.
 
     Raises:
-        GraphError: see `quantize`; or a state of the finished network wraps around, by layer.
+        GraphError, WrapAround: see `quantize`.
     """
     graph = load(source, dt)
     run.print_notes(graph)  # the file written will not leave it open
     network, choices, before = quantize(graph, data.frames, data.lengths, progress)
     before = dataclasses.replace(before, labels=data.labels)
-    temporary = target.with_name(f"{target.name}.{os.getpid()}.unchecked")
-    try:
-        nir.write(temporary, network)
-        whole = load(temporary)
-        after = reference.run(whole, data.frames, data.lengths, data.labels)
-        result = report(choices, before, after, graph)
-        if not result.overflow["wrapped_u"]:
-            temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    content = to_bytes(network)
+    after = reference.run(load(target, content=content), data.frames, data.lengths, data.labels)
+    result = report(choices, before, after, graph)
+    if not result.overflow["wrapped_u"]:
+        write_bytes(target, content)
     return result
 
 
 # ---- command line ----------------------------------------------------------------------------------------------------
 
 
-def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m conversion.quantize",
-        description="Write a NIR file in integers for Lava's fixed-point arithmetic, calibrated on real input.",
-        epilog="example: python -m conversion.quantize runs/demo/ckpt.nir --calibrate synth -o runs/demo/ckpt.q.nir",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="NIR file")
     parser.add_argument(
         "--calibrate",
@@ -186,38 +178,21 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", type=Path, help="file to write (default: model.q.nir beside the model)")
     parser.add_argument("--split", default="train", help="split of a data SPEC to calibrate on (default train)")
     parser.add_argument("--samples", type=int, default=SAMPLES, help=f"samples to calibrate on (default {SAMPLES})")
-    parser.add_argument("--dt", type=float, help="seconds a step, for a file that does not say (default 1e-4)")
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    return parser
+    parser.add_argument("--dt", type=float, help="seconds per step, for a file that does not say (default 1e-4)")
 
 
-def main(argv: list[str] | None = None) -> int:
-    arguments = parser().parse_args(argv)
+def work(arguments: argparse.Namespace) -> Result:
     target = arguments.output or arguments.model.with_suffix(".q.nir")
-    try:
-        if target.resolve() == arguments.model.resolve():
-            raise GraphError(f"{target}: the quantised file would replace the float one; name another with -o")
-        data = open_input(arguments.calibrate, arguments.split, arguments.samples)
-        result = quantize_file(arguments.model, target, data, arguments.dt, progress=True)
-    except WrapAround as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except (GraphError, OSError, *INPUT_ERRORS) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: nothing written", file=sys.stderr)
-        return 130
-    written = not result.overflow["wrapped_u"]
-    if arguments.json:
-        print(json.dumps({"file": str(target) if written else None, **dataclasses.asdict(result)}))
-    else:
-        print(as_text(result))
-        if written:
-            print(f"{target}: written")
-    if not written:
-        print(f"error: u wraps around in {', '.join(result.overflow['wrapped_u'])}: nothing written", file=sys.stderr)
-    return 0 if written else 1
+    if target.resolve() == arguments.model.resolve():
+        raise GraphError(f"{target}: the quantised file would replace the float one; name another with -o")
+    check_output(target)
+    data = open_input(arguments.calibrate, arguments.split, arguments.samples)
+    result = quantize_file(arguments.model, target, data, arguments.dt, progress=True)
+    figures = {"file": str(target), **dataclasses.asdict(result)}
+    if wrapped := result.overflow["wrapped_u"]:
+        note = f"u wraps around in {', '.join(wrapped)}: nothing written"
+        return Result(figures | {"file": None}, as_text(result), holds=False, notes=[note])
+    return Result(figures, f"{as_text(result)}\n{target}: written")
 
 
 COLUMNS = ("layer", "scale", "exp", "kept", "clipped", "zeroed", "u bits", "v bits", "alone", "disagree")
@@ -258,6 +233,15 @@ def as_text(result: Report) -> str:
         lines.append(f"accuracy {result.accuracy[0]:.4f} in float, {result.accuracy[1]:.4f} in integers")
     return "\n".join(lines)
 
+
+main = Command(
+    door="conversion.quantize",
+    description="Write a NIR file in integers for Lava's fixed-point arithmetic, calibrated on real input.",
+    example="runs/demo/ckpt.nir --calibrate synth -o runs/demo/ckpt.q.nir",
+    add_arguments=add_arguments,
+    work=work,
+    interrupted="interrupted: nothing written",
+)
 
 if __name__ == "__main__":
     sys.exit(main())

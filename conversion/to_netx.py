@@ -6,54 +6,49 @@ Only networks that NetX computes bit for bit are written (netx.py); docs/netx.md
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import h5py
-import nir
 import numpy as np
 from neurotarget.conversion.netx.fit import fit
 from neurotarget.conversion.netx.layers import Layer, NetX, to_layers
 from neurotarget.sim.graph import Graph, load
+from neurotarget.sim.graph.nir_file import to_bytes
 from neurotarget.sim.graph.node import GraphError
+
+from neurotarget.cli import Command, Result
+from neurotarget.files import check_output, hdf5, write_bytes
 
 INPUT_MESSAGE_BITS = 8  # any number above 0 tells NetX that the input is not spikes
 
 
 def write(network: NetX, path: str | Path) -> None:
-    """Writes the layers where `lava.lib.dl.netx.hdf5.Network` reads them, by rename."""
-    temporary = Path(f"{path}.{os.getpid()}.part")
-    try:
-        with h5py.File(temporary, "w") as file:
-            file.attrs["input_message_bits"] = INPUT_MESSAGE_BITS
-            for key in ("input_scale", "input_minimum", "input_maximum"):
-                file.attrs[key] = getattr(network, key)
-            groups = file.create_group("layer")
-            _append(groups, {"type": "input", "shape": np.array(network.input_shape)})
-            for layer in network.layers:
-                if layer.flatten:
-                    _append(groups, {"type": "flatten"})
-                _append(groups, _datasets(layer)).attrs["node"] = layer.neuron
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Writes the layers where `lava.lib.dl.netx.hdf5.Network` reads them."""
+
+    def fill(file: h5py.File) -> None:
+        file.attrs["input_message_bits"] = INPUT_MESSAGE_BITS
+        for key in ("input_scale", "input_minimum", "input_maximum"):
+            file.attrs[key] = getattr(network, key)
+        groups = file.create_group("layer")
+        _append(groups, {"type": "input", "shape": np.array(network.input_shape)})
+        for layer in network.layers:
+            if layer.flatten:
+                _append(groups, {"type": "flatten"})
+            _append(groups, _datasets(layer)).attrs["node"] = layer.neuron
+
+    write_bytes(path, hdf5(fill))
 
 
 def write_fitted(graph: Graph, path: Path) -> Graph:
-    """Writes the nearest network that NetX can hold, by rename, once it has been converted from its own file."""
+    """Writes the nearest network that NetX can hold, once it has been converted from its own file."""
     if not graph.quantised:
         to_layers(graph)  # says what to do
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        nir.write(temporary, fit(graph))
-        fitted = load(temporary)
-        to_layers(fitted)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    content = to_bytes(fit(graph))
+    fitted = load(path, content=content)
+    to_layers(fitted)
+    write_bytes(path, content)
     return fitted
 
 
@@ -110,50 +105,45 @@ def default_target(model: Path) -> Path:
     return model.with_name(model.name.removesuffix(".nir").removesuffix(".q") + ".net")
 
 
-def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m conversion.to_netx",
-        description="Write a quantised NIR file as the HDF5 that lava-dl's NetX loads; the rest is refused.",
-        epilog="example: python -m conversion.to_netx runs/demo/ckpt.q.nir -o runs/demo/ckpt.net",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="NIR file written by conversion.quantize")
     parser.add_argument("-o", "--output", type=Path, help="file to write (default: model.net beside the model)")
     parser.add_argument(
         "--fit", type=Path, metavar="FILE", help="first write the nearest network that NetX can hold to FILE (.q.nir)"
     )
-    parser.add_argument("--json", action="store_true", help="print the layers as JSON")
-    return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    arguments = parser().parse_args(argv)
+def work(arguments: argparse.Namespace) -> Result:
     target = arguments.output or default_target(arguments.model)
-    try:
-        if target.resolve() == arguments.model.resolve():
-            raise GraphError(f"{target}: would replace the model; name another file with -o")
-        if arguments.fit is not None and arguments.fit.resolve() in (arguments.model.resolve(), target.resolve()):
-            raise GraphError(f"{arguments.fit}: names the model or the target; give --fit a file of its own")
-        graph = load(arguments.model)
-        network = to_layers(graph if arguments.fit is None else write_fitted(graph, arguments.fit))
-        write(network, target)
-    except (GraphError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"interrupted: {target} not written", file=sys.stderr)
-        return 130
-    layers = summary(network)
-    if arguments.json:
-        print(json.dumps({"file": str(target), "input_shape": network.input_shape, "layers": layers}))
-        return 0
+    if target.resolve() == arguments.model.resolve():
+        raise GraphError(f"{target}: would replace the model; name another file with -o")
+    if arguments.fit is not None and arguments.fit.resolve() in (arguments.model.resolve(), target.resolve()):
+        raise GraphError(f"{arguments.fit}: names the model or the target; give --fit a file of its own")
+    check_output(target, arguments.fit)
+    graph = load(arguments.model)
+    network = to_layers(graph if arguments.fit is None else write_fitted(graph, arguments.fit))
+    write(network, target)
+    layers, lines = summary(network), []
     for layer in layers:
         extra = f", delays up to {layer['longest_delay']}" * bool(layer["longest_delay"]) + ", bias" * layer["bias"]
         shape = " x ".join(map(str, layer["shape"]))
-        print(f"{layer['layer']} {layer['synapse']} -> {layer['neuron']}: {shape}, {layer['weights']} weights{extra}")
+        counted = f"{shape}, {layer['weights']} weights{extra}"
+        lines.append(f"{layer['layer']} {layer['synapse']} -> {layer['neuron']}: {counted}")
     reset = ", reset_interval=STEPS, reset_offset=1" if any(layer["bias"] for layer in layers) else ""
-    print(f"{target}: written; load it with Network({str(target)!r}, input_message_bits={INPUT_MESSAGE_BITS}{reset})")
-    return 0
+    loading = f"Network({str(target)!r}, input_message_bits={INPUT_MESSAGE_BITS}{reset})"
+    lines.append(f"{target}: written; load it with {loading}")
+    figures = {"file": str(target), "input_shape": network.input_shape, "layers": layers}
+    return Result(figures, "\n".join(lines))
 
+
+main = Command(
+    door="conversion.to_netx",
+    description="Write a quantised NIR file as the HDF5 that lava-dl's NetX loads; the rest is refused.",
+    example="runs/demo/ckpt.q.nir -o runs/demo/ckpt.net",
+    add_arguments=add_arguments,
+    work=work,
+    interrupted="interrupted: the file was not written",
+)
 
 if __name__ == "__main__":
     sys.exit(main())

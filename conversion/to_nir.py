@@ -6,8 +6,6 @@ The file is opened again and run; it stays only if every spike and every output 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 from pathlib import Path
 
@@ -24,11 +22,13 @@ from neurotarget.model.spikescr import SpikeSCR
 from neurotarget.model.training import checkpoint
 from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph, dialect, load
-from neurotarget.sim.graph.node import GraphError
+from neurotarget.sim.graph.nir_file import to_bytes
 from neurotarget.sim.parity import Parity, compare
 from torch import nn
 
+from neurotarget.cli import Command, Result, complain
 from neurotarget.data import DataError, open_dataset
+from neurotarget.files import check_output, write_bytes
 
 # What happens to the draft between PyTorch's modules and NIR's nodes, in order.
 STEPS = [fold_batch_norm, fold_time_constant]
@@ -62,14 +62,10 @@ def to_nir(network: nn.Module, input_shape: tuple[int, ...], dt: float = dialect
 
 
 def write(graph: nir.NIRGraph, path: str | Path) -> Graph:
-    """Writes a graph by rename and opens it again with NIR's own checks and ours."""
-    temporary = Path(f"{path}.{os.getpid()}.part")
-    try:
-        nir.write(temporary, graph)
-        checked = load(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Writes a graph once its file has passed NIR's own checks and ours."""
+    content = to_bytes(graph)
+    checked = load(path, content=content)
+    write_bytes(path, content)
     return checked
 
 
@@ -94,62 +90,53 @@ def convert_checkpoint(source: Path, target: Path) -> list[tuple[str, Parity]]:
     """
     loaded = checkpoint.load(source)
     network = loaded.model()
-    temporary = target.with_name(f"{target.name}.{os.getpid()}.unchecked")
+    content = to_bytes(to_nir(network, (loaded.config.features,)))
+    graph = load(target, content=content)
+    checks = [("random input", check(network, graph, *random_frames((loaded.config.features,))))]
     try:
-        graph = write(to_nir(network, (loaded.config.features,)), temporary)
-        checks = [("random input", check(network, graph, *random_frames((loaded.config.features,))))]
-        try:
-            part = open_dataset(loaded.data).split("test")
-        except DataError as error:
-            print(f"note: no check on real input: {error}", file=sys.stderr)
-        else:
-            rows = np.linspace(0, len(part.labels) - 1, min(REAL_SAMPLES, len(part.labels))).round().astype(int)
-            checks.append((loaded.data, check(network, graph, part.frames[rows], part.lengths[rows])))
-        if all(parity.holds for _, parity in checks):
-            temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+        part = open_dataset(loaded.data).split("test")
+    except DataError as error:
+        complain(f"note: no check on real input: {error}")
+    else:
+        rows = np.linspace(0, len(part.labels) - 1, min(REAL_SAMPLES, len(part.labels))).round().astype(int)
+        checks.append((loaded.data, check(network, graph, part.frames[rows], part.lengths[rows])))
+    if all(parity.holds for _, parity in checks):
+        write_bytes(target, content)
     return checks
 
 
-def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m conversion.to_nir",
-        description="Write a checkpoint as a NIR file and prove that it computes the same spikes.",
-        epilog="example: python -m conversion.to_nir runs/demo/ckpt.pt -o runs/demo/ckpt.nir",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, help="file written by model.train")
     parser.add_argument("-o", "--output", type=Path, help="NIR file to write (default: beside the checkpoint)")
-    parser.add_argument("--json", action="store_true", help="print the parity as JSON")
-    return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    arguments = parser().parse_args(argv)
+def work(arguments: argparse.Namespace) -> Result:
     target = arguments.output or arguments.checkpoint.with_suffix(".nir")
-    try:
-        checks = convert_checkpoint(arguments.checkpoint, target)
-    except (checkpoint.CheckpointError, UnsupportedModule, GraphError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: nothing written", file=sys.stderr)
-        return 130
+    check_output(target)
+    checks = convert_checkpoint(arguments.checkpoint, target)
+    lines = []
+    for name, parity in checks:
+        lines.append(
+            f"{name}: {parity.sides}, {parity.samples} samples, {parity.steps} steps, {parity.spikes} spikes, "
+            f"{parity.mismatched} mismatched ({parity.near_threshold} near threshold), outputs within "
+            f"{parity.output_difference:.3g}"
+        )
+        if parity.first_divergence:
+            lines.append(f"  first divergence: {parity.first_divergence}")
     held = all(parity.holds for _, parity in checks)
-    if arguments.json:
-        print(json.dumps({"file": str(target), "parity": [{"input": name, **p.as_dict()} for name, p in checks]}))
-    else:
-        for name, parity in checks:
-            print(
-                f"{name}: {parity.sides}, {parity.samples} samples, {parity.steps} steps, {parity.spikes} spikes, "
-                f"{parity.mismatched} mismatched ({parity.near_threshold} near threshold), outputs within "
-                f"{parity.output_difference:.3g}"
-            )
-            if parity.first_divergence:
-                print(f"  first divergence: {parity.first_divergence}")
-        print(f"{target}: written" if held else "parity does not hold: nothing written")
-    return 0 if held else 1
+    lines.append(f"{target}: written" if held else "parity does not hold: nothing written")
+    figures = {"file": str(target), "parity": [{"input": name, **parity.as_dict()} for name, parity in checks]}
+    return Result(figures, "\n".join(lines), held)
 
+
+main = Command(
+    door="conversion.to_nir",
+    description="Write a checkpoint as a NIR file and prove that it computes the same spikes.",
+    example="runs/demo/ckpt.pt -o runs/demo/ckpt.nir",
+    add_arguments=add_arguments,
+    work=work,
+    interrupted="interrupted: nothing written",
+)
 
 if __name__ == "__main__":
     sys.exit(main())

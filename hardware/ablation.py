@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import io
 import json
 import statistics
 import sys
@@ -18,27 +17,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from neurotarget.conversion.export.draft import UnsupportedModule
 from neurotarget.conversion.to_nir import convert_checkpoint
 from neurotarget.hardware.energy.operations import OPERATIONS
-from neurotarget.hardware.energy.prices import PriceError, PriceTable, load_tables
+from neurotarget.hardware.energy.prices import PriceTable, load_tables
 from neurotarget.hardware.energy.runs import run_and_price
 from neurotarget.model.ablation import checkpoint_of, compare, spread
 from neurotarget.model.training import checkpoint
 from neurotarget.model.training.settings import SettingsError
 from neurotarget.sim.graph import load
-from neurotarget.sim.graph.node import GraphError
-from neurotarget.sim.inputs import INPUT_ERRORS, open_input
+from neurotarget.sim.inputs import open_input
 from tqdm import tqdm
 
-from neurotarget.files import write_bytes, write_text
+from neurotarget.cli import Command, Result
+from neurotarget.errors import CheckFailed
+from neurotarget.files import check_folder, write_picture, write_text
 
 SHOWN = ("45nm-fp32", OPERATIONS)  # table and boundary of the column and the panel in microjoule: the paper's
 COUNTS = ("steps_per_sample", "synops", "acs", "macs", "dense_macs", "neuron_updates", "spikes", "spike_rate")
-INPUT_FAULTS = (checkpoint.CheckpointError, GraphError, PriceError, SettingsError, UnsupportedModule, *INPUT_ERRORS)
 
 
-class ParityError(RuntimeError):
+class ParityError(CheckFailed):
     """A network whose NIR file does not compute what PyTorch computes: its costs would be those of another one."""
 
 
@@ -234,48 +232,34 @@ def plot(path: Path, summary: Mapping[str, Any], costs: Mapping[str, Any]) -> No
         axis.spines[["top", "right"]].set_visible(False)
         if title != "test accuracy":
             axis.set_ylim(bottom=0)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
-    write_bytes(path, picture.getvalue())
+    write_picture(path, figure)
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------
 
 
-def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m hardware.ablation",
-        description="Count and price the networks of an ablation: a table and a plot beside their accuracy.",
-        epilog="example: python -m hardware.ablation runs/ablation_synth",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="folder that model.ablation filled")
     parser.add_argument("--samples", type=int, default=200, help="test utterances to count (default 200)")
-    parser.add_argument("--json", action="store_true", help="print metrics.json with the costs under `cost`")
-    return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    arguments = parser().parse_args(argv)
-    try:
-        summary, costs = read(arguments.run), cost(arguments.run, arguments.samples)
-        text = table(summary, costs)
-        write_text(arguments.run / "ablation.md", text + "\n")
-        plot(arguments.run / "ablation.png", summary, costs)
-    except INPUT_FAULTS as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except ParityError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"error: {error.filename or arguments.run}: {error.strerror or error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the networks counted so far are kept, the same command goes on", file=sys.stderr)
-        return 130
-    print(json.dumps({**summary, "cost": costs}) if arguments.json else text)
-    return 0
+def work(arguments: argparse.Namespace) -> Result:
+    check_folder(arguments.run)
+    summary, costs = read(arguments.run), cost(arguments.run, arguments.samples)
+    text = table(summary, costs)
+    write_text(arguments.run / "ablation.md", text + "\n")
+    plot(arguments.run / "ablation.png", summary, costs)
+    return Result({**summary, "cost": costs}, text)
 
+
+main = Command(
+    door="hardware.ablation",
+    description="Count and price the networks of an ablation: a table and a plot beside their accuracy.",
+    example="runs/ablation_synth",
+    add_arguments=add_arguments,
+    work=work,
+    interrupted="interrupted; the networks counted so far are kept, the same command goes on",
+)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -7,7 +7,6 @@ limit that is passed (docs/hardware_limits.md).
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,32 +14,29 @@ from typing import Any
 
 import numpy as np
 from neurotarget.hardware.chips import synapses
-from neurotarget.hardware.chips.limits import Chip, ChipError, load_chip
+from neurotarget.hardware.chips.limits import Chip, load_chip
 from neurotarget.hardware.chips.mesh import tile_of, traffic
 from neurotarget.hardware.chips.placement import RESOURCES, Placement, place
 from neurotarget.hardware.chips.populations import build
 from neurotarget.hardware.chips.rules import RULES, check
 from neurotarget.sim.graph import Graph, load
-from neurotarget.sim.graph.node import GraphError
 from neurotarget.sim.schedule import schedule
-from neurotarget.sim.trace import Trace, TraceError
+from neurotarget.sim.trace import Trace
 
-EXAMPLE = "example: python -m hardware.place runs/demo/ckpt.nir --chip loihi1 --picture chip.png"
+from neurotarget.cli import Command, Result
+from neurotarget.errors import UserError
+from neurotarget.files import check_output
+
 STEPS = 100
 ASSUMED_RATE = 0.1
 REAL_BITS = 64
 
 
-class PlaceError(ValueError):
+class PlaceError(UserError):
     """A placement that cannot be made from what was given."""
 
 
-def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m hardware.place",
-        description="Place a network on the cores of a chip: what fits, what does not, and what would make it fit.",
-        epilog=EXAMPLE,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="NIR file")
     parser.add_argument("--chip", required=True, help="loihi1, loihi2, or a .toml file of the same form")
     parser.add_argument("--steps", type=int, default=STEPS, help=f"steps an utterance (default {STEPS})")
@@ -49,35 +45,19 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--samples", type=int, default=8, help="samples of --input to run (default 8)")
     parser.add_argument("--dt", type=float, help="seconds a step, for a file that does not say (default 1e-4)")
     parser.add_argument("--picture", type=Path, help="write a picture of the chip to this .png")
-    parser.add_argument("--json", action="store_true", help="print everything as JSON")
-    return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command: 0 when the network fits, 1 when it does not, 2 for input that cannot be used."""
-    from neurotarget.sim.inputs import INPUT_ERRORS
+def work(arguments: argparse.Namespace) -> Result:
+    check_output(arguments.picture)
+    chip = load_chip(arguments.chip)
+    graph = load(arguments.model, arguments.dt)
+    trace = None if arguments.input is None else _run(graph, arguments.input, arguments.samples)
+    result = describe(graph, chip, arguments.steps, trace, arguments.weight_bits)
+    if arguments.picture is not None:
+        from neurotarget.hardware.page.chip_picture import save
 
-    arguments = parser().parse_args(argv)
-    try:
-        chip = load_chip(arguments.chip)
-        graph = load(arguments.model, arguments.dt)
-        trace = None if arguments.input is None else _run(graph, arguments.input, arguments.samples)
-        result = describe(graph, chip, arguments.steps, trace, arguments.weight_bits)
-        if arguments.picture is not None:
-            from neurotarget.hardware.page.chip_picture import save
-
-            save(result, arguments.picture)
-    except (ChipError, GraphError, TraceError, PlaceError, OSError, *INPUT_ERRORS) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: there is no result", file=sys.stderr)
-        return 130
-    if arguments.json:
-        print(json.dumps(result))
-    else:
-        print(words(result))
-    return 0 if result["fits"] else 1
+        save(result, arguments.picture)
+    return Result(result, words(result), result["fits"])
 
 
 def _run(graph: Graph, spec: str, samples: int) -> Trace:
@@ -209,6 +189,14 @@ def words(result: Mapping[str, Any]) -> str:
     )
     return "\n".join(lines)
 
+
+main = Command(
+    door="hardware.place",
+    description="Place a network on the cores of a chip: what fits, what does not, and what would make it fit.",
+    example="runs/demo/ckpt.nir --chip loihi1 --picture chip.png",
+    add_arguments=add_arguments,
+    work=work,
+)
 
 if __name__ == "__main__":
     sys.exit(main())

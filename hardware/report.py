@@ -22,9 +22,9 @@ from neurotarget.hardware.chips.limits import load_chip, shipped
 from neurotarget.hardware.counts.layers import LayerCount
 from neurotarget.hardware.counts.summary import layer_row, totals_row
 from neurotarget.hardware.energy import beside, twin
-from neurotarget.hardware.energy.claims import ClaimError, check_tables, judge, load_claims
+from neurotarget.hardware.energy.claims import check_tables, judge, load_claims
 from neurotarget.hardware.energy.memory import by_layer
-from neurotarget.hardware.energy.prices import PriceError, load_tables
+from neurotarget.hardware.energy.prices import load_tables
 from neurotarget.hardware.energy.published import PUBLISHED
 from neurotarget.hardware.energy.runs import OWN, Runs, run_and_price
 from neurotarget.hardware.energy.verdict import verdicts
@@ -33,23 +33,19 @@ from neurotarget.hardware.place import describe, sentence
 from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.graph.node import GraphError
-from neurotarget.sim.inputs import INPUT_ERRORS, open_input
+from neurotarget.sim.inputs import open_input
 from neurotarget.sim.schedule import schedule
-from neurotarget.sim.trace import Trace, TraceError
+from neurotarget.sim.trace import Trace
+
+from neurotarget.cli import Command, Result
+from neurotarget.errors import UserError
+from neurotarget.files import as_utf8, check_folder, write_together
 
 FORMAT = 1
-EXAMPLE = (
-    "example: python -m hardware.report runs/demo/ckpt.nir --input synth --checkpoint runs/demo/ckpt.pt --out report"
-)
 SYNTHETIC = "synthetic speech, made by a speech synthesiser: says nothing about accuracy on people"
 
 
-def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m hardware.report",
-        description="Count, compare and price one network on one input; writes report.json and report.html.",
-        epilog=EXAMPLE,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="NIR file")
     parser.add_argument("--input", required=True, help="data SPEC, or an .npz with `input` [samples, steps, features]")
     parser.add_argument("--out", type=Path, required=True, help="folder for the report; made if missing")
@@ -78,49 +74,25 @@ def parser() -> argparse.ArgumentParser:
         help="run SpikingJelly's op_counter, syops and NeuroBench on the --checkpoint too (requirements-counters.txt)",
     )
     parser.add_argument("--dt", type=float, help="seconds a step, for a file that does not say (default 1e-4)")
-    parser.add_argument("--json", action="store_true", help="print report.json")
-    return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command: 0 when every parity check held, 1 when one failed, 2 for unusable input, 130 interrupted."""
-    arguments = parser().parse_args(argv)
-    try:
-        report, trace = build(arguments)
-        write(arguments.out, report, trace)
-    except _input_errors() as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: nothing written", file=sys.stderr)
-        return 130
-    if arguments.json:
-        print(json.dumps(report))
-    else:
-        for note in report["model"]["notes"]:
-            print(f"note: {note}")
-        for verdict in report["verdicts"]:
-            print(verdict["sentence"])
-        for claim in report["claims"]:
-            print(f"claim: {claim['name']}: {claim['answer']}")
-        for result in report["placement"]:
-            print(f"{result['chip']}: {result['reason']}" if "reason" in result else sentence(result))
-        for meter in report["measured"]["meters"]:
-            print(f"meter: {meter['meter']}: {meter['reason']}")
-        for entry in report["parity"]:
-            print(f"parity: {entry['sides']}: {parity_words(entry)}")
-        print(f"written: {arguments.out / 'report.html'}")
-    return 0 if all(entry["holds"] for entry in report["parity"] if entry["required"]) else 1
+def work(arguments: argparse.Namespace) -> Result:
+    check_folder(arguments.out)
+    report, trace = build(arguments)
+    write(arguments.out, report, trace)
+    lines = [f"note: {note}" for note in report["model"]["notes"]]
+    lines += [verdict["sentence"] for verdict in report["verdicts"]]
+    lines += [f"claim: {claim['name']}: {claim['answer']}" for claim in report["claims"]]
+    for result in report["placement"]:
+        lines.append(f"{result['chip']}: {result['reason']}" if "reason" in result else sentence(result))
+    lines += [f"meter: {meter['meter']}: {meter['reason']}" for meter in report["measured"]["meters"]]
+    lines += [f"parity: {entry['sides']}: {parity_words(entry)}" for entry in report["parity"]]
+    lines.append(f"written: {arguments.out / 'report.html'}")
+    holds = all(entry["holds"] for entry in report["parity"] if entry["required"])
+    return Result(report, "\n".join(lines), holds)
 
 
-def _input_errors() -> tuple[type[Exception], ...]:
-    """What a user can mend. PyTorch is not loaded for it: a checkpoint's errors are ValueErrors of its own module."""
-    known = (GraphError, TraceError, PriceError, ClaimError, ReportError, OSError, *INPUT_ERRORS)
-    checkpoints = sys.modules.get("neurotarget.model.training.checkpoint")
-    return (*known, checkpoints.CheckpointError) if checkpoints else known
-
-
-class ReportError(ValueError):
+class ReportError(UserError):
     """A report that cannot be made from what was given."""
 
 
@@ -290,25 +262,28 @@ def environment() -> dict[str, Any]:
 
 
 def write(folder: Path, report: dict[str, Any], trace: Trace) -> None:
-    """Writes the report's files; each appears under its name only when complete."""
+    """Writes the report's files; none appears under its name before all are complete."""
     from neurotarget.hardware.page.card import layers_csv, model_card
     from neurotarget.hardware.page.render import render
 
     folder.mkdir(parents=True, exist_ok=True)
-    _by_rename(folder / "report.json", json.dumps(report, indent=1, allow_nan=False) + "\n")
-    _by_rename(folder / "report.html", render(report, trace))
-    _by_rename(folder / "layers.csv", layers_csv(report))
-    _by_rename(folder / "model_card.md", model_card(report))
+    texts = {
+        "report.json": json.dumps(report, indent=1, allow_nan=False) + "\n",
+        "report.html": render(report, trace),
+        "layers.csv": layers_csv(report),
+        "model_card.md": model_card(report),
+    }
+    write_together({folder / name: as_utf8(text) for name, text in texts.items()})
 
 
-def _by_rename(path: Path, text: str) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
+main = Command(
+    door="hardware.report",
+    description="Count, compare and price one network on one input; writes report.json and report.html.",
+    example="runs/demo/ckpt.nir --input synth --checkpoint runs/demo/ckpt.pt --out report",
+    add_arguments=add_arguments,
+    work=work,
+    interrupted="interrupted: nothing written",
+)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -26,12 +26,13 @@ from pathlib import Path
 from typing import Any
 
 from neurotarget.model.distill import distill
-from neurotarget.model.train import INPUT_ERRORS, KEPT, train
+from neurotarget.model.train import KEPT, add_run_arguments, train
 from neurotarget.model.training import parallel, stages
 from neurotarget.model.training.settings import SettingsError
 from neurotarget.model.training.stages import Stage
 
-from neurotarget.files import write_text
+from neurotarget.cli import Command, UsageError, run_verb
+from neurotarget.files import check_folder, write_text
 
 ARMS = ("teacher", "scratch", "scratch_long", "fine_tuned", "at_once", "ptcd")
 
@@ -225,50 +226,37 @@ def checkpoint_of(folder: Path, arm: str) -> Path:
     return found[0]
 
 
-def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m model.ablation",
-        description="Compare PTCD with training from scratch, with fine-tuning and with distillation at once.",
-        epilog="example: python -m model.ablation configs/ptcd_synth.toml --out runs/ablation_synth --seeds 3",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", type=Path, help="TOML file of a chain, as for model.distill")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds, from training.seed on (default 3)")
     parser.add_argument("--arms", metavar="ARM,ARM", help=f"only these, of {', '.join(ARMS)}")
-    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="table.key=value")
-    parser.add_argument("--resume", action="store_true", help="go on where an interrupted run in --out stopped")
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
-    return parser
+    add_run_arguments(parser)
 
 
-def main(argv: list[str] | None = None) -> int:
-    usage = parser()
-    arguments = usage.parse_args(argv)
+def work(arguments: argparse.Namespace) -> int | None:
     if arguments.seeds < 1:
-        usage.error(f"--seeds {arguments.seeds}: at least 1 is expected")
-    try:
-        parallel.join()
-        chain = stages.read(arguments.config, arguments.overrides)
-        first = chain[0].settings.training.seed
-        arms = None if arguments.arms is None else arguments.arms.split(",")
-        ablate(chain, arguments.out, range(first, first + arguments.seeds), arguments.resume, arms)
-    except INPUT_ERRORS as error:
-        parallel.complain(f"error: {error}")
-        return 2
-    except OSError as error:
-        parallel.complain(f"error: {error.filename or arguments.out}: {error.strerror or error}; {KEPT}")
-        return 2
-    except KeyboardInterrupt:
-        parallel.complain(f"interrupted; go on with --resume (state in {arguments.out})")
-        return 130
-    speaks = parallel.first()
-    parallel.leave()
-    if not speaks:
-        return 0
-    from neurotarget.hardware import ablation as cost  # stands above this package, which must not need it
+        raise UsageError(f"--seeds {arguments.seeds}: at least 1 is expected")
+    check_folder(arguments.out)
+    parallel.join()
+    chain = stages.read(arguments.config, arguments.overrides)
+    first = chain[0].settings.training.seed
+    arms = None if arguments.arms is None else arguments.arms.split(",")
+    ablate(chain, arguments.out, range(first, first + arguments.seeds), arguments.resume, arms)
+    # What the networks cost is counted above this package, which must not need it.
+    cost = [str(arguments.out), *(["--json"] if arguments.json else [])]
+    return None if parallel.spoken(cost) is None else run_verb("ablation-cost", cost)
 
-    return cost.main([str(arguments.out), *(["--json"] if arguments.json else [])])
 
+main = Command(
+    door="model.ablation",
+    description="Compare PTCD with training from scratch, with fine-tuning and with distillation at once.",
+    example="configs/ptcd_synth.toml --out runs/ablation_synth --seeds 3",
+    add_arguments=add_arguments,
+    work=work,
+    interrupted="interrupted; go on with --resume (state in {out})",
+    unwritten=KEPT,
+    complain=parallel.complain,
+)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -20,7 +20,6 @@ import argparse
 import dataclasses
 import functools
 import hashlib
-import io
 import itertools
 import json
 import math
@@ -33,10 +32,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from neurotarget.model.train import (
-    INPUT_ERRORS,
     KEPT,
     Task,
     TrainingError,
+    add_run_arguments,
     best_device,
     evaluate,
     fitted,
@@ -48,8 +47,9 @@ from neurotarget.model.training.checkpoint import Checkpoint
 from neurotarget.model.training.settings import Settings
 from neurotarget.model.training.stages import Distillation, Stage
 
+from neurotarget.cli import Command, Result
 from neurotarget.data import Dataset, open_dataset, spec
-from neurotarget.files import write_bytes, write_text
+from neurotarget.files import check_folder, write_picture, write_text
 
 TRAINING_ONLY = ("dropout", "alpha")  # fields of a network that change nothing in what it computes once trained
 
@@ -321,55 +321,38 @@ def _plot(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     axis.set_ylabel("accuracy")
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
-    write_bytes(path, picture.getvalue())
+    write_picture(path, figure)
 
 
-def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m model.distill",
-        description="Distil a SpikeSCR network through a chain of coarser and coarser time scales (PTCD).",
-        epilog="example: python -m model.distill configs/ptcd_synth.toml --out runs/ptcd --set stage.2.epochs=5",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", type=Path, help="TOML file: data, model, training, augmentation, distillation, stage")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--teacher", type=Path, metavar="CKPT", help="trained checkpoint that teaches the first stage")
-    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="table.key=value")
-    parser.add_argument("--resume", action="store_true", help="go on where an interrupted run in --out stopped")
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
-    return parser
+    add_run_arguments(parser)
 
 
-def main(argv: list[str] | None = None) -> int:
-    arguments = parser().parse_args(argv)
-    try:
-        parallel.join()
-        chain = stages.read(arguments.config, arguments.overrides)
-        summary = distill(chain, arguments.out, arguments.teacher, arguments.resume)
-    except INPUT_ERRORS as error:
-        parallel.complain(f"error: {error}")
-        return 2
-    except OSError as error:
-        parallel.complain(f"error: {error.filename or arguments.out}: {error.strerror or error}; {KEPT}")
-        return 2
-    except KeyboardInterrupt:
-        parallel.complain(f"interrupted; go on with --resume (state in {arguments.out})")
-        return 130
-    speaks = parallel.first()
-    parallel.leave()
-    if not speaks:
-        return 0
-    if arguments.json:
-        print(json.dumps(summary))
-        return 0
-    for row in summary["stages"]:
-        print(
-            f"{row['steps_per_second']:5} steps a second: validation accuracy {row['validation_accuracy']:.4f}, test "
-            f"accuracy {row['test_accuracy']:.4f} on {row['test_samples']} samples ({row['checkpoint']})"
-        )
-    return 0
+def work(arguments: argparse.Namespace) -> Result | None:
+    check_folder(arguments.out)
+    parallel.join()
+    chain = stages.read(arguments.config, arguments.overrides)
+    summary = distill(chain, arguments.out, arguments.teacher, arguments.resume)
+    lines = [
+        f"{row['steps_per_second']:5} steps per second: validation accuracy {row['validation_accuracy']:.4f}, test "
+        f"accuracy {row['test_accuracy']:.4f} on {row['test_samples']} samples ({row['checkpoint']})"
+        for row in summary["stages"]
+    ]
+    return parallel.spoken(Result(summary, "\n".join(lines)))
 
+
+main = Command(
+    door="model.distill",
+    description="Distil a SpikeSCR network through a chain of coarser and coarser time scales (PTCD).",
+    example="configs/ptcd_synth.toml --out runs/ptcd --set stage.2.epochs=5",
+    add_arguments=add_arguments,
+    work=work,
+    interrupted="interrupted; go on with --resume (state in {out})",
+    unwritten=KEPT,
+    complain=parallel.complain,
+)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -29,16 +29,10 @@ from neurotarget.model.training import registry as networks
 from neurotarget.model.training.run_folder import COLUMNS, TrainingError
 from tqdm import tqdm
 
-from neurotarget.data import DataError, Dataset, Split, augment, open_dataset
-from neurotarget.files import remove_unfinished, write_text
+from neurotarget.cli import Command, Result, run_verb
+from neurotarget.data import Dataset, Split, augment, open_dataset
+from neurotarget.files import check_folder, remove_unfinished, write_text
 
-INPUT_ERRORS = (
-    settings.SettingsError,
-    DataError,
-    checkpoint.CheckpointError,
-    TrainingError,
-    parallel.ProcessError,
-)
 KEPT = "what was written before is whole; mend this, then go on with --resume"
 
 
@@ -323,57 +317,59 @@ def _tensors(
     )
 
 
-def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m model.train",
-        description="Train a network: SpikeSCR, or DCLS-Delays with learnt delays.",
-        epilog="example: python -m model.train configs/demo.toml --out runs/demo --set training.epochs=5",
-    )
-    parser.add_argument("config", type=Path, help="TOML file: data, model, training, augmentation")
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that every training shares."""
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="table.key=value")
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted run in --out stopped")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", type=Path, help="TOML file: data, model, training, augmentation")
+    add_run_arguments(parser)
     parser.add_argument("--tensorboard", action="store_true", help="also write TensorBoard events to RUN/tensorboard")
     parser.add_argument(
         "--quantized", type=Path, metavar="model.q.nir", help="fine-tune this quantised file instead, in its integers"
     )
-    parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
-    return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    arguments = parser().parse_args(argv)
-    try:
-        parallel.join()
-        if arguments.quantized is not None:
-            if parallel.processes() > 1:
-                raise parallel.ProcessError("--quantized trains in one process; start it without torchrun")
-            from neurotarget.conversion import fine_tune  # stands above this package, which must not need it
+def work(arguments: argparse.Namespace) -> Result | int | None:
+    check_folder(arguments.out)
+    parallel.join()
+    if arguments.quantized is not None:
+        return _fine_tune(arguments)
+    config = settings.read(arguments.config, arguments.overrides)
+    metrics = train(config, arguments.out, arguments.resume, arguments.tensorboard)
+    text = (
+        f"{arguments.out / 'ckpt.pt'}: validation accuracy {metrics['validation_accuracy']:.4f} (epoch "
+        f"{metrics['epoch']}), test accuracy {metrics['test_accuracy']:.4f} on {metrics['test_samples']} samples "
+        f"of {config.data}"
+    )
+    return parallel.spoken(Result(metrics, text))
 
-            return fine_tune.command(arguments)
-        config = settings.read(arguments.config, arguments.overrides)
-        metrics = train(config, arguments.out, arguments.resume, arguments.tensorboard)
-    except (*INPUT_ERRORS, ImportError) as error:
-        parallel.complain(f"error: {error}")
-        return 2
-    except OSError as error:
-        parallel.complain(f"error: {error.filename or arguments.out}: {error.strerror or error}; {KEPT}")
-        return 2
-    except KeyboardInterrupt:
-        parallel.complain(f"interrupted; go on with --resume (state in {arguments.out / 'last.pt'})")
-        return 130
-    speaks = parallel.first()
-    parallel.leave()
-    if speaks and arguments.json:
-        print(json.dumps(metrics))
-    elif speaks:
-        print(
-            f"{arguments.out / 'ckpt.pt'}: validation accuracy {metrics['validation_accuracy']:.4f} (epoch "
-            f"{metrics['epoch']}), test accuracy {metrics['test_accuracy']:.4f} on {metrics['test_samples']} samples "
-            f"of {config.data}"
-        )
-    return 0
 
+def _fine_tune(arguments: argparse.Namespace) -> int:
+    """The command that trains quantised files stands above this package, which must not need it."""
+    if parallel.processes() > 1:
+        raise parallel.ProcessError("--quantized trains in one process; start it without torchrun")
+    for option in ("resume", "tensorboard"):
+        if getattr(arguments, option):
+            raise TrainingError(f"--{option} does not go with --quantized, which always starts from its file")
+    argv = [str(arguments.config), "--quantized", str(arguments.quantized), "--out", str(arguments.out)]
+    argv += [f"--set={override}" for override in arguments.overrides]
+    return run_verb("fine-tune", [*argv, *(["--json"] if arguments.json else [])])
+
+
+main = Command(
+    door="model.train",
+    description="Train a network: SpikeSCR, or DCLS-Delays with learnt delays.",
+    example="configs/demo.toml --out runs/demo --set training.epochs=5",
+    add_arguments=add_arguments,
+    work=work,
+    interrupted="interrupted; go on with --resume (state in {out}/last.pt)",
+    unwritten=KEPT,
+    complain=parallel.complain,
+)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -5,8 +5,11 @@ it, and are found from here all the same; checkout.py lets them be called by the
 """
 
 import os
+import signal
+import sys
 from importlib import metadata
 from pathlib import Path
+from types import FrameType
 
 # Two pools of OpenMP threads (torch's and numba's) share the cores. By default an idle one spins and takes them from
 # the other: on a busy machine a training step was measured four times slower. Read when OpenMP first loads, hence here.
@@ -15,6 +18,22 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 _FOLDER = Path(__file__).resolve().parent
 if not (_FOLDER / "model").is_dir():
     __path__.append(str(_FOLDER.parent))
+
+
+def end_quietly(number: int, frame: FrameType | None) -> None:
+    """Ends the process on Ctrl-C while its libraries load: nothing is half done, and they turn it into other errors."""
+    os.write(2, b"interrupted: nothing was done yet\n")
+    os._exit(130)
+
+
+def interrupt_ends_imports() -> None:
+    """Until a command begins (cli.py), Ctrl-C ends a process that was started to run it."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, end_quietly)
+
+
+if sys.argv[:1] == ["-m"]:  # `python -m` is looking for its module in here
+    interrupt_ends_imports()
 
 
 def __getattr__(name: str) -> str:

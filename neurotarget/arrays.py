@@ -13,6 +13,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from neurotarget.errors import UserError
+
 LARGEST_BYTES = 2**30  # of all arrays of one file, as the float64 that they become: 134 million numbers
 LONGEST_HEADER = 10_000  # characters; numpy's own limit
 KINDS = "biufcSU"  # numbers and text: objects would be unpickled, and records are none of our formats
@@ -35,7 +37,7 @@ DAMAGE = (
 )
 
 
-class ArraysError(ValueError):
+class ArraysError(UserError):
     """A file of arrays that cannot be used: the message names the file, the array and what is wrong."""
 
 
@@ -69,8 +71,6 @@ def read_arrays(
                     with archive.open(entry) as file:
                         arrays[name] = _read(file, entry.file_size, left, place)
                 except DAMAGE as error:
-                    if isinstance(error, ArraysError):
-                        raise
                     raise ArraysError(f"{place} is damaged ({_first_line(error)}); write the file again") from error
                 left -= _weight(arrays[name].shape, arrays[name].dtype)
     except FileNotFoundError:
@@ -78,8 +78,6 @@ def read_arrays(
     except OSError as error:
         raise ArraysError(f"{path}: cannot be read: {error.strerror or error}") from error
     except DAMAGE as error:
-        if isinstance(error, ArraysError):
-            raise
         raise ArraysError(f"{path}: not an .npz file: {_first_line(error)}") from error
     return arrays
 

@@ -1,38 +1,209 @@
-"""The console script: `neurotarget VERB ...` is `python -m MODULE ...`."""
+"""One way to run a command: `neurotarget VERB ...` is `python -m MODULE ...`.
+
+Each door of the house gives its parser and the function that works; what is the same for all is here: `--json`, exit
+codes (0 good, 1 a check failed, 2 bad input or usage, 130 interrupted), an error as one sentence, a closed pipe.
+"""
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import dataclasses
+import difflib
 import importlib
+import json
+import os
+import signal
 import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NoReturn
 
+import neurotarget
+from neurotarget.errors import NeurotargetError, UserError, printable
+
+# verb -> the module that is its door, and what it does
 VERBS = {
     "train": ("model.train", "train a network"),
     "distill": ("model.distill", "distil a network to fewer steps (PTCD)"),
-    "ablation": (
-        "neurotarget.model.ablation",
-        "compare PTCD with other ways to the same steps: accuracy, operations, energy",
-    ),
+    "ablation": ("model.ablation", "compare PTCD with other ways to the same steps: accuracy, operations, energy"),
     "evaluate": ("model.evaluate", "measure a checkpoint on a data set"),
     "to-nir": ("conversion.to_nir", "write a checkpoint as a NIR file, checked against PyTorch"),
     "quantize": ("conversion.quantize", "write a NIR file in integers for Lava's fixed-point arithmetic"),
+    "fine-tune": ("conversion.fine_tune", "train a quantised NIR file on, in its integers"),
     "to-netx": ("conversion.to_netx", "write a quantised NIR file as the HDF5 that lava-dl's NetX loads"),
     "run": ("sim.run", "run a NIR file on the reference simulator or on Lava"),
     "compare": ("sim.compare", "compare two back ends spike for spike"),
     "place": ("hardware.place", "place a NIR file on the cores of a chip: what fits, what does not"),
     "report": ("hardware.report", "count, price and compare: report.html and report.json"),
+    "ablation-cost": ("hardware.ablation", "count and price the networks of an ablation"),
 }
+SUGGESTED_SIMILARITY = 0.6  # difflib's ratio from which another word is offered
+
+
+class UsageError(UserError):
+    """Arguments that do not belong together."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a command found.
+
+    Attributes:
+        figures: for programs, printed as one line of JSON with `--json`.
+        text: for people, printed otherwise.
+        holds: false where a check failed: exit code 1.
+        notes: sentences on stderr, beside either.
+    """
+
+    figures: Mapping[str, Any]
+    text: str
+    holds: bool = True
+    notes: Sequence[str] = ()
+
+
+def complain(sentence: str) -> bool:
+    """Prints a sentence on stderr; whether it was said."""
+    print(printable(sentence), file=sys.stderr, flush=True)
+    return True
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong as every other error is said."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """A door of the house; called with arguments it works and gives the exit code.
+
+    Attributes:
+        door: the module, as `python -m` takes it.
+        description: what it does, for `--help`.
+        example: arguments that work.
+        add_arguments: of the parser; `--json` is there for all.
+        work: gives a `Result`, the exit code of another command that it called, or None where another process speaks.
+        interrupted: what Ctrl-C leaves behind, and how to go on; `{out}` is the argument of that name.
+        unwritten: what holds when a file cannot be written, beside the sentence about the file.
+        complain: prints an error on stderr; whether it did, of several processes.
+    """
+
+    door: str
+    description: str
+    example: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    work: Callable[[argparse.Namespace], Result | int | None]
+    interrupted: str = "interrupted: there is no result"
+    unwritten: str = ""
+    complain: Callable[[str], bool] = complain
+
+    def parser(self, prog: str = "") -> Parser:
+        """The parser; `prog` is how the user calls the command."""
+        prog = prog or f"python -m {self.door}"
+        parser = Parser(prog=prog, description=self.description, epilog=f"example: {prog} {self.example}")
+        self.add_arguments(parser)
+        parser.add_argument("--json", action="store_true", help="print the result as JSON, an error too")
+        return parser
+
+    def __call__(self, argv: Sequence[str] | None = None, prog: str = "") -> int:
+        """Runs the command.
+
+        Args:
+            argv: arguments; those of the process when left out.
+        """
+        _take_over()
+        argv = sys.argv[1:] if argv is None else argv
+        arguments = argparse.Namespace()
+        try:
+            arguments = self.parser(prog).parse_args(argv)
+            result = self.work(arguments)
+        except NeurotargetError as error:
+            return self._fail(f"error: {error}", error.exit_code, argv)
+        except OSError as error:
+            return self._fail(f"error: {_words(error)}{self.unwritten and '; '}{self.unwritten}", 2, argv)
+        except MemoryError as error:
+            return self._fail(f"error: this machine has not enough memory for it ({error})", 2, argv)
+        except KeyboardInterrupt:
+            known = vars(arguments)  # none while they are parsed
+            return self._fail(self.interrupted.format_map(known) if known else "interrupted", 130, argv)
+        if not isinstance(result, Result):
+            return result or 0
+        for note in result.notes:
+            complain(f"note: {note}")
+        code = 0 if result.holds else 1
+        return _say(json.dumps(result.figures) if arguments.json else result.text, code)
+
+    def _fail(self, sentence: str, code: int, argv: Sequence[str]) -> int:
+        said = self.complain(sentence)
+        if said and "--json" in argv:
+            return _say(json.dumps({"error": printable(sentence.removeprefix("error: "))}), code)
+        return code
+
+
+def _words(error: OSError) -> str:
+    reason = error.strerror or str(error).partition("\n")[0] or type(error).__name__
+    return reason if error.filename is None else f"{os.fspath(error.filename)}: {reason}"
+
+
+def _say(text: str, code: int) -> int:
+    """Prints on stdout; the exit code, 2 where that cannot be written."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # whoever reads has seen enough
+        _close_stdout()
+    except OSError as error:
+        _close_stdout()
+        complain(f"error: standard output: {_words(error)}")
+        return 2
+    return code
+
+
+def _close_stdout() -> None:
+    """Sends what is left in the buffer nowhere: Python would complain about it when it ends."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def _take_over() -> None:
+    """From here on Ctrl-C is a KeyboardInterrupt, and what an ASCII terminal cannot show is escaped."""
+    if signal.getsignal(signal.SIGINT) is neurotarget.end_quietly:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean X?` where a known word is near, else nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=SUGGESTED_SIMILARITY)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def run_verb(verb: str, argv: Sequence[str], prog: str = "") -> int:
+    """Runs the command of a verb and gives its exit code. Imports only what the verb needs: torch takes seconds."""
+    module = importlib.import_module(f"neurotarget.{VERBS[verb][0]}")
+    return int(module.main(argv, prog))
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs one verb and gives its exit code: 0 good, 1 a check failed, 2 bad input or usage."""
-    arguments = sys.argv[1:] if argv is None else argv
-    if arguments and arguments[0] in VERBS:
-        # Only what the verb needs: torch takes seconds.
-        module = importlib.import_module(f"neurotarget.{VERBS[arguments[0]][0]}")
-        return int(module.main(arguments[1:]))
-    usage = "\n".join(f"  {verb:10} {text}" for verb, (_, text) in VERBS.items())
-    print(f"usage: neurotarget VERB ...\n\n{usage}\n\nexample: neurotarget run model.nir --input synth --samples 10")
-    return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
+    """The console script."""
+    neurotarget.interrupt_ends_imports()
+    argv = sys.argv[1:] if argv is None else argv
+    verb = argv[0] if argv else ""
+    if verb in VERBS:
+        return run_verb(verb, argv[1:], f"neurotarget {verb}")
+    if verb == "--version":
+        return _say(f"neurotarget {neurotarget.__version__}", 0)
+    if verb in ("", "-h", "--help"):
+        lines = [f"  {name:13} {text}" for name, (_, text) in VERBS.items()]
+        lines = ["usage: neurotarget VERB ...", "       neurotarget --version", "", *lines, ""]
+        lines.append("example: neurotarget run model.nir --input synth --samples 10")
+        return _say("\n".join(lines), 0 if verb else 2)
+    complain(f"error: unknown verb {verb}{nearest(verb, VERBS)}; known are {', '.join(VERBS)}")
+    return 2
 
 
 if __name__ == "__main__":

@@ -6,22 +6,20 @@ The rule that decides is that of sim/parity.py.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from pathlib import Path
 
-from neurotarget.sim import reference
+from neurotarget.sim import lava, reference, run
 from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.graph.kinds import STATEFUL
 from neurotarget.sim.graph.node import GraphError
-from neurotarget.sim.inputs import INPUT_ERRORS, Input, InputError, open_input
-from neurotarget.sim.parity import States, compare, compare_states
-from neurotarget.sim.trace import Trace, TraceError
+from neurotarget.sim.inputs import Input, InputError, open_input
+from neurotarget.sim.parity import Parity, States, compare, compare_states
+from neurotarget.sim.trace import Trace
+
+from neurotarget.cli import Command, Result
 
 
 def _run(graph: Graph, data: Input, backend: str, precision: str, states: bool) -> tuple[Trace, States]:
-    from neurotarget.sim import lava, run
-
     if not states:
         return run.simulate(graph, data, backend, precision), {}
     nodes = [node.name for node in graph.of_kind(*STATEFUL)]
@@ -31,68 +29,55 @@ def _run(graph: Graph, data: Input, backend: str, precision: str, states: bool) 
     return trace, reference.states(graph, data.frames, data.lengths, nodes)
 
 
-def parser() -> argparse.ArgumentParser:
-    from neurotarget.sim.run import add_input_arguments
-
-    parser = argparse.ArgumentParser(
-        prog="python -m sim.compare",
-        description="Run one network on two back ends and compare every spike.",
-        epilog="example: python -m sim.compare runs/demo/ckpt.nir --input synth --backends reference,lava --samples 3",
-    )
-    add_input_arguments(parser, samples=3)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    run.add_input_arguments(parser, samples=3)
     parser.add_argument("--backends", default="reference,lava", help="two of reference, lava, separated by a comma")
     parser.add_argument("--states", action="store_true", help="compare u and v too, step by step (quantised files)")
-    return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    from neurotarget.sim import run
-    from neurotarget.sim.lava import LavaError
-
-    arguments = parser().parse_args(argv)
-    try:
-        backends = arguments.backends.split(",")
-        if len(backends) != 2 or not set(backends) <= set(run.BACKENDS):
-            raise InputError(f"--backends {arguments.backends}: two of {', '.join(run.BACKENDS)} are expected")
-        graph = load(arguments.model, arguments.dt)
-        data = open_input(arguments.input, arguments.split, arguments.samples)
-        if arguments.states and not graph.quantised:
-            raise GraphError(f"{arguments.model}: --states compares integers; this file is in floating point")
-        runs = [_run(graph, data, backend, arguments.precision, arguments.states) for backend in backends]
-        traces = [trace for trace, _ in runs]
-        parity = compare(graph, *traces)
-        if arguments.states:
-            parity = compare_states(parity, graph, *(states for _, states in runs))
-    except (GraphError, TraceError, LavaError, *INPUT_ERRORS) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: there is no result", file=sys.stderr)
-        return 130
-    run.print_notes(graph)
+def work(arguments: argparse.Namespace) -> Result:
+    backends = arguments.backends.split(",")
+    if len(backends) != 2 or not set(backends) <= set(run.BACKENDS):
+        raise InputError(f"--backends {arguments.backends}: two of {', '.join(run.BACKENDS)} are expected")
+    graph = load(arguments.model, arguments.dt)
+    data = open_input(arguments.input, arguments.split, arguments.samples)
+    if arguments.states and not graph.quantised:
+        raise GraphError(f"{arguments.model}: --states compares integers; this file is in floating point")
+    runs = [_run(graph, data, backend, arguments.precision, arguments.states) for backend in backends]
+    traces = [trace for trace, _ in runs]
+    parity = compare(graph, *traces)
+    if arguments.states:
+        parity = compare_states(parity, graph, *(states for _, states in runs))
     latency = max(int(trace.header.get("latency_steps", 0)) for trace in traces)
-    if arguments.json:
-        print(json.dumps(parity.as_dict() | {"latency_steps": latency, "model": str(Path(arguments.model))}))
-    else:
-        verdict = (
-            "identical"
-            if not parity.mismatched and parity.holds
-            else "equal but for ties"
-            if parity.holds
-            else "NOT equal"
-        )
-        print(
-            f"{verdict}: {parity.sides}, {parity.samples} samples, {parity.steps} steps, {len(graph.spiking)} spiking "
-            f"nodes, {parity.spikes} spikes, {parity.mismatched} mismatched ({parity.near_threshold} near threshold), "
-            f"outputs within {parity.output_difference:.3g}, latency {latency} steps"
-            + (f", {parity.states} values of u and v, {parity.states_mismatched} mismatched" if parity.states else "")
-        )
-        if parity.first_divergence:
-            print(f"first divergence: {parity.first_divergence}")
-        if parity.first_state:
-            print(f"first state that differs: {parity.first_state}")
-    return 0 if parity.holds else 1
+    figures = parity.as_dict() | {"latency_steps": latency, "model": str(arguments.model)}
+    return Result(figures, as_text(graph, parity, latency), parity.holds, graph.notes)
 
+
+def as_text(graph: Graph, parity: Parity, latency: int) -> str:
+    """The outcome in one line, and where the two sides first part."""
+    verdict = "NOT equal"
+    if parity.holds:
+        verdict = "equal but for ties" if parity.mismatched else "identical"
+    lines = [
+        f"{verdict}: {parity.sides}, {parity.samples} samples, {parity.steps} steps, {len(graph.spiking)} spiking "
+        f"nodes, {parity.spikes} spikes, {parity.mismatched} mismatched ({parity.near_threshold} near threshold), "
+        f"outputs within {parity.output_difference:.3g}, latency {latency} steps"
+        + (f", {parity.states} values of u and v, {parity.states_mismatched} mismatched" if parity.states else "")
+    ]
+    if parity.first_divergence:
+        lines.append(f"first divergence: {parity.first_divergence}")
+    if parity.first_state:
+        lines.append(f"first state that differs: {parity.first_state}")
+    return "\n".join(lines)
+
+
+main = Command(
+    door="sim.compare",
+    description="Run one network on two back ends and compare every spike.",
+    example="runs/demo/ckpt.nir --input synth --backends reference,lava --samples 3",
+    add_arguments=add_arguments,
+    work=work,
+)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,15 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from neurotarget.arrays import ArraysError, read_arrays
-from neurotarget.data import DataError, open_dataset
+from neurotarget.data import open_dataset
 from neurotarget.data.spec import expanded
+from neurotarget.errors import UserError
 
 
-class InputError(ValueError):
+class InputError(UserError):
     """An INPUT that cannot be used: the message names it and what is expected."""
-
-
-INPUT_ERRORS = (InputError, DataError)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

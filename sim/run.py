@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -11,9 +10,11 @@ from pathlib import Path
 import numpy as np
 from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph, load
-from neurotarget.sim.graph.node import GraphError
-from neurotarget.sim.inputs import INPUT_ERRORS, Input, open_input
-from neurotarget.sim.trace import Trace, TraceError, accuracy, classify
+from neurotarget.sim.inputs import Input, open_input
+from neurotarget.sim.trace import Trace, accuracy, classify
+
+from neurotarget.cli import Command, Result, complain
+from neurotarget.files import check_output
 
 BACKENDS = ("reference", "lava")
 
@@ -38,62 +39,43 @@ def add_input_arguments(parser: argparse.ArgumentParser, samples: int | None = N
     parser.add_argument("--split", default="test", help="split of a data SPEC (default test)")
     parser.add_argument("--samples", type=int, default=samples, help=f"samples to run (default {samples or 'all'})")
     parser.add_argument("--precision", default="float64", choices=("float64", "float32"), help="of the reference")
-    parser.add_argument("--dt", type=float, help="seconds a step, for a file that does not say (default 1e-4)")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--dt", type=float, help="seconds per step, for a file that does not say (default 1e-4)")
 
 
-def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m sim.run",
-        description="Run a NIR file on the reference simulator or on Lava.",
-        epilog="example: python -m sim.run runs/demo/ckpt.nir --input synth --samples 100 --trace trace.npz",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_input_arguments(parser)
     parser.add_argument("--backend", default="reference", choices=BACKENDS)
     parser.add_argument("--trace", type=Path, help="write the spikes of every node to this .npz")
-    return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    from neurotarget.sim.lava import LavaError
-
-    arguments = parser().parse_args(argv)
-    try:
-        graph = load(arguments.model, arguments.dt)
-        data = open_input(arguments.input, arguments.split, arguments.samples)
-        started = time.perf_counter()
-        trace = simulate(graph, data, arguments.backend, arguments.precision)
-        seconds = time.perf_counter() - started
-        if arguments.trace:
-            trace.save(arguments.trace)
-    except (GraphError, TraceError, LavaError, *INPUT_ERRORS) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: there is no result", file=sys.stderr)
-        return 130
-    result = summary(graph, trace) | {"seconds": round(seconds, 3)}
-    print_notes(graph)
+def work(arguments: argparse.Namespace) -> Result:
+    check_output(arguments.trace)
+    graph = load(arguments.model, arguments.dt)
+    data = open_input(arguments.input, arguments.split, arguments.samples)
+    started = time.perf_counter()
+    trace = simulate(graph, data, arguments.backend, arguments.precision)
+    seconds = time.perf_counter() - started
+    if arguments.trace:
+        trace.save(arguments.trace)
+    figures = summary(graph, trace) | {"seconds": round(seconds, 3)}
+    notes = list(graph.notes)
     for key, what in (("wrapped_u", "u wrapped around"), ("clipped_v", "v was clipped")):
         if trace.header.get(key):
-            print(f"note: {what} at 24 bits in {', '.join(trace.header[key])}", file=sys.stderr)
-    if arguments.json:
-        print(json.dumps(result))
-    else:
-        right = "no labels" if result["accuracy"] is None else f"accuracy {result['accuracy']:.4f}"
-        default = " (the file does not say; --dt sets it)" if graph.dt_is_default else ""
-        print(
-            f"{arguments.backend}: {trace.samples} samples, {trace.sample_steps} steps of {graph.dt:g} s{default}, "
-            f"{len(graph.spiking)} spiking nodes, {result['spikes']} spikes, {right}, "
-            f"latency {result['latency_steps']} steps, {seconds:.1f} s"
-        )
-    return 0
+            notes.append(f"{what} at 24 bits in {', '.join(trace.header[key])}")
+    right = "no labels" if figures["accuracy"] is None else f"accuracy {figures['accuracy']:.4f}"
+    default = " (the file does not say; --dt sets it)" if graph.dt_is_default else ""
+    text = (
+        f"{arguments.backend}: {trace.samples} samples, {trace.sample_steps} steps of {graph.dt:g} s{default}, "
+        f"{len(graph.spiking)} spiking nodes, {figures['spikes']} spikes, {right}, "
+        f"latency {figures['latency_steps']} steps, {seconds:.1f} s"
+    )
+    return Result(figures, text, notes=notes)
 
 
 def print_notes(graph: Graph) -> None:
     """What the file left open, on stderr: beside every result that rests on it."""
     for note in graph.notes:
-        print(f"note: {note}", file=sys.stderr)
+        complain(f"note: {note}")
 
 
 def summary(graph: Graph, trace: Trace) -> dict[str, object]:
@@ -112,6 +94,14 @@ def summary(graph: Graph, trace: Trace) -> dict[str, object]:
         "notes": list(graph.notes),
     }
 
+
+main = Command(
+    door="sim.run",
+    description="Run a NIR file on the reference simulator or on Lava.",
+    example="runs/demo/ckpt.nir --input synth --samples 100 --trace trace.npz",
+    add_arguments=add_arguments,
+    work=work,
+)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -7,7 +7,6 @@ and `header`, a JSON text. It is the hand-off from simulators to counters and to
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,12 +15,14 @@ from typing import Any
 import numpy as np
 
 from neurotarget.arrays import ArraysError, read_arrays
+from neurotarget.errors import UserError
+from neurotarget.files import write_npz
 
 FORMAT = 1
 LARGEST_BYTES = 2**33  # each spike counted as 8 bytes: a gigabyte of them in memory
 
 
-class TraceError(ValueError):
+class TraceError(UserError):
     """A trace or input file that cannot be read: the message names the file and what is wrong."""
 
 
@@ -71,14 +72,8 @@ class Trace:
         arrays |= {"input": self.input, "output": self.output, "length": self.lengths}
         if self.labels is not None:
             arrays["label"] = self.labels
-        header = json.dumps({"format": FORMAT, **self.header})
-        temporary = Path(f"{path}.{os.getpid()}.part")
-        try:
-            with temporary.open("wb") as stream:
-                np.savez_compressed(stream, header=np.array(header), **arrays)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        arrays["header"] = np.array(json.dumps({"format": FORMAT, **self.header}))
+        write_npz(path, arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> Trace:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -102,7 +103,7 @@ def test_help_shows_an_example(verb, capsys):
     with pytest.raises(SystemExit) as exit_:
         cli.main([verb, "--help"])
     assert exit_.value.code == 0
-    assert "example: python -m " in capsys.readouterr().out
+    assert f"example: neurotarget {verb} " in capsys.readouterr().out
 
 
 def test_console_script_help_lists_the_verbs(capsys):
@@ -111,7 +112,19 @@ def test_console_script_help_lists_the_verbs(capsys):
     assert all(verb in out for verb in VERBS)
 
 
-@pytest.mark.parametrize("arguments", [[], ["fly"]])
-def test_console_script_without_a_verb_says_how(arguments, capsys):
-    assert cli.main(arguments) == 2
+def test_console_script_without_a_verb_says_how(capsys):
+    assert cli.main([]) == 2
     assert "usage: neurotarget VERB" in capsys.readouterr().out
+
+
+def test_console_script_names_an_unknown_verb_and_the_nearest(capsys):
+    assert cli.main(["quantise", "model.nir"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: unknown verb quantise; did you mean quantize?; known are train, ")
+    assert cli.main(["fly"]) == 2
+    assert "unknown verb fly; known are" in capsys.readouterr().err
+
+
+def test_version(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"neurotarget {metadata.version('neurotarget')}\n"

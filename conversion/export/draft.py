@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from neurotarget.errors import UserError
 
-class UnsupportedModule(ValueError):
+
+class UnsupportedModule(UserError):
     """A layer that cannot be converted: the message names it, what was found, what is supported and what to do."""
 
 

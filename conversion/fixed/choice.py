@@ -8,10 +8,12 @@ from typing import Any
 
 from neurotarget.conversion.fixed import rounding
 from neurotarget.conversion.fixed.units import Group
-from neurotarget.sim.graph.node import GraphError, Node
+from neurotarget.sim.graph.node import Node
+
+from neurotarget.errors import CheckFailed
 
 
-class WrapAround(GraphError):
+class WrapAround(CheckFailed):
     """A layer whose states do not fit 24 bits: the message names it."""
 
 

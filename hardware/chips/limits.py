@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from neurotarget.errors import UserError
+
 SHIPPED = Path(__file__).parent
 GRADES = ("measured", "simulated", "derived", "second-hand", "assumed")
 ENCODINGS = ("blocks", "plain")
@@ -56,7 +58,7 @@ REQUIRED = {
 }
 
 
-class ChipError(ValueError):
+class ChipError(UserError):
     """A chip file that cannot be used: the message names the file, the key and what is expected."""
 
 

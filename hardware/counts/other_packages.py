@@ -19,6 +19,8 @@ from neurotarget.hardware.counts.layers import LayerCount, count
 from neurotarget.sim.graph import Graph
 from neurotarget.sim.trace import Trace
 
+from neurotarget.errors import UserError
+
 SAMPLES = 16  # each runs alone, three times over
 DROPPED = ("MultiStepIFNode", "MultiStepLIFNode", "MultiStepParametricLIFNode")
 INSTALL = "not installed; pip install --no-deps -r requirements-counters.txt"
@@ -37,7 +39,7 @@ WHY_UTTERANCE = "spikes or not is decided there for each utterance, here for the
 WHY_RATE = "ACs are dense operations times the mean rate, with the bias"
 
 
-class CounterMissing(RuntimeError):
+class CounterMissing(UserError):
     """A package that cannot be run: the message is the reason."""
 
 

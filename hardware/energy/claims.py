@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from neurotarget.errors import UserError
+
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
 BOUNDARIES = ("operations", "memory", "measured")
 RELATIONS = ("at most", "at least", "about")
@@ -23,7 +25,7 @@ CLAIM_KEYS = {*TEXTS, "value", "unit", "tolerance", "subject", "against"}
 SIDE_KEYS = {"network", "model", "input", "samples", "tables", "checkpoint"}
 
 
-class ClaimError(ValueError):
+class ClaimError(UserError):
     """A claims file that cannot be used: the message names the file, the claim and the key."""
 
 

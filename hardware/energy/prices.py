@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from neurotarget.errors import UserError
+
 SHIPPED = Path(__file__).parent / "prices"
 GRADES = ("measured", "simulated", "derived", "second-hand")
 # How an integer payload is priced: as a MAC, as that many unit spikes, or as one operation on hardware that sends
@@ -27,7 +29,7 @@ OPTIONAL = ("checked", "integer_payload", "access_pj")
 KEYS = (*TEXTS, *OPTIONAL, "prices_pj")
 
 
-class PriceError(ValueError):
+class PriceError(UserError):
     """A price table that cannot be used: the message names the file, the key and what is expected."""
 
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from neurotarget.errors import UserError
+
 # Where zeus looks: the kernel's tree, and where its container mounts that.
 POWERCAP = (Path("/sys/class/powercap/intel-rapl"), Path("/zeus_sys/class/powercap/intel-rapl"))
 TEGRA = (Path("/etc/nv_tegra_release"), Path("/usr/lib/aarch64-linux-gnu/tegra"))
@@ -21,7 +23,7 @@ TEGRA = (Path("/etc/nv_tegra_release"), Path("/usr/lib/aarch64-linux-gnu/tegra")
 PLAUSIBLE_WATTS = 3000.0
 
 
-class MeterError(RuntimeError):
+class MeterError(UserError, RuntimeError):
     """There is no usable meter: no device, no library, missing rights, a driver's fault, a counter that misbehaves."""
 
 

@@ -12,6 +12,8 @@ from matplotlib.patches import FancyBboxPatch, Rectangle
 from neurotarget.hardware.page import plots
 from neurotarget.hardware.page.plots import Picture, Theme
 
+from neurotarget.files import write_bytes
+
 LISTED = 14
 CHIPS_SHOWN = 2
 
@@ -26,7 +28,7 @@ def picture(placement: Mapping[str, Any]) -> Picture:
 
 def save(placement: Mapping[str, Any], path: Path) -> None:
     """Writes the light version as a PNG."""
-    path.write_bytes(plots.png(lambda axes: draw(axes, plots.LIGHT, placement), 8.6, 3.0))
+    write_bytes(path, plots.png(lambda axes: draw(axes, plots.LIGHT, placement), 8.6, 3.0))
 
 
 def draw(axes: Axes, theme: Theme, placement: Mapping[str, Any]) -> None:

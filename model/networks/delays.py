@@ -32,6 +32,8 @@ from neurotarget.model.networks.parts import begun, spiking
 from spikingjelly.activation_based import layer
 from torch import Tensor, nn
 
+from neurotarget.errors import PackageMissing
+
 # Width of the Gaussian, in steps: `dcls` adds 0.27 to what it is given, so that the paper's last sigma of 0.5 is 0.23.
 LAST_SIGMA = 0.23
 ANNEALED = 0.25  # share of the training after which the Gaussian keeps its last width
@@ -131,7 +133,7 @@ def _dcls() -> type[nn.Module]:
     try:
         from DCLS.construct.modules import ConstructKernel1d
     except ImportError as error:
-        raise ImportError("training delays needs the package dcls: pip install 'neurotarget[delays]'") from error
+        raise PackageMissing("training delays needs the package dcls: pip install 'neurotarget[delays]'") from error
     constructor: type[nn.Module] = ConstructKernel1d
     return constructor
 
@@ -190,7 +192,7 @@ class DelaysNetwork(nn.Module):
 
         Raises:
             ValueError: wrong number of dimensions or features.
-            ImportError: in training, without the package dcls.
+            PackageMissing: in training, without the package dcls.
         """
         x, mask = begun(self, self.config.features, frames, lengths)
         if mask is not None:

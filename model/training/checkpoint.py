@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from neurotarget.model.training import registry as networks
 
+from neurotarget.errors import UserError
 from neurotarget.files import write_bytes
 
 FORMAT = 1
@@ -35,7 +36,7 @@ TYPES = {
 }
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError):
     """A file that is not a usable checkpoint: the message names the file and what is wrong."""
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -23,6 +22,9 @@ import torch.nn.functional as F
 from spikingjelly.activation_based import layer
 from torch import Tensor, nn
 
+from neurotarget import cli
+from neurotarget.errors import UserError
+
 ENVIRONMENT = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets beside WORLD_SIZE
 
 Value = TypeVar("Value")
@@ -30,7 +32,7 @@ Value = TypeVar("Value")
 _store: dist.Store | None = None  # which torchrun's agent keeps, so that it outlives every process of the training
 
 
-class ProcessError(RuntimeError):
+class ProcessError(UserError):
     """Another process of the training ended, or they cannot work together."""
 
 
@@ -68,6 +70,13 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
+def spoken(result: Value) -> Value | None:
+    """Leaves the other processes with a result that the first one alone has to say."""
+    speaks = first()
+    leave()
+    return result if speaks else None
+
+
 def processes() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
@@ -77,12 +86,12 @@ def first() -> bool:
     return not dist.is_initialized() or dist.get_rank() == 0
 
 
-def complain(sentence: str) -> None:
-    """Prints a sentence on stderr; where all processes have one to say, that of the first to come."""
+def complain(sentence: str) -> bool:
+    """Prints a sentence on stderr; where all processes have one to say, that of the first to come. Whether it did."""
     with contextlib.suppress(RuntimeError):  # a store that is gone stops nobody from speaking
         if _store is not None and _store.add("complaints", 1) > 1:
-            return
-    print(sentence, file=sys.stderr, flush=True)
+            return False
+    return cli.complain(sentence)
 
 
 # ---- shares and sums -------------------------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from neurotarget.model.training import checkpoint, settings
 from neurotarget.model.training import registry as networks
 
 from neurotarget.data import Dataset
-from neurotarget.files import write_bytes, write_text
+from neurotarget.errors import UserError
+from neurotarget.files import write_picture, write_text
 
 COLUMNS = (
     "epoch",
@@ -26,7 +27,7 @@ COLUMNS = (
 )
 
 
-class TrainingError(RuntimeError):
+class TrainingError(UserError):
     """Training that cannot go on: the message says at which epoch and what to change."""
 
 
@@ -120,6 +121,4 @@ def plot(path: Path, history: list[dict[str, float]], data: str) -> None:
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].legend(frameon=False)
     figure.suptitle(data, fontsize=9)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
-    write_bytes(path, picture.getvalue())
+    write_picture(path, figure)

@@ -12,13 +12,14 @@ from neurotarget.model.training import registry as networks
 
 from neurotarget.data import DataError
 from neurotarget.data.spec import expanded
+from neurotarget.errors import UserError
 
 AT_LEAST_ONE = ("epochs", "batch")
 SHARES = ("time_mask", "probability")
 POSITIVE = ("learning_rate", "clip", "temperature")
 
 
-class SettingsError(ValueError):
+class SettingsError(UserError):
     """A configuration that cannot be used: the message names the file, the key and what is allowed."""
 
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from neurotarget.errors import UserError
+
 SPLITS = ("train", "validation", "test")
 
 
-class DataError(ValueError):
+class DataError(UserError):
     """Input that cannot be used. The message names the file, what was found, what was expected, and a remedy."""
 
 

@@ -70,18 +70,21 @@ class Graph:
         return [node for node in self.nodes.values() if name in node.sources]
 
 
-def load(source: str | Path | nir.NIRGraph, dt: float | None = None) -> Graph:
+def load(source: str | Path | nir.NIRGraph, dt: float | None = None, content: bytes | None = None) -> Graph:
     """Opens a NIR file, or takes a NIR graph, and checks that every node of it can run.
 
     Args:
         source: path of a `.nir` file, or a graph in memory.
         dt: seconds a step, for files that do not say; a file's own dt wins and must agree.
+        content: what the file will hold, where it is not written yet.
 
     Raises:
         GraphError: the file is missing, foreign or inconsistent, or holds something that cannot be run.
     """
-    file = nir_file.NirFile(source, {}, ()) if isinstance(source, nir.NIRGraph) else nir_file.read(Path(source))
-    origin = "graph in memory" if isinstance(source, nir.NIRGraph) else str(source)
+    if isinstance(source, nir.NIRGraph):
+        file, origin = nir_file.NirFile(source, {}, ()), "graph in memory"
+    else:
+        file, origin = nir_file.read(Path(source), content), str(source)
     raw, metadata = file.graph, file.graph.metadata or {}
     try:
         raw.validate_structure()  # every edge joins nodes that exist, once

@@ -6,6 +6,7 @@ without it and judged by `sim.graph.load`, which works out every shape itself.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,17 +41,31 @@ class NirFile:
     notes: tuple[str, ...]
 
 
-def read(path: Path) -> NirFile:
+def to_bytes(graph: nir.NIRGraph) -> bytes:
+    """The NIR file of a graph, to be checked by `read` before it is written."""
+    buffer = io.BytesIO()
+    nir.write(buffer, graph)
+    return buffer.getvalue()
+
+
+def read(path: Path, content: bytes | None = None) -> NirFile:
     """Opens a NIR file.
+
+    Args:
+        content: what the file will hold, where it is not written yet.
 
     Raises:
         GraphError: it is missing, not HDF5, larger than this machine should unpack, or nothing that nir can open.
     """
-    if not path.is_file():
+    if content is None and not path.is_file():
         raise GraphError(f"{path}: no such file")
     survey = _Survey(path)
+
+    def place() -> Path | io.BytesIO:
+        return path if content is None else io.BytesIO(content)
+
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(place(), "r") as file:
             survey.visit(file, "", 0)
     except GraphError:
         raise
@@ -63,11 +78,11 @@ def read(path: Path) -> NirFile:
             "if the network was trained with another reset, its spikes were others"
         )
     try:
-        return NirFile(nir.read(path), survey.declared, tuple(notes))
+        return NirFile(nir.read(place()), survey.declared, tuple(notes))
     except Exception as error:  # nir raises anything from KeyError to a bare AssertionError
         refusal = _reason(error)
     try:
-        graph = nir.read(path, type_check=False)
+        graph = nir.read(place(), type_check=False)
     except Exception as error:
         raise GraphError(f"{path}: not a NIR file that can be run: {_reason(error)}") from error
     notes.append(f"nir's type check refuses {path} ({refusal}); its shapes were worked out here and are consistent")

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from neurotarget.errors import UserError
 
-class GraphError(ValueError):
+
+class GraphError(UserError):
     """A NIR file that cannot be run: the message names the node, what was found and what is supported."""
 
 

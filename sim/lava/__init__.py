@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from neurotarget.errors import UserError
+
 if TYPE_CHECKING:
     from neurotarget.sim.lava.parent import run, run_with_states
 
 __all__ = ["LavaError", "run", "run_with_states"]
 
 
-class LavaError(RuntimeError):
+class LavaError(UserError):
     """Lava cannot run this network, or its child process did not finish: one sentence that says why."""
 
 

@@ -1,0 +1,49 @@
+"""The ways in which a command fails. Every error class of the project derives from one of the two below.
+
+What is none of them is a fault of the program and ends in a traceback.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+
+class NeurotargetError(Exception):
+    """Base of the project's errors; the message is one sentence for the user.
+
+    Attributes:
+        exit_code: of a command that it ends.
+    """
+
+    exit_code = 2
+
+
+class UserError(NeurotargetError):
+    """Input or usage that cannot be used: the message says what was found, what is expected and what to do."""
+
+
+class PackageMissing(UserError, ImportError):
+    """An optional package that is not installed: the message says how to get it."""
+
+
+class CheckFailed(NeurotargetError):
+    """The input was good, and a result did not pass its check; nothing was written."""
+
+    exit_code = 1
+
+
+CONTROLS = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # Unicode's categories of what is no visible character or space
+
+
+def printable(text: str) -> str:
+    r"""A text from elsewhere as one line that a terminal only shows: controls and undecodable bytes as `\x1b`."""
+    return "".join(
+        _escaped(character) if unicodedata.category(character) in CONTROLS else character for character in text
+    )
+
+
+def _escaped(character: str) -> str:
+    byte = ord(character) - 0xDC00
+    if 0x80 <= byte <= 0xFF:  # of a path that is not UTF-8 (PEP 383)
+        return f"\\x{byte:02x}"
+    return character.encode("unicode_escape").decode("ascii")
