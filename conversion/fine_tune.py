@@ -17,19 +17,16 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from neurotarget.conversion.fixed.emit_fixed import emit_fixed
 from neurotarget.conversion.tuning.integer_network import IntegerNetwork
 from neurotarget.model.spikescr import readout
-from neurotarget.model.train import augmented, fitted, learning_rate, settle_threads
-from neurotarget.model.training import run_folder, settings
+from neurotarget.model.training import loop, run_folder, settings
 from neurotarget.model.training.run_folder import COLUMNS, TrainingError
 from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph, dialect, load
 from neurotarget.sim.graph.nir_file import to_bytes
 from neurotarget.sim.graph.node import GraphError
 from neurotarget.sim.trace import accuracy
-from tqdm import tqdm
 
 from neurotarget.cli import Command, Result
 from neurotarget.data import Dataset, Split, open_dataset
@@ -53,33 +50,29 @@ def fine_tune(config: settings.Settings, source: Path, out: Path) -> dict[str, A
         TrainingError: a gradient is not finite, or the file written is not the network that was trained.
         OSError: the run's folder cannot be written; what was in it is whole.
     """
-    settle_threads()
+    loop.settle_threads()
     graph = load(source)
     network = IntegerNetwork(graph, config.model.alpha)
     dataset = open_dataset(config.data)
-    config = fitted(config, dataset)
+    config = settings.fitted(config, dataset)
     _check_fits(graph, dataset)
     if (out / NAME).resolve() == source.resolve():
         raise GraphError(f"{source}: the fine-tuned file would replace the one it starts from; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
     remove_unfinished(out)
-    schedule = config.training
-    optimizer = torch.optim.AdamW(network.parameters(), schedule.learning_rate, weight_decay=schedule.weight_decay)
-    history = [_as_it_came(network, dataset, schedule.batch)]
-    best = history[0]
+    learner = IntegerLearner(network, config.training)
+    history = [_as_it_came(learner, dataset, config.training.batch)]
     write_checked(network, out / NAME, dataset.split("validation"))
-    bar = tqdm(range(1, schedule.epochs + 1), desc="fine-tuning", unit="epoch", disable=None)
-    for epoch in bar:
-        row = _epoch(network, optimizer, dataset, config, epoch)
-        history.append(row)
-        if _merit(row) > _merit(best):
-            best = row
+
+    def keep(row: loop.Row, best: bool) -> None:
+        if best:
             write_checked(network, out / NAME, dataset.split("validation"))
         run_folder.write_csv(out / "metrics.csv", history)
-        bar.set_postfix(loss=f"{row['train_loss']:.3f}", validation=f"{row['validation_accuracy']:.3f}")
+
+    loop.train_epochs(learner, dataset, config, history, "fine-tuning", keep)
     test = dataset.split("test")
     metrics = {
-        **best,
+        **max(history, key=learner.merit),
         "test_accuracy": _accuracy(load(out / NAME), test),
         "test_samples": len(test.labels),
         "calibrated_validation_accuracy": history[0]["validation_accuracy"],
@@ -90,11 +83,6 @@ def fine_tune(config: settings.Settings, source: Path, out: Path) -> dict[str, A
     write_text(out / "metrics.json", json.dumps({**identity, **metrics}, indent=2))
     run_folder.plot(out / "curves.png", history, config.data)
     return metrics
-
-
-def _merit(row: dict[str, float]) -> tuple[float, float]:
-    """Validation accuracy; of equals the lower loss, because few utterances give many equals."""
-    return row["validation_accuracy"], -row["validation_loss"]
 
 
 def _check_fits(graph: Graph, dataset: Dataset) -> None:
@@ -110,69 +98,33 @@ def _check_fits(graph: Graph, dataset: Dataset) -> None:
 # ---- epochs ----------------------------------------------------------------------------------------------------------
 
 
-def scores(network: IntegerNetwork, frames: np.ndarray, lengths: np.ndarray) -> torch.Tensor:
-    """What the file's readout compares, float64 [samples, classes], of frames [samples, steps, features]."""
-    window = torch.from_numpy(lengths.copy())
-    output = network(torch.from_numpy(np.array(frames)), window)
-    if network.graph.readout == dialect.READOUT_SOFTMAX_SUM:
-        return readout(output.transpose(0, 1), window)
-    return output.sum(dim=1)
+class IntegerLearner(loop.Learner):
+    """The integers of a quantised file."""
+
+    network: IntegerNetwork
+
+    def __init__(self, network: IntegerNetwork, schedule: settings.Training) -> None:
+        optimizer = torch.optim.AdamW(network.parameters(), schedule.learning_rate, weight_decay=schedule.weight_decay)
+        super().__init__(network, optimizer, f"{NAME} is the best epoch before")
+
+    def scores(self, frames: np.ndarray, lengths: np.ndarray) -> torch.Tensor:
+        """What the file's readout compares, float64."""
+        window = torch.from_numpy(lengths.copy())
+        output = self.network(torch.from_numpy(np.array(frames)), window)
+        if self.network.graph.readout == dialect.READOUT_SOFTMAX_SUM:
+            return readout(output.transpose(0, 1), window)
+        return output.sum(dim=1)
+
+    def merit(self, row: loop.Row) -> tuple[float, ...]:
+        """Of equals the lower loss, because few utterances give many equals."""
+        return row["validation_accuracy"], -row["validation_loss"]
 
 
-def _as_it_came(network: IntegerNetwork, dataset: Dataset, batch: int) -> dict[str, float]:
+def _as_it_came(learner: IntegerLearner, dataset: Dataset, batch: int) -> loop.Row:
     """Epoch 0: both splits without augmentation."""
     started = time.perf_counter()
-    measured = (
-        *evaluate(network, dataset.split("train"), batch),
-        *evaluate(network, dataset.split("validation"), batch),
-    )
+    measured = [value for name in ("train", "validation") for value in learner.evaluate(dataset.split(name), batch)]
     return dict(zip(COLUMNS, (0, 0.0, *measured, time.perf_counter() - started), strict=True))
-
-
-@torch.no_grad()
-def evaluate(network: IntegerNetwork, split: Split, batch: int) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy on a split."""
-    rows = [slice(start, start + batch) for start in range(0, len(split.labels), batch)]
-    found = torch.cat([scores(network, split.frames[part], split.lengths[part]) for part in rows])
-    labels = torch.from_numpy(split.labels.copy())
-    return F.cross_entropy(found, labels).item(), int((found.argmax(-1) == labels).sum()) / len(labels)
-
-
-def _epoch(
-    network: IntegerNetwork,
-    optimizer: torch.optim.Optimizer,
-    dataset: Dataset,
-    config: settings.Settings,
-    epoch: int,
-) -> dict[str, float]:
-    started = time.perf_counter()
-    split, schedule = dataset.split("train"), config.training
-    rng = np.random.default_rng([schedule.seed, epoch])
-    batches = max(1, len(split.labels) // schedule.batch)
-    total_loss = correct = 0.0
-    for index, rows in enumerate(np.array_split(rng.permutation(len(split.labels)), batches)):
-        rate = learning_rate(schedule, epoch - 1 + index / batches)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        frames, window = augmented(split, rows, config.augmentation, rng)
-        labels = torch.from_numpy(split.labels[rows])
-        found = scores(network, frames, window)
-        loss = F.cross_entropy(found, labels)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), schedule.clip)
-        if not torch.isfinite(norm):
-            raise TrainingError(
-                f"epoch {epoch}, batch {index + 1}: the norm of the gradient is {norm.item()}; lower "
-                f"training.learning_rate (now {schedule.learning_rate:g}); {NAME} is the best epoch before"
-            )
-        optimizer.step()
-        total_loss += loss.item() * len(rows)
-        correct += int((found.argmax(-1) == labels).sum())
-    samples = len(split.labels)
-    trained = rate, total_loss / samples, correct / samples
-    validated = evaluate(network, dataset.split("validation"), schedule.batch)
-    return dict(zip(COLUMNS, (epoch, *trained, *validated, time.perf_counter() - started), strict=True))
 
 
 # ---- the file --------------------------------------------------------------------------------------------------------

@@ -17,9 +17,7 @@ from neurotarget.conversion.export.emit import emit
 from neurotarget.conversion.export.fold import fold_batch_norm, fold_time_constant
 from neurotarget.conversion.export.parity import pytorch_trace
 from neurotarget.conversion.export.rules import draft_module
-from neurotarget.model.networks.delays import DelaysNetwork
-from neurotarget.model.spikescr import SpikeSCR
-from neurotarget.model.training import checkpoint
+from neurotarget.model.training import checkpoint, registry
 from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph, dialect, load
 from neurotarget.sim.graph.nir_file import to_bytes
@@ -42,7 +40,7 @@ def to_nir(network: nn.Module, input_shape: tuple[int, ...], dt: float = dialect
     Args:
         network: its weights are read in float64; it is not changed.
         input_shape: of one step of one sample, e.g. `(140,)` or `(2, 34, 34)`.
-        dt: seconds a step.
+        dt: seconds per step.
 
     Raises:
         UnsupportedModule: a layer that cannot be converted exactly, or weights that are not finite.
@@ -56,7 +54,7 @@ def to_nir(network: nn.Module, input_shape: tuple[int, ...], dt: float = dialect
     draft.add(Layer("output", "output", sources, draft.shape(sources)))
     for step in STEPS:
         step(draft)
-    ours = isinstance(network, (SpikeSCR, DelaysNetwork))
+    ours = isinstance(network, registry.Network)
     readout = dialect.READOUT_SOFTMAX_SUM if ours else dialect.READOUT_SUM
     return emit(draft, dt, readout)
 
@@ -70,7 +68,10 @@ def write(graph: nir.NIRGraph, path: str | Path) -> Graph:
 
 
 def check(network: nn.Module, graph: Graph, frames: np.ndarray, lengths: np.ndarray | None = None) -> Parity:
-    """PyTorch against the reference simulator in double precision on [samples, steps, *features]."""
+    """PyTorch against the reference simulator in double precision on [samples, steps, *features].
+
+    The network is afterwards as it was.
+    """
     lengths = reference.checked_lengths(graph, frames, lengths)
     return compare(graph, pytorch_trace(network, frames, lengths), reference.run(graph, frames, lengths))
 

@@ -34,17 +34,14 @@ import torch.nn.functional as F
 from neurotarget.model.train import (
     KEPT,
     Task,
-    TrainingError,
     add_run_arguments,
-    best_device,
-    evaluate,
-    fitted,
-    scores_of,
     train,
 )
 from neurotarget.model.training import checkpoint, parallel, stages
 from neurotarget.model.training.checkpoint import Checkpoint
-from neurotarget.model.training.settings import Settings
+from neurotarget.model.training.evaluation import best_device, evaluate, in_evaluation, split_scores
+from neurotarget.model.training.run_folder import TrainingError
+from neurotarget.model.training.settings import Settings, fitted
 from neurotarget.model.training.stages import Distillation, Stage
 
 from neurotarget.cli import Command, Result
@@ -165,7 +162,7 @@ def lesson(stage: Stage, teacher: Teacher) -> Task:
     @functools.cache
     def teacher_scores() -> torch.Tensor:
         network = teacher.checkpoint.model().to(best_device())
-        return scores_of(network, teacher.dataset.split("train"), stage.settings.training.batch)
+        return split_scores(in_evaluation(network), teacher.dataset.split("train"), stage.settings.training.batch)
 
     described = {**dataclasses.asdict(stage.distillation), "teacher": fingerprint(teacher.checkpoint.state)}
     return Task(

@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from neurotarget.model.train import evaluate
 from neurotarget.model.training import checkpoint
+from neurotarget.model.training.evaluation import evaluate
 
 from neurotarget.cli import Command, Result
 from neurotarget.data import DataError, open_dataset

@@ -2,8 +2,8 @@
 
 The run's folder gets `ckpt.pt` (best epoch by validation accuracy), `metrics.csv`, `metrics.json`, `curves.png` and
 `last.pt`, from which `--resume` goes on. Order, dropout and augmentation of an epoch depend on the seed and the epoch's
-number only, so an interrupted run goes on as if it had not been. Under torchrun several processes train one network,
-each on its share of every batch (parallel.py).
+number only (training/loop.py), so an interrupted run goes on as if it had not been. Under torchrun several processes
+train one network, each on its share of every batch (training/parallel.py).
 """
 
 from __future__ import annotations
@@ -11,26 +11,21 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import math
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 import torch.nn.functional as F
 from neurotarget.model.networks.delays import DelaysNetwork, delay_rate
-from neurotarget.model.spikescr import readout
-from neurotarget.model.training import checkpoint, parallel, run_folder, settings
-from neurotarget.model.training import registry as networks
-from neurotarget.model.training.run_folder import COLUMNS, TrainingError
-from tqdm import tqdm
+from neurotarget.model.training import checkpoint, loop, parallel, registry, run_folder, settings
+from neurotarget.model.training.evaluation import best_device, class_scores, evaluate
+from neurotarget.model.training.run_folder import TrainingError
 
 from neurotarget.cli import Command, Result, run_verb
-from neurotarget.data import Dataset, Split, augment, open_dataset
+from neurotarget.data import Dataset, Split, open_dataset
 from neurotarget.files import check_folder, remove_unfinished, write_text
 
 KEPT = "what was written before is whole; mend this, then go on with --resume"
@@ -81,47 +76,36 @@ def train(
     """
     task = task or Task()
     dataset = open_dataset(config.data)
-    config = fitted(config, dataset)
+    config = settings.fitted(config, dataset)
     if parallel.first():
         out.mkdir(parents=True, exist_ok=True)
         remove_unfinished(out)
     torch.manual_seed(config.training.seed)
-    settle_threads()
+    loop.settle_threads()
     device = best_device()
-    model = networks.build(config.model).to(device)
+    network = registry.build(config.model).to(device)
     if task.state is not None:
-        model.load_state_dict(dict(task.state))
-    optimizer = _optimizer(model, config.training)
-    parallel.spread(model)
+        network.load_state_dict(dict(task.state))
+    learner = NetworkLearner(network, config.training, task)
+    parallel.spread(network)
     identity = {**config.as_dict(), **task.description}
     _check_processes(identity, dataset, config.training)
-    history: list[dict[str, float]] = []
+    history: list[loop.Row] = []
     if last := parallel.from_first(lambda: run_folder.read_last(out / "last.pt", identity) if resume else None):
-        model.load_state_dict(last["state"])
-        optimizer.load_state_dict(last["optimizer"])
+        network.load_state_dict(last["state"])
+        learner.optimizer.load_state_dict(last["optimizer"])
         history = last["history"]
     events = run_folder.event_writer(out) if tensorboard and parallel.first() else None
-    bar = tqdm(
-        range(len(history) + 1, config.training.epochs + 1),
-        desc="training",
-        unit="epoch",
-        initial=len(history),
-        total=config.training.epochs,
-        disable=None if parallel.first() else True,
-    )
-    for epoch in bar:
-        row = _epoch(model, optimizer, dataset, config, task, epoch)
-        best = max((past["validation_accuracy"] for past in history), default=-1.0)
-        history.append(row)
-        if parallel.first():
-            if row["validation_accuracy"] > best:
-                checkpoint.save(out / "ckpt.pt", run_folder.as_checkpoint(model, dataset, config, row))
-            run_folder.save_last(out / "last.pt", identity, model, optimizer, history)
-            run_folder.write_csv(out / "metrics.csv", history)
-        if events is not None:
-            for name, value in row.items():
-                events.add_scalar(name, value, epoch)
-        bar.set_postfix(loss=f"{row['train_loss']:.3f}", validation=f"{row['validation_accuracy']:.3f}")
+
+    def keep(row: loop.Row, best: bool) -> None:
+        if best:
+            checkpoint.save(out / "ckpt.pt", run_folder.as_checkpoint(network, dataset, config, row))
+        run_folder.save_last(out / "last.pt", identity, network, learner.optimizer, history)
+        run_folder.write_csv(out / "metrics.csv", history)
+        for name, value in row.items() if events is not None else ():
+            events.add_scalar(name, value, row["epoch"])
+
+    loop.train_epochs(learner, dataset, config, history, "training", keep)
     best_network = parallel.from_first(lambda: checkpoint.load(out / "ckpt.pt"))
     test_loss, test_accuracy = evaluate(best_network.model().to(device), dataset.split("test"), config.training.batch)
     metrics = {**best_network.metrics, "test_loss": test_loss, "test_accuracy": test_accuracy}
@@ -150,171 +134,46 @@ def _check_processes(identity: Mapping[str, Any], dataset: Dataset, schedule: se
         )
 
 
-def fitted(config: settings.Settings, dataset: Dataset) -> settings.Settings:
-    """The settings with the data set's features and classes in the network's shape.
+class NetworkLearner(loop.Learner):
+    """A network of the registry on its device, with a task."""
 
-    Raises:
-        SettingsError: an augmentation that is larger than the data set's frames.
-    """
-    how, steps = config.augmentation, dataset.split("train").frames.shape[1]
-    if how.feature_mask > dataset.features or how.shift >= steps:
-        raise settings.SettingsError(
-            f"augmentation: feature_mask {how.feature_mask} and shift {how.shift} do not fit {config.data}, whose "
-            f"frames have {dataset.features} features and {steps} steps"
-        )
-    network = dataclasses.replace(config.model, features=dataset.features, classes=len(dataset.classes))
-    return dataclasses.replace(config, model=network)
+    network: registry.Network
 
+    def __init__(self, network: registry.Network, schedule: settings.Training, task: Task) -> None:
+        super().__init__(network, optimizer_of(network, schedule), "the last good checkpoint is kept")
+        self.task = task
 
-def _epoch(
-    model: networks.Network,
-    optimizer: torch.optim.Optimizer,
-    dataset: Dataset,
-    config: settings.Settings,
-    task: Task,
-    epoch: int,
-) -> dict[str, float]:
-    started = time.perf_counter()
-    split, schedule = dataset.split("train"), config.training
-    rng = np.random.default_rng([schedule.seed, epoch])
-    torch.manual_seed(int(rng.integers(2**62)))
-    parallel.align(model)
-    model.train()
-    batches = max(1, len(split.labels) // schedule.batch)
-    total_loss = correct = seen = 0.0
-    for index, rows in enumerate(np.array_split(rng.permutation(len(split.labels)), batches)):
-        rate = _begin_step(model, optimizer, schedule, epoch - 1 + index / batches)
-        frames, window = augmented(split, rows, config.augmentation, rng)
-        mine = parallel.begin_batch(len(rows))
-        x, labels, lengths = _tensors(model, frames[mine], split.labels[rows[mine]], window[mine])
-        scores = readout(model(x, lengths), lengths)
-        part = task.loss(scores, labels, rows[mine]) * (len(labels) / len(rows))
-        loss = parallel.add(part.detach().clone())
-        _check_finite(loss, "the loss", epoch, index + 1, schedule)
-        optimizer.zero_grad(set_to_none=True)
-        part.backward()
-        parallel.add_gradients(model)
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), schedule.clip)
-        _check_finite(norm, "the norm of the gradient", epoch, index + 1, schedule)
-        optimizer.step()
-        total_loss += loss.item() * len(rows)
-        correct += int((scores.argmax(-1) == labels).sum())
-        seen += len(rows)
-    correct = parallel.add(torch.tensor(correct, dtype=torch.float64, device=model.head.weight.device)).item()
-    # Spikes hide NaN: a potential that is none never reaches the threshold, and the loss stays finite.
-    largest = torch.stack([value.abs().max().double() for value in model.state_dict().values()]).max()
-    _check_finite(largest, "the largest parameter", epoch, batches, schedule)
-    validation_loss, validation_accuracy = evaluate(model, dataset.split("validation"), schedule.batch)
-    values = (epoch, rate, total_loss / seen, correct / seen, validation_loss, validation_accuracy)
-    return dict(zip(COLUMNS, (*values, time.perf_counter() - started), strict=True))
+    def begin_epoch(self, rng: np.random.Generator) -> None:
+        torch.manual_seed(int(rng.integers(2**62)))
+        parallel.align(self.network)
+        self.network.train()
+
+    def begin_step(self, schedule: settings.Training, epochs_done: float) -> float:
+        rate = super().begin_step(schedule, epochs_done)
+        if isinstance(self.network, DelaysNetwork):
+            share = epochs_done / schedule.epochs
+            self.network.anneal(share)
+            self.optimizer.param_groups[1]["lr"] = delay_rate(schedule.delay_learning_rate, share)
+        return rate
+
+    def scores(self, frames: np.ndarray, lengths: np.ndarray) -> torch.Tensor:
+        return class_scores(self.network, frames, lengths)
+
+    def loss(self, scores: torch.Tensor, labels: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
+        return self.task.loss(scores, labels, rows)
+
+    def evaluate(self, split: Split, batch: int) -> tuple[float, float]:
+        return evaluate(self.network, split, batch)
 
 
-def _optimizer(model: networks.Network, schedule: settings.Training) -> torch.optim.Optimizer:
+def optimizer_of(network: registry.Network, schedule: settings.Training) -> torch.optim.Optimizer:
     """AdamW; learnt delays are a second group, which has a rate of its own and no decay towards zero."""
-    delays = [layer.delay for layer in model.delayed()] if isinstance(model, DelaysNetwork) else []
-    others = [value for value in model.parameters() if not any(value is delay for delay in delays)]
+    delays = [layer.delay for layer in network.delayed()] if isinstance(network, DelaysNetwork) else []
+    others = [value for value in network.parameters() if not any(value is delay for delay in delays)]
     groups: list[dict[str, Any]] = [{"params": others}]
     if delays:
         groups.append({"params": delays, "weight_decay": 0.0})
     return torch.optim.AdamW(groups, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
-
-
-def _begin_step(
-    model: networks.Network, optimizer: torch.optim.Optimizer, schedule: settings.Training, epochs_done: float
-) -> float:
-    """Sets what depends on the progress of the training, and gives the learning rate of the weights."""
-    rates = [learning_rate(schedule, epochs_done)]
-    if isinstance(model, DelaysNetwork):
-        share = epochs_done / schedule.epochs
-        model.anneal(share)
-        rates.append(delay_rate(schedule.delay_learning_rate, share))
-    for group, rate in zip(optimizer.param_groups, rates, strict=True):
-        group["lr"] = rate
-    return rates[0]
-
-
-def _check_finite(value: torch.Tensor, what: str, epoch: int, batch: int, schedule: settings.Training) -> None:
-    if not torch.isfinite(value):
-        raise TrainingError(
-            f"epoch {epoch}, batch {batch}: {what} is {value.item()}; the last good checkpoint is kept; "
-            f"lower training.learning_rate (now {schedule.learning_rate:g}) or training.clip ({schedule.clip:g})"
-        )
-
-
-def augmented(
-    split: Split, rows: np.ndarray, how: settings.Augmentation, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """A batch of the split with its augmentation applied: frames [samples, steps, features], lengths [samples]."""
-    frames, lengths = np.array(split.frames[rows]), split.lengths[rows]
-    if how.shift:
-        lengths = augment.time_shift(frames, lengths, rng, how.shift)
-    augment.time_mask(frames, lengths, rng, how.time_mask, how.probability)
-    augment.neuron_mask(frames, rng, how.feature_mask, how.probability)
-    return frames, lengths
-
-
-def learning_rate(schedule: settings.Training, epochs_done: float) -> float:
-    """Linear warm-up, then a cosine to zero at the last epoch (Loshchilov and Hutter 2017, equation 5)."""
-    if epochs_done < schedule.warmup_epochs:
-        return schedule.learning_rate * (epochs_done + 0.1) / (schedule.warmup_epochs + 0.1)
-    share = (epochs_done - schedule.warmup_epochs) / max(1, schedule.epochs - schedule.warmup_epochs)
-    return schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
-
-
-def evaluate(model: networks.Network, split: Split, batch: int = 64) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy on a split; the network is left in evaluation mode."""
-    scores = scores_of(model, split, batch)
-    labels = torch.from_numpy(split.labels.copy()).to(scores.device)
-    return F.cross_entropy(scores, labels).item(), int((scores.argmax(-1) == labels).sum()) / len(labels)
-
-
-@torch.no_grad()
-def scores_of(model: networks.Network, split: Split, batch: int = 64) -> torch.Tensor:
-    """Sum over steps of softmax(logits) for every sample of a split: [samples, classes], on the network's device.
-
-    The samples are as they are in the split, without augmentation; the network is left in evaluation mode. Of several
-    processes each computes its share and has all scores.
-    """
-    model.eval()
-    samples = len(split.labels)
-    scores = [model.head.weight.new_zeros(0, len(model.head.weight))]  # a share may be empty
-    for rows in _slices(parallel.share(samples), batch):
-        x, _, lengths = _tensors(model, split.frames[rows], split.labels[rows], split.lengths[rows])
-        scores.append(readout(model(x, lengths), lengths))
-    return parallel.gather(torch.cat(scores), samples)
-
-
-def settle_threads() -> None:
-    """Lets numba use as many threads as PyTorch.
-
-    Its pool, when it starts at the first spike, sets OpenMP's number of threads for all to the number of cores; with
-    OMP_NUM_THREADS below that, sums of the first batch had another order than those of a resumed run.
-    """
-    threads = torch.get_num_threads()
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-    torch.set_num_threads(threads)
-
-
-def best_device() -> torch.device:
-    """The GPU where there is one; of several processes, each its own."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _slices(rows: slice, batch: int) -> Iterator[slice]:
-    for start in range(rows.start, rows.stop, batch):
-        yield slice(start, min(start + batch, rows.stop))
-
-
-def _tensors(
-    model: networks.Network, frames: np.ndarray, labels: np.ndarray, lengths: np.ndarray
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    parameter = model.head.weight
-    x = torch.from_numpy(np.array(frames, dtype=np.float32)).to(parameter)
-    return (
-        x,
-        torch.from_numpy(labels.copy()).to(parameter.device),
-        torch.from_numpy(lengths.copy()).to(parameter.device),
-    )
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from neurotarget.model.networks.delays import DelaysNetwork
-from neurotarget.model.spikescr import SpikeSCR
-from neurotarget.model.training import checkpoint
+from neurotarget.model.training import checkpoint, registry
 from neurotarget.sim.trace import Trace, windowed
 from spikingjelly.activation_based import base, functional, neuron
 from torch import nn
+from torch.func import functional_call
 
 BATCH = 64
 
@@ -24,7 +25,10 @@ def pytorch_trace(
     labels: np.ndarray | None = None,
     precision: str = "float64",
 ) -> Trace:
-    """Runs a network in evaluation mode and records every spiking layer.
+    """Runs a network in evaluation mode on the CPU and records every spiking layer.
+
+    The network is afterwards as it was: its parameters are copied into the precision asked for, and its modes, membrane
+    potentials and hooks come back also when its run raises.
 
     Args:
         network: a SpikeSCR, a DelaysNetwork or a SpikingJelly Sequential in multi-step mode, or the path of a
@@ -38,7 +42,6 @@ def pytorch_trace(
     """
     module = checkpoint.load(network).model() if isinstance(network, (str, Path)) else network
     dtype = getattr(torch, precision)
-    module = module.eval().to(dtype)
     steps = frames.shape[1]
     lengths = np.full(len(frames), steps) if lengths is None else np.asarray(lengths)
     recorded: dict[str, list[np.ndarray]] = {}
@@ -50,20 +53,20 @@ def pytorch_trace(
 
         return hook
 
-    hooks = [
-        child.register_forward_hook(recorder(name))
-        for name, child in module.named_modules()
-        if isinstance(child, neuron.BaseNode)
-    ]
-    try:
-        with torch.no_grad():
-            for start in range(0, len(frames), BATCH):
-                rows = slice(start, start + BATCH)
-                x = torch.from_numpy(np.array(frames[rows], dtype=np.float64)).to(dtype)
-                outputs.append(_forward(module, x, torch.from_numpy(lengths[rows].copy())).transpose(0, 1).numpy())
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with torch.no_grad(), contextlib.ExitStack() as stack:
+        stack.enter_context(_undisturbed(module))
+        for name, child in module.named_modules():
+            if isinstance(child, neuron.BaseNode):
+                stack.enter_context(child.register_forward_hook(recorder(name)))
+        module.eval()
+        values = {
+            name: _converted(value, dtype) for name, value in (*module.named_parameters(), *module.named_buffers())
+        }
+        for start in range(0, len(frames), BATCH):
+            rows = slice(start, start + BATCH)
+            x = torch.from_numpy(np.array(frames[rows], dtype=np.float64)).to(dtype)
+            output = _forward(module, values, x, torch.from_numpy(lengths[rows].copy()))
+            outputs.append(output.transpose(0, 1).numpy())
     return Trace(
         spikes={name: windowed(np.concatenate(parts), lengths) for name, parts in recorded.items()},
         output=windowed(np.concatenate(outputs).astype(np.float64), lengths),
@@ -74,12 +77,39 @@ def pytorch_trace(
     )
 
 
-def _forward(module: nn.Module, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    if isinstance(module, (SpikeSCR, DelaysNetwork)):
-        return module(x, lengths)
+@contextlib.contextmanager
+def _undisturbed(network: nn.Module) -> Iterator[None]:
+    """Training or evaluation, step mode and membrane potentials of a network are afterwards what they were."""
+    modules = list(network.modules())
+    training = [module.training for module in modules]
+    steps = [(module, module.step_mode) for module in modules if isinstance(module, base.StepModule)]
+    memories = [(m._memories, dict(m._memories)) for m in modules if isinstance(m, base.MemoryModule)]
+    try:
+        yield
+    finally:
+        for module, mode in zip(modules, training, strict=True):
+            module.training = mode
+        for stepping, step_mode in steps:
+            stepping.step_mode = step_mode
+        for now, before in memories:
+            now.clear()
+            now.update(before)
+
+
+def _converted(value: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """On the CPU, and where it is a real number in that precision."""
+    return value.to("cpu", dtype if value.is_floating_point() else value.dtype)
+
+
+def _forward(
+    module: nn.Module, values: dict[str, torch.Tensor], x: torch.Tensor, lengths: torch.Tensor
+) -> torch.Tensor:
+    """Output [steps, samples, ...] of x [samples, steps, ...] with `values` in place of parameters and buffers."""
+    if isinstance(module, registry.Network):
+        return functional_call(module, values, (x, lengths))
     functional.reset_net(module)
     steps = [child for child in module.modules() if isinstance(child, base.StepModule)]
     if any(child.step_mode != "m" for child in steps):
         functional.set_step_mode(module, "m")
-    output: torch.Tensor = module(x.transpose(0, 1))
+    output: torch.Tensor = functional_call(module, values, (x.transpose(0, 1),))
     return output

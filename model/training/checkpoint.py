@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from neurotarget.model.training import registry as networks
+from neurotarget.model.training import registry
 
 from neurotarget.errors import UserError
 from neurotarget.files import write_bytes
@@ -54,7 +54,7 @@ class Checkpoint:
         versions: of the libraries that wrote it.
     """
 
-    config: networks.Config
+    config: registry.Config
     state: Mapping[str, torch.Tensor]
     metrics: Mapping[str, float]
     data: str
@@ -62,10 +62,10 @@ class Checkpoint:
     step_seconds: float
     versions: Mapping[str, str]
 
-    def model(self) -> networks.Network:
+    def model(self) -> registry.Network:
         """The network with its weights, in evaluation mode."""
         with torch.random.fork_rng(devices=[]):  # whoever trains meanwhile goes on with the random numbers of before
-            network = networks.build(self.config)
+            network = registry.build(self.config)
         network.load_state_dict(dict(self.state))
         return network.eval()
 
@@ -79,7 +79,7 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
     """Writes a checkpoint by rename."""
     content = {
         "format": FORMAT,
-        "network": networks.name_of(checkpoint.config),
+        "network": registry.name_of(checkpoint.config),
         "config": dataclasses.asdict(checkpoint.config),
         "state": dict(checkpoint.state),
         "metrics": dict(checkpoint.metrics),
@@ -146,15 +146,15 @@ def load(path: str | Path) -> Checkpoint:
         raise CheckpointError(
             f"{path}: not a checkpoint of this program: it lacks {', '.join(missing)}; write one with model.train"
         )
-    if content["format"] != FORMAT or content["network"] not in tuple(networks.CONFIGS):
+    if content["format"] != FORMAT or content["network"] not in tuple(registry.CONFIGS):
         found = f"{content['network']!r} in format {content['format']!r}"
-        known = ", ".join(networks.CONFIGS)
+        known = ", ".join(registry.CONFIGS)
         raise CheckpointError(f"{path}: holds {found}; this version reads {known} in format {FORMAT}")
     for key, kind in TYPES.items():
         if not isinstance(content[key], kind):
             raise CheckpointError(f"{path}: {key} is a {type(content[key]).__name__}; expected a {kind.__name__}")
     try:
-        config = networks.CONFIGS[content["network"]](**content["config"])
+        config = registry.CONFIGS[content["network"]](**content["config"])
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: its configuration is not valid: {error}") from error
     _check_state(path, config, content["state"])
@@ -174,11 +174,11 @@ def load(path: str | Path) -> Checkpoint:
     )
 
 
-def _check_state(path: str | Path, config: networks.Config, state: Mapping[str, Any]) -> None:
+def _check_state(path: str | Path, config: registry.Config, state: Mapping[str, Any]) -> None:
     if config.blocks > len(state):
         raise CheckpointError(f"{path}: {len(state)} parameters cannot fill {config.blocks} blocks")
     with torch.device("meta"):  # shapes only: nothing is allocated for a file that does not fit
-        expected = networks.build(config).state_dict()
+        expected = registry.build(config).state_dict()
     for name in sorted({*state, *expected}, key=str):
         if name not in expected or name not in state:
             where = "has no place in" if name not in expected else "is missing from the file, but belongs to"

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from neurotarget.model.training import checkpoint, settings
-from neurotarget.model.training import registry as networks
+from neurotarget.model.training import checkpoint, registry, settings
 
 from neurotarget.data import Dataset
 from neurotarget.errors import UserError
@@ -32,7 +31,7 @@ class TrainingError(UserError):
 
 
 def as_checkpoint(
-    model: networks.Network, dataset: Dataset, config: settings.Settings, metrics: dict[str, float]
+    model: registry.Network, dataset: Dataset, config: settings.Settings, metrics: dict[str, float]
 ) -> checkpoint.Checkpoint:
     return checkpoint.Checkpoint(
         config=config.model,
@@ -48,7 +47,7 @@ def as_checkpoint(
 def save_last(
     path: Path,
     identity: Mapping[str, Any],
-    model: networks.Network,
+    model: registry.Network,
     optimizer: torch.optim.Optimizer,
     history: list[dict[str, float]],
 ) -> None:

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from neurotarget.model.training import registry as networks
+from neurotarget.model.training import registry
 
-from neurotarget.data import DataError
+from neurotarget.data import DataError, Dataset
 from neurotarget.data.spec import expanded
 from neurotarget.errors import UserError
 
@@ -70,7 +70,7 @@ class Settings:
     """One training run: data SPEC, network, training, augmentation."""
 
     data: str
-    model: networks.Config
+    model: registry.Config
     training: Training
     augmentation: Augmentation
 
@@ -121,7 +121,7 @@ def build(path: str | Path, tables: Mapping[str, Any]) -> Settings:
     if taken := {"features", "classes"} & set(network):
         raise SettingsError(f"{path}: [model] {', '.join(sorted(taken))}: the data set decides; leave it out")
     try:
-        config = networks.preset(preset, **network)
+        config = registry.preset(preset, **network)
     except (ValueError, TypeError) as error:
         raise SettingsError(f"{path}: [model] {error}") from error
     return Settings(
@@ -130,6 +130,22 @@ def build(path: str | Path, tables: Mapping[str, Any]) -> Settings:
         training=typed_table(path, "training", Training, tables.get("training", {})),
         augmentation=typed_table(path, "augmentation", Augmentation, tables.get("augmentation", {})),
     )
+
+
+def fitted(config: Settings, dataset: Dataset) -> Settings:
+    """The settings with the data set's features and classes in the network's shape.
+
+    Raises:
+        SettingsError: an augmentation that is larger than the data set's frames.
+    """
+    how, steps = config.augmentation, dataset.split("train").frames.shape[1]
+    if how.feature_mask > dataset.features or how.shift >= steps:
+        raise SettingsError(
+            f"augmentation: feature_mask {how.feature_mask} and shift {how.shift} do not fit {config.data}, whose "
+            f"frames have {dataset.features} features and {steps} steps"
+        )
+    network = dataclasses.replace(config.model, features=dataset.features, classes=len(dataset.classes))
+    return dataclasses.replace(config, model=network)
 
 
 def _expanded(path: str | Path, spec: str) -> str:

@@ -1,7 +1,5 @@
 """PyTorch against the reference simulator through a NIR file: two implementations, one file between them."""
 
-import copy
-
 import nir
 import numpy as np
 import pytest
@@ -25,7 +23,7 @@ def test_spikescr_is_the_same_spike_for_spike(tmp_path, changes):
     network = networks.tiny(**changes)
     graph = converted(network, (12,), tmp_path / "tiny.nir")
     frames, lengths = random_frames((12,))
-    parity = check(copy.deepcopy(network), graph, frames, lengths)
+    parity = check(network, graph, frames, lengths)
     assert parity.spikes > 1000
     assert parity.mismatched == 0
     assert parity.output_difference < 1e-9
@@ -37,10 +35,66 @@ def test_sequential_networks_are_the_same_spike_for_spike(tmp_path, build, seed)
     network, shape = build(seed)
     graph = converted(network, shape, tmp_path / "net.nir")
     frames, _ = random_frames(shape, seed)
-    parity = check(copy.deepcopy(network), graph, frames)
+    parity = check(network, graph, frames)
     assert parity.spikes > 100
     assert parity.holds, parity
     assert parity.mismatched == 0
+
+
+def state_of(network):
+    """All that a run could change: tensors with their type and place, modes, membranes, hooks."""
+    modules = dict(network.named_modules())
+    return {
+        "tensors": {
+            name: (id(v), v.dtype, v.device, v.clone()) for name, v in network.state_dict(keep_vars=True).items()
+        },
+        "modes": {name: (module.training, getattr(module, "step_mode", None)) for name, module in modules.items()},
+        "membranes": {name: dict(m._memories) for name, m in modules.items() if isinstance(m, neuron.BaseNode)},
+        "hooks": {name: list(module._forward_hooks) for name, module in modules.items()},
+    }
+
+
+def assert_same_state(before, after):
+    assert all(before[key] == after[key] for key in ("modes", "hooks"))
+    for name, (*place, value) in before["tensors"].items():
+        assert after["tensors"][name][:3] == tuple(place) and torch.equal(after["tensors"][name][3], value), name
+    for name, memories in before["membranes"].items():
+        assert all(after["membranes"][name][key] is value for key, value in memories.items()), name
+
+
+def in_use(network, shape):
+    """A network in training, as a caller may have it: its neurons hold what the last batch left, with a gradient."""
+    network.train()
+    network[-1].step_mode = "s"
+    network[0].register_forward_hook(lambda *_: None)
+    network(torch.rand(5, 3, *shape)).sum().backward()
+    assert any(isinstance(m.v, torch.Tensor) for m in network.modules() if isinstance(m, neuron.BaseNode))
+    return network
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_check_leaves_the_network_as_it_was(tmp_path, monkeypatch, fails):
+    """Single precision, training, membranes, step modes and hooks, also where the run raises."""
+    network, shape = networks.dense(0)
+    graph = converted(in_use(network.float(), shape), shape, tmp_path / "net.nir")
+    before = state_of(network)
+    if fails:
+        monkeypatch.setattr(neuron.ParametricLIFNode, "multi_step_forward", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            check(network, graph, random_frames(shape)[0])
+    else:
+        assert check(network, graph, random_frames(shape)[0]).holds
+    assert_same_state(before, state_of(network))
+
+
+def test_a_check_leaves_a_network_in_training_as_it_was(tmp_path):
+    network = networks.tiny().train()
+    frames, lengths = random_frames((12,))
+    network(torch.from_numpy(frames).float(), torch.from_numpy(lengths)).sum().backward()
+    graph = converted(network, (12,), tmp_path / "tiny.nir")
+    before = state_of(network)
+    assert check(network, graph, frames, lengths).holds
+    assert_same_state(before, state_of(network))
 
 
 def test_layer_names_are_those_of_named_modules(tmp_path):

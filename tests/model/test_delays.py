@@ -15,7 +15,7 @@ from neurotarget.model.networks.delays import (
     sigma_at,
 )
 from neurotarget.model.spikescr import SpikeSCRConfig
-from neurotarget.model.training import checkpoint, settings
+from neurotarget.model.training import checkpoint, loop, settings
 from neurotarget.model.training import registry as networks
 from spikingjelly.activation_based import neuron
 
@@ -263,14 +263,14 @@ def test_training_learns_weights_and_delays(config, trained):
 
 
 def test_an_interrupted_training_goes_on_as_if_it_had_not_been(config, trained, tmp_path, monkeypatch):
-    whole = train._epoch
+    whole = loop.train_epoch
 
     def epoch(*arguments):
         if arguments[-1] > 3:
             raise KeyboardInterrupt
         return whole(*arguments)
 
-    monkeypatch.setattr(train, "_epoch", epoch)
+    monkeypatch.setattr(loop, "train_epoch", epoch)
     assert train.main([str(config), "--out", str(tmp_path)]) == 130
     monkeypatch.undo()
     assert train.main([str(config), "--out", str(tmp_path), "--resume"]) == 0
@@ -287,12 +287,12 @@ def test_training_without_dcls_ends_with_one_sentence(config, tmp_path, monkeypa
 def test_weights_and_delays_have_rates_of_their_own():
     model = network()
     schedule = settings.Training(epochs=10, learning_rate=0.01, warmup_epochs=0, delay_learning_rate=0.2)
-    optimizer = train._optimizer(model, schedule)
-    weights, delays = optimizer.param_groups
+    learner = train.NetworkLearner(model, schedule, train.Task())
+    weights, delays = learner.optimizer.param_groups
     assert {id(p) for p in delays["params"]} == {id(module.delay) for module in model.delayed()}
     assert delays["weight_decay"] == 0 < weights["weight_decay"]
     assert len(weights["params"]) + len(delays["params"]) == len(list(model.parameters()))
-    assert train._begin_step(model, optimizer, schedule, 5.0) == weights["lr"] == pytest.approx(0.005)
+    assert learner.begin_step(schedule, 5.0) == weights["lr"] == pytest.approx(0.005)
     assert delays["lr"] == pytest.approx(0.1) and model.head.sigma == pytest.approx(LAST_SIGMA)
 
 

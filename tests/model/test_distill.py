@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from neurotarget.model import ablation, distill, train
 from neurotarget.model.spikescr import readout
-from neurotarget.model.training import checkpoint, stages
+from neurotarget.model.training import checkpoint, loop, stages
 from neurotarget.model.training.checkpoint import CheckpointError
 from neurotarget.model.training.settings import SettingsError
 
@@ -236,14 +236,14 @@ def test_the_student_starts_from_the_teachers_state_and_the_teacher_stays(config
     path = chain / "stage1_steps50" / "ckpt.pt"
     before, state = path.read_bytes(), checkpoint.load(path).state
     started = []
-    whole = train._epoch
+    whole = loop.train_epoch
 
-    def epoch(model, *arguments):
+    def epoch(learner, *arguments):
         if arguments[-1] == 1:
-            started.append({name: value.clone() for name, value in model.state_dict().items()})
-        return whole(model, *arguments)
+            started.append({name: value.clone() for name, value in learner.network.state_dict().items()})
+        return whole(learner, *arguments)
 
-    monkeypatch.setattr(train, "_epoch", epoch)
+    monkeypatch.setattr(loop, "train_epoch", epoch)
     assert run(config, tmp_path / "run", "--teacher", str(path)) == 0
     assert len(started) == 1  # the teacher has the first stage's time scale and stands in its place
     assert all(torch.equal(started[0][name], state[name]) for name in state) and started[0].keys() == state.keys()
@@ -280,7 +280,7 @@ def test_the_kept_scores_are_what_the_teacher_says_of_each_sample(config, chain,
 def test_an_interrupted_chain_goes_on_as_if_it_had_not_been(config, chain, tmp_path, capsys, stage):
     out = tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:
-        whole, begun = train._epoch, []
+        whole, begun = loop.train_epoch, []
 
         def epoch(*arguments):
             begun.append(arguments[-1])
@@ -288,7 +288,7 @@ def test_an_interrupted_chain_goes_on_as_if_it_had_not_been(config, chain, tmp_p
                 raise KeyboardInterrupt
             return whole(*arguments)
 
-        patch.setattr(train, "_epoch", epoch)
+        patch.setattr(loop, "train_epoch", epoch)
         assert run(config, out) == 130
     assert "go on with --resume" in capsys.readouterr().err
     assert run(config, out, "--resume") == 0
@@ -308,8 +308,8 @@ def same_chain(out, other):
 
 
 def test_resuming_a_complete_chain_trains_nothing(config, chain, monkeypatch):
-    monkeypatch.setattr(train, "_epoch", lambda *_: pytest.fail("nothing is left to train"))
-    monkeypatch.setattr(distill, "scores_of", lambda *_: pytest.fail("the teacher is not needed"))
+    monkeypatch.setattr(loop, "train_epoch", lambda *_: pytest.fail("nothing is left to train"))
+    monkeypatch.setattr(distill, "split_scores", lambda *_: pytest.fail("the teacher is not needed"))
     before = (chain / "metrics.json").read_bytes()
     assert run(config, chain, "--resume") == 0
     assert (chain / "metrics.json").read_bytes() == before

@@ -32,19 +32,19 @@ LESSON = """
 import os, sys, torch
 from pathlib import Path
 from neurotarget.model import train
-from neurotarget.model.training import parallel, settings
+from neurotarget.model.training import loop, parallel, settings
 torch.set_default_dtype(torch.float64)
 machine = Path(sys.argv[2]) / f"machine{os.environ.get('RANK', '0')}"
 machine.mkdir(parents=True, exist_ok=True)
 os.chdir(machine)
 parallel.join()
-whole = train._epoch
+whole = loop.train_epoch
 for preset, name, last in (text.split(":") for text in sys.argv[3:]):
     def epoch(*arguments):
         if arguments[-1] > int(last):
             raise KeyboardInterrupt
         return whole(*arguments)
-    train._epoch = epoch
+    loop.train_epoch = epoch
     try:
         train.train(settings.read(sys.argv[1], [f"model.preset={preset}"]), Path(name), resume=True)
     except KeyboardInterrupt:
@@ -56,8 +56,8 @@ parallel.leave()
 FAULT = """
 import errno, os, signal, sys
 from neurotarget.model import train
-from neurotarget.model.training import run_folder
-whole, rank = train._epoch, int(os.environ["RANK"])
+from neurotarget.model.training import evaluation, loop, run_folder
+whole, rank = loop.train_epoch, int(os.environ["RANK"])
 def full(*_):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "last.pt")
 def epoch(*arguments):
@@ -65,12 +65,12 @@ def epoch(*arguments):
         run_folder.save_last = full
     if arguments[-1] == 2 and rank == 1 and sys.argv[1] == "killed":
         # After a forward pass, whose sums over both processes need the first one to have written the first epoch.
-        train.readout = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        evaluation.readout = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
     if arguments[-1] == 2 and rank == 1 and sys.argv[1] == "nan":
-        readout = train.readout
-        train.readout = lambda *scores: readout(*scores) * float("nan")
+        readout = evaluation.readout
+        evaluation.readout = lambda *scores: readout(*scores) * float("nan")
     return whole(*arguments)
-train._epoch = epoch
+loop.train_epoch = epoch
 sys.exit(train.main(sys.argv[2:]))
 """
 

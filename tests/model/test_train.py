@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from neurotarget.model import train
 from neurotarget.model.evaluate import main as evaluate_main
 from neurotarget.model.spikescr import readout
-from neurotarget.model.training import checkpoint, settings
+from neurotarget.model.training import checkpoint, evaluation, loop, run_folder, settings
 from neurotarget.model.training import registry as networks
 
 from neurotarget.data import open_dataset
@@ -52,7 +52,7 @@ def run(config, out, *options):
 def rows_of(out):
     """metrics.csv without the time that it took."""
     with (out / "metrics.csv").open() as file:
-        return [{name: row[name] for name in train.COLUMNS if name != "seconds"} for row in csv.DictReader(file)]
+        return [{name: row[name] for name in run_folder.COLUMNS if name != "seconds"} for row in csv.DictReader(file)]
 
 
 def same_weights(one, other):
@@ -66,14 +66,14 @@ def same_weights(one, other):
 def interrupted_after(epochs):
     """Training is interrupted when the next epoch begins, as by ^C."""
     with pytest.MonkeyPatch.context() as patch:
-        whole = train._epoch
+        whole = loop.train_epoch
 
         def epoch(*arguments):
             if arguments[-1] > epochs:
                 raise KeyboardInterrupt
             return whole(*arguments)
 
-        patch.setattr(train, "_epoch", epoch)
+        patch.setattr(loop, "train_epoch", epoch)
         yield
 
 
@@ -119,7 +119,7 @@ def test_evaluate_counts_what_the_readout_says(words):
     labels = torch.from_numpy(split.labels.copy())
     with torch.no_grad():
         scores = readout(model(x, lengths), lengths)
-    loss, accuracy = train.evaluate(model, split, batch=5)
+    loss, accuracy = evaluation.evaluate(model, split, batch=5)
     assert accuracy == (scores.argmax(-1) == labels).double().mean().item()
     assert loss == pytest.approx(F.cross_entropy(scores, labels).item(), rel=1e-5)
 
@@ -133,7 +133,7 @@ def test_the_same_seed_repeats_a_run_and_another_does_not(config, tmp_path):
 
 def test_warm_up_rises_then_a_cosine_falls_to_zero():
     schedule = settings.Training(epochs=43, warmup_epochs=3, learning_rate=0.01)
-    rates = [train.learning_rate(schedule, epoch) for epoch in (0, 1, 2, 3, 13, 23, 43)]
+    rates = [loop.learning_rate(schedule, epoch) for epoch in (0, 1, 2, 3, 13, 23, 43)]
     assert rates[:4] == sorted(rates[:4]) and rates[3] == 0.01
     assert rates[4] == pytest.approx(0.005 * (1 + np.cos(np.pi / 4)))
     assert rates[5] == pytest.approx(0.005) and rates[6] == pytest.approx(0)
@@ -181,7 +181,7 @@ def test_resuming_a_complete_run_finishes_it_again(config, tmp_path, monkeypatch
     out = tmp_path / "run"
     run(config, out, "--set", "training.epochs=2")
     before = contents(out)
-    monkeypatch.setattr(train, "_epoch", lambda *_: pytest.fail("nothing is left to train"))
+    monkeypatch.setattr(loop, "train_epoch", lambda *_: pytest.fail("nothing is left to train"))
     assert run(config, out, "--resume", "--set", "training.epochs=2") == 0
     assert contents(out) == before
 
@@ -221,19 +221,21 @@ def nan_frames(split, rows, how, rng):
 
 
 @pytest.mark.parametrize(
-    ("name", "spoiled", "message"),
+    ("module", "name", "spoiled", "message"),
     [
-        ("readout", nan_readout, "epoch 3, batch 1: the loss is nan"),
-        ("augmented", nan_frames, "epoch 3, batch 1: the norm of the gradient is nan"),
+        (evaluation, "readout", nan_readout, "epoch 3, batch 1: the loss is nan"),
+        (loop, "augmented", nan_frames, "epoch 3, batch 1: the norm of the gradient is nan"),
     ],
 )
-def test_nan_stops_and_keeps_the_last_good_checkpoint(config, tmp_path, capsys, monkeypatch, name, spoiled, message):
+def test_nan_stops_and_keeps_the_last_good_checkpoint(
+    config, tmp_path, capsys, monkeypatch, module, name, spoiled, message
+):
     out = tmp_path / "run"
     with interrupted_after(2):
         run(config, out)
     before = contents(out)
     with monkeypatch.context() as patch:
-        patch.setattr(train, name, spoiled)
+        patch.setattr(module, name, spoiled)
         assert run(config, out, "--resume") == 2
     error = capsys.readouterr().err
     assert message in error and "the last good checkpoint is kept; lower training.learning_rate" in error

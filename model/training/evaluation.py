@@ -1,0 +1,66 @@
+"""How well a network does on a split: the readout's scores of every sample, and what they say of the labels."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from neurotarget.model.networks.parts import readout
+from neurotarget.model.training import parallel, registry
+
+from neurotarget.data import Split
+
+# Frames [samples, steps, features] and lengths [samples] to scores [samples, classes].
+Scorer = Callable[[np.ndarray, np.ndarray], torch.Tensor]
+
+
+def best_device() -> torch.device:
+    """The GPU where there is one; of several processes, each its own."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def class_scores(network: registry.Network, frames: np.ndarray, lengths: np.ndarray) -> torch.Tensor:
+    """Sum over steps of softmax(logits), [samples, classes], on the network's device.
+
+    Args:
+        frames: [samples, steps, features], of any type of numbers.
+        lengths: int64 [samples].
+    """
+    parameter = network.head.weight
+    x = torch.from_numpy(np.array(frames, dtype=np.float32)).to(parameter)
+    window = torch.from_numpy(lengths.copy()).to(parameter.device)
+    return readout(network(x, window), window)
+
+
+@torch.no_grad()
+def split_scores(scorer: Scorer, split: Split, batch: int = 64) -> torch.Tensor:
+    """Scores of every sample of a split, without augmentation: [samples, classes].
+
+    Of several processes each computes its share and has all scores.
+    """
+    samples = len(split.labels)
+    mine = parallel.share(samples)
+    batches = [slice(start, min(start + batch, mine.stop)) for start in range(mine.start, mine.stop, batch)]
+    batches = batches or [slice(0, 1)]  # a share may be empty; no scores still have their classes
+    scores = torch.cat([scorer(split.frames[rows], split.lengths[rows]) for rows in batches])
+    return parallel.gather(scores[: mine.stop - mine.start], samples)
+
+
+def loss_and_accuracy(scorer: Scorer, split: Split, batch: int = 64) -> tuple[float, float]:
+    """Mean cross-entropy and share of right answers on a split."""
+    scores = split_scores(scorer, split, batch)
+    labels = torch.from_numpy(split.labels.copy()).to(scores.device)
+    return F.cross_entropy(scores, labels).item(), int((scores.argmax(-1) == labels).sum()) / len(labels)
+
+
+def in_evaluation(network: registry.Network) -> Scorer:
+    """`class_scores` of a network that is put into evaluation mode."""
+    return functools.partial(class_scores, network.eval())
+
+
+def evaluate(network: registry.Network, split: Split, batch: int = 64) -> tuple[float, float]:
+    """Mean cross-entropy and accuracy on a split; the network is left in evaluation mode."""
+    return loss_and_accuracy(in_evaluation(network), split, batch)

@@ -1,0 +1,169 @@
+"""The loop that training and fine-tuning share: schedule, batches, augmentation, checks, validation, epoch by epoch.
+
+Order and augmentation of an epoch depend on the seed and the epoch's number only. Of several processes each takes its
+share of every batch (parallel.py).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import numba
+import numpy as np
+import torch
+import torch.nn.functional as F
+from neurotarget.model.training import parallel
+from neurotarget.model.training.evaluation import loss_and_accuracy
+from neurotarget.model.training.run_folder import COLUMNS, TrainingError
+from neurotarget.model.training.settings import Augmentation, Settings, Training
+from torch import nn
+from tqdm import tqdm
+
+from neurotarget.data import Dataset, Split, augment
+
+Row = dict[str, float]  # of `COLUMNS`: what an epoch gave
+
+
+class Learner:
+    """A network that is trained; subclasses say how it scores a batch, and what else is theirs.
+
+    Args:
+        network: its parameters are trained.
+        optimizer: of these parameters; every group has the schedule's learning rate.
+        kept: what is left of the run when it cannot go on.
+    """
+
+    def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer, kept: str) -> None:
+        self.network, self.optimizer, self.kept = network, optimizer, kept
+
+    def begin_epoch(self, rng: np.random.Generator) -> None:
+        """Precedes the batches of an epoch; `rng` then draws their order and augmentation."""
+
+    def begin_step(self, schedule: Training, epochs_done: float) -> float:
+        """Sets what depends on the progress of the training, and gives the learning rate of the weights."""
+        rate = learning_rate(schedule, epochs_done)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def scores(self, frames: np.ndarray, lengths: np.ndarray) -> torch.Tensor:
+        """[samples, classes] of frames [samples, steps, features] and lengths [samples]."""
+        raise NotImplementedError
+
+    def loss(self, scores: torch.Tensor, labels: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
+        """Mean over the batch; labels int64 [samples], rows of the train split [samples]."""
+        return F.cross_entropy(scores, labels)
+
+    def evaluate(self, split: Split, batch: int) -> tuple[float, float]:
+        """Mean cross-entropy and accuracy on a split."""
+        return loss_and_accuracy(self.scores, split, batch)
+
+    def merit(self, row: Row) -> tuple[float, ...]:
+        """By which the best epoch is chosen, of equals the first."""
+        return (row["validation_accuracy"],)
+
+
+def train_epochs(
+    learner: Learner,
+    dataset: Dataset,
+    config: Settings,
+    history: list[Row],
+    words: str,
+    keep: Callable[[Row, bool], None],
+) -> None:
+    """Trains the epochs that follow those in `history`, and appends their rows.
+
+    Args:
+        words: what the progress bar says.
+        keep: called after every epoch, in the first process only, with its row and whether it is the best so far.
+
+    Raises:
+        TrainingError: a loss, gradient or parameter is not finite.
+    """
+    done, epochs = int(history[-1]["epoch"]) if history else 0, config.training.epochs
+    silent = None if parallel.first() else True
+    bar = tqdm(range(done + 1, epochs + 1), desc=words, unit="epoch", initial=done, total=epochs, disable=silent)
+    for epoch in bar:
+        row = train_epoch(learner, dataset, config, epoch)
+        best = all(learner.merit(row) > learner.merit(past) for past in history)
+        history.append(row)
+        if parallel.first():
+            keep(row, best)
+        bar.set_postfix(loss=f"{row['train_loss']:.3f}", validation=f"{row['validation_accuracy']:.3f}")
+
+
+def train_epoch(learner: Learner, dataset: Dataset, config: Settings, epoch: int) -> Row:
+    """Trains one epoch and validates."""
+    started = time.perf_counter()
+    split, schedule = dataset.split("train"), config.training
+    rng = np.random.default_rng([schedule.seed, epoch])
+    learner.begin_epoch(rng)
+    parameters = list(learner.network.parameters())
+    batches = max(1, len(split.labels) // schedule.batch)
+    total_loss, correct = 0.0, torch.zeros((), dtype=torch.float64, device=parameters[0].device)
+    for index, rows in enumerate(np.array_split(rng.permutation(len(split.labels)), batches)):
+        rate = learner.begin_step(schedule, epoch - 1 + index / batches)
+        frames, lengths = augmented(split, rows, config.augmentation, rng)
+        mine = parallel.begin_batch(len(rows))
+        scores = learner.scores(frames[mine], lengths[mine])
+        labels = torch.from_numpy(split.labels[rows[mine]]).to(scores.device)
+        part = learner.loss(scores, labels, rows[mine]) * (len(labels) / len(rows))
+        loss = parallel.add(part.detach().clone())
+        _check_finite(loss, "the loss", learner, epoch, index + 1, schedule)
+        learner.optimizer.zero_grad(set_to_none=True)
+        part.backward()
+        parallel.add_gradients(learner.network)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, schedule.clip)
+        _check_finite(norm, "the norm of the gradient", learner, epoch, index + 1, schedule)
+        learner.optimizer.step()
+        total_loss += loss.item() * len(rows)
+        correct += (scores.argmax(-1) == labels).sum()
+    # Spikes hide NaN: a potential that is none never reaches the threshold, and the loss stays finite.
+    state = learner.network.state_dict().values()
+    largest = torch.stack([value.abs().max().double() for value in state]).max()
+    _check_finite(largest, "the largest parameter", learner, epoch, batches, schedule)
+    samples = len(split.labels)
+    trained = rate, total_loss / samples, parallel.add(correct).item() / samples
+    validated = learner.evaluate(dataset.split("validation"), schedule.batch)
+    return dict(zip(COLUMNS, (epoch, *trained, *validated, time.perf_counter() - started), strict=True))
+
+
+def _check_finite(value: torch.Tensor, what: str, learner: Learner, epoch: int, batch: int, schedule: Training) -> None:
+    if not torch.isfinite(value):
+        raise TrainingError(
+            f"epoch {epoch}, batch {batch}: {what} is {value.item()}; {learner.kept}; lower training.learning_rate "
+            f"(now {schedule.learning_rate:g}) or training.clip ({schedule.clip:g})"
+        )
+
+
+def augmented(
+    split: Split, rows: np.ndarray, how: Augmentation, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A batch of the split with its augmentation applied: frames [samples, steps, features], lengths [samples]."""
+    frames, lengths = np.array(split.frames[rows]), split.lengths[rows]
+    if how.shift:
+        lengths = augment.time_shift(frames, lengths, rng, how.shift)
+    augment.time_mask(frames, lengths, rng, how.time_mask, how.probability)
+    augment.neuron_mask(frames, rng, how.feature_mask, how.probability)
+    return frames, lengths
+
+
+def learning_rate(schedule: Training, epochs_done: float) -> float:
+    """Linear warm-up, then a cosine to zero at the last epoch (Loshchilov and Hutter 2017, equation 5)."""
+    if epochs_done < schedule.warmup_epochs:
+        return schedule.learning_rate * (epochs_done + 0.1) / (schedule.warmup_epochs + 0.1)
+    share = (epochs_done - schedule.warmup_epochs) / max(1, schedule.epochs - schedule.warmup_epochs)
+    return schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+
+
+def settle_threads() -> None:
+    """Lets numba use as many threads as PyTorch.
+
+    Its pool, when it starts at the first spike, sets OpenMP's number of threads for all to the number of cores; with
+    OMP_NUM_THREADS below that, sums of the first batch had another order than those of a resumed run.
+    """
+    threads = torch.get_num_threads()
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    torch.set_num_threads(threads)
