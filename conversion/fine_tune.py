@@ -71,8 +71,9 @@ def fine_tune(config: settings.Settings, source: Path, out: Path) -> dict[str, A
 
     loop.train_epochs(learner, dataset, config, history, "fine-tuning", keep)
     test = dataset.split("test")
-    metrics = {
-        **max(history, key=learner.merit),
+    best_row = max(history, key=learner.merit)
+    metrics: dict[str, Any] = {
+        **best_row,
         "test_accuracy": _accuracy(load(out / NAME), test),
         "test_samples": len(test.labels),
         "calibrated_validation_accuracy": history[0]["validation_accuracy"],

@@ -102,8 +102,9 @@ def train(
             checkpoint.save(out / "ckpt.pt", run_folder.as_checkpoint(network, dataset, config, row))
         run_folder.save_last(out / "last.pt", identity, network, learner.optimizer, history)
         run_folder.write_csv(out / "metrics.csv", history)
-        for name, value in row.items() if events is not None else ():
-            events.add_scalar(name, value, row["epoch"])
+        if events is not None:
+            for name, value in row.items():
+                events.add_scalar(name, value, row["epoch"])
 
     loop.train_epochs(learner, dataset, config, history, "training", keep)
     best_network = parallel.from_first(lambda: checkpoint.load(out / "ckpt.pt"))
