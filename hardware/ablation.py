@@ -21,7 +21,7 @@ from neurotarget.conversion.to_nir import convert_checkpoint
 from neurotarget.hardware.energy.operations import OPERATIONS
 from neurotarget.hardware.energy.prices import PriceTable, load_tables
 from neurotarget.hardware.energy.runs import run_and_price
-from neurotarget.model.ablation import checkpoint_of, compare, spread
+from neurotarget.model.ablation import checkpoint_of, compare, standard_deviation
 from neurotarget.model.training import checkpoint
 from neurotarget.model.training.settings import SettingsError
 from neurotarget.sim.graph import load
@@ -155,7 +155,7 @@ def by_arm(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def over_seeds(values: Sequence[float]) -> dict[str, Any]:
-    return {"mean": statistics.mean(values), "standard_deviation": spread(values), "by_seed": list(values)}
+    return {"mean": statistics.mean(values), "standard_deviation": standard_deviation(values), "by_seed": list(values)}
 
 
 # ---- table and picture -----------------------------------------------------------------------------------------------
@@ -170,11 +170,11 @@ def table(summary: Mapping[str, Any], costs: Mapping[str, Any]) -> str:
     """Accuracy, operations and energy of the arms, and what the comparisons say, in Markdown."""
     several = len(summary["seeds"]) > 1
     lines = [
-        f"{summary['data']}: {summary['test_samples']} test utterances; operations and energy an utterance, estimated, "
-        f"{costs['rows'][0]['samples']} utterances counted. "
+        f"{summary['data']}: {summary['test_samples']} test utterances; operations and energy per utterance, "
+        f"estimated, {costs['rows'][0]['samples']} utterances counted. "
         + (f"Mean ± standard deviation of {len(summary['seeds'])} seeds." if several else "One seed."),
         "",
-        "| arm | steps a second | test accuracy | synaptic operations, M | 45 nm FP32, operations only, µJ "
+        "| arm | steps per second | test accuracy | synaptic operations, M | 45 nm FP32, operations only, µJ "
         "| of the teacher's energy by table: operations only | with memory |",
         "|---|---|---|---|---|---|---|",
     ]
@@ -212,7 +212,7 @@ def ratio_range(arm: Mapping[str, Any], only_operations: bool) -> str:
 
 
 def plot(path: Path, summary: Mapping[str, Any], costs: Mapping[str, Any]) -> None:
-    """Accuracy, synaptic operations and energy of every arm: a dot a seed, a bar the mean."""
+    """Accuracy, synaptic operations and energy of every arm: a dot per seed, a bar the mean."""
     from matplotlib.figure import Figure
 
     panels = {

@@ -10,7 +10,7 @@ From one chain of stages (model/training/stages.py) and for each seed:
     ptcd            the chain
 
 All arms of a seed share its teacher, see the same utterances and are selected on validation. `metrics.json` holds a row
-an arm with mean and spread over seeds. At the end hardware/ablation.py counts and prices the networks.
+per arm with mean and spread over seeds. At the end hardware/ablation.py counts and prices the networks.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def ablate(
     """Trains the arms with every seed and returns the summary that `metrics.json` holds.
 
     Args:
-        chain: two stages or more, from many steps a second to few.
+        chain: two stages or more, from many steps per second to few.
         out: folder of the run; `seedN/ARM` inside.
         seeds: of weights, order, dropout and augmentation.
         resume: go on with what is in `out`.
@@ -148,7 +148,7 @@ def ablate(
                 "arm": arm,
                 "steps_per_second": results[0][arm]["steps_per_second"],
                 "test_accuracy": mean,
-                "test_accuracy_standard_deviation": spread(tests),
+                "test_accuracy_standard_deviation": standard_deviation(tests),
                 "test_accuracy_standard_error": standard_error(mean, samples),
                 "test_accuracy_by_seed": tests,
                 "validation_accuracy": statistics.mean(result[arm]["validation_accuracy"] for result in results),
@@ -168,7 +168,7 @@ def ablate(
     return summary
 
 
-def spread(values: Sequence[float]) -> float | None:
+def standard_deviation(values: Sequence[float]) -> float | None:
     """Standard deviation over seeds, None of a single one."""
     return statistics.stdev(values) if len(values) > 1 else None
 
@@ -196,7 +196,7 @@ def compare(arms: Sequence[Mapping[str, Any]], samples: int) -> list[dict[str, A
             {
                 "name": claim.name,
                 "difference": mean,
-                "standard_deviation": spread(differences),
+                "standard_deviation": standard_deviation(differences),
                 "standard_error": math.hypot(
                     *(standard_error(row["test_accuracy"], samples) for row in (better, worse))
                 ),

@@ -1,6 +1,6 @@
 """Progressive time-scaled curriculum distillation (PTCD): `python -m model.distill CONFIG.toml --out RUN`.
 
-Wang et al. 2025 (arXiv 2412.12858). One network goes through a chain of stages with fewer and fewer steps a second.
+Wang et al. 2025 (arXiv 2412.12858). One network goes through a chain of stages with fewer and fewer steps per second.
 Each stage's student starts from the whole state of the one before, which is its teacher, and learns
 
     label_weight * CE(s, label) + teacher_weight * T^2 * KL(softmax(t / T) || softmax(s / T)),
@@ -11,7 +11,7 @@ with weights 1 and 0.5 and temperature T = 1 in the paper. The teacher is in eva
 augmented, so its scores are constants of a stage: they are computed once and kept in memory, [samples, classes]. That
 is exact, and saves the teacher's pass in every step of training.
 
-The run's folder gets a folder a stage with what model/train.py leaves there, `metrics.json` and `accuracy.png`.
+The run's folder gets a folder per stage with what model/train.py leaves there, `metrics.json` and `accuracy.png`.
 """
 
 from __future__ import annotations
@@ -196,8 +196,8 @@ def distill(
     """Trains every stage of a chain and returns the summary that `metrics.json` holds.
 
     Args:
-        chain: stages, from many steps a second to few.
-        out: folder of the run, made when missing; a folder a stage inside.
+        chain: stages, from many steps per second to few.
+        out: folder of the run, made when missing; a folder per stage inside.
         teacher_path: checkpoint that teaches the first stage. Where it has that stage's own time scale, it stands in
             its place and the chain goes on with the next. Without it the first stage learns from the labels alone.
         resume: go on with what is in `out`, stage by stage.
@@ -218,7 +218,7 @@ def distill(
         if teacher.steps == chain[0].steps:
             remaining = remaining[1:]
         if not remaining:
-            raise DistillationError(f"{teacher_path}: has {teacher.steps} steps a second already; no stage is left")
+            raise DistillationError(f"{teacher_path}: has {teacher.steps} steps per second already; no stage is left")
         check_teacher(teacher, remaining[0][0].settings, remaining[0][1])
         rows.append(_measured(teacher))
     if parallel.first():
@@ -251,7 +251,7 @@ def _load_teacher(path: Path, first: Stage) -> Teacher:
     steps = round(1 / loaded.step_seconds)
     if steps < first.steps:
         raise DistillationError(
-            f"{path}: has {steps} steps a second, fewer than the first stage's {first.steps}; a teacher has no fewer"
+            f"{path}: has {steps} steps per second, fewer than the first stage's {first.steps}; a teacher has no fewer"
         )
     base, _, _ = first.settings.data.rpartition("steps=")
     return Teacher(path, loaded, open_dataset(f"{base}steps={steps}"))
@@ -314,7 +314,7 @@ def _plot(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     axis.set_xticks(steps, [str(value) for value in steps])
     axis.set_xticks([], minor=True)
     axis.invert_xaxis()  # the chain runs from left to right
-    axis.set_xlabel("steps a second")
+    axis.set_xlabel("steps per second")
     axis.set_ylabel("accuracy")
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False)

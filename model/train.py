@@ -87,7 +87,7 @@ def train(
     if task.state is not None:
         network.load_state_dict(dict(task.state))
     learner = NetworkLearner(network, config.training, task)
-    parallel.spread(network)
+    parallel.share_layers(network)
     identity = {**config.as_dict(), **task.description}
     _check_processes(identity, dataset, config.training)
     history: list[loop.Row] = []

@@ -19,7 +19,7 @@ def emit(draft: Draft, dt: float, readout: str) -> nir.NIRGraph:
     """The NIR graph of a folded draft.
 
     Args:
-        dt: seconds a step; a time constant of tau steps is written as tau * dt.
+        dt: seconds per step; a time constant of tau steps is written as tau * dt.
         readout: how a class is read from the output, a `dialect.READOUT_*`.
     """
     nodes: Nodes = {}

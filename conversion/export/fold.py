@@ -71,5 +71,5 @@ def _driver(draft: Draft, layer: Layer, reader: str) -> Layer | None:
 
 
 def _times(weight: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Weights times one factor an output channel (the first axis)."""
+    """Weights times one factor per output channel (the first axis)."""
     return weight * scale.reshape(-1, *[1] * (weight.ndim - 1))

@@ -53,14 +53,12 @@ class Rule:
     Attributes:
         name: of the rule.
         limit: key of the chip's limit.
-        says: what is compared, in words.
         demands: what a placement takes.
         remedy: what would make it fit.
     """
 
     name: str
     limit: str
-    says: str
     demands: Callable[[Placement], Iterator[Demand]]
     remedy: str
 
@@ -140,92 +138,52 @@ def _currents(placement: Placement) -> Iterator[Demand]:
 
 
 RULES = (
-    Rule("cores", "cores", "cores that the network takes", _cores, "more chips, fewer bits a weight, or pruning"),
-    Rule(
-        "compartments",
-        "compartments",
-        "compartments on a core",
-        _a_core("compartments"),
-        "fewer neurons a core: more cores",
-    ),
+    Rule("cores", "cores", _cores, "more chips, fewer bits a weight, or pruning"),
+    Rule("compartments", "compartments", _a_core("compartments"), "fewer neurons a core: more cores"),
     Rule(
         "input axons",
         "input_axons",
-        "axons that end on a core",
         _a_core("input_axons"),
         "a smaller fan-in: fewer inputs to the layer, or the layer in two stages",
     ),
     Rule(
         "output axons",
         "output_axons",
-        "axons that leave a core",
         _a_core("output_axons"),
         "fewer readers of the layer, or readers that lie on fewer cores",
     ),
-    Rule(
-        "memory",
-        "memory_bits",
-        "bits of synapse memory on a core",
-        _a_core("memory_bits"),
-        "fewer bits a weight, pruning, or a smaller fan-in",
-    ),
+    Rule("memory", "memory_bits", _a_core("memory_bits"), "fewer bits a weight, pruning, or a smaller fan-in"),
     Rule(
         "decays",
         "compartment_configurations",
-        "distinct decays on a core",
         _a_core("compartment_configurations"),
         "neurons that share their time constants",
     ),
     Rule(
         "thresholds",
         "threshold_configurations",
-        "distinct thresholds on a core",
         _a_core("threshold_configurations"),
         "neurons that share their threshold, with weights scaled instead",
     ),
+    Rule("synapse formats", "synapse_formats", _a_core("synapse_formats"), "fewer layers on the core: more cores"),
+    Rule("delays", "delay_steps", _delays, "a shorter kernel over time, or larger steps"),
+    Rule("weights", "weight_bits", _weight_bits, "conversion.quantize with fewer bits"),
     Rule(
-        "synapse formats",
-        "synapse_formats",
-        "distinct synapse formats on a core",
-        _a_core("synapse_formats"),
-        "fewer layers on the core: more cores",
-    ),
-    Rule(
-        "delays",
-        "delay_steps",
-        "longest delay of a synapse, relays used where the path has time for them",
-        _delays,
-        "a shorter kernel over time, or larger steps",
-    ),
-    Rule("weights", "weight_bits", "bits a weight", _weight_bits, "conversion.quantize with fewer bits"),
-    Rule(
-        "graded input",
-        "payload_bits",
-        "bits of the largest input",
-        _payload,
-        "an input that is coded as unit spikes, or a chip with graded spikes",
+        "graded input", "payload_bits", _payload, "an input that is coded as unit spikes, or a chip with graded spikes"
     ),
     Rule(
         "attention",
         "programmable_neurons",
-        "neurons that keep k^T v and multiply it by q",
         _programmed("attention"),
         "a chip with programmable neurons, or a network without attention",
     ),
     Rule(
         "rotary position",
         "programmable_neurons",
-        "neurons that keep an oscillator a pair",
         _programmed("rotary"),
         "a chip with programmable neurons, or attention without rotary positions",
     ),
-    Rule(
-        "currents",
-        "current_layers",
-        "synaptic layers that read what another layer sums, without spikes between",
-        _currents,
-        "the two layers folded into one, or neurons between them",
-    ),
-    Rule("neurons", "neurons", "neurons on a chip", _neurons, "more chips"),
-    Rule("synapses", "synapses", "synapses on a chip", _synapses, "more chips, or pruning"),
+    Rule("currents", "current_layers", _currents, "the two layers folded into one, or neurons between them"),
+    Rule("neurons", "neurons", _neurons, "more chips"),
+    Rule("synapses", "synapses", _synapses, "more chips, or pruning"),
 )

@@ -16,7 +16,6 @@ from neurotarget.hardware.energy.prices import PriceTable
 PJ_PER_UJ = 1e6
 OPERATIONS = "operations"
 MEMORY = "memory"
-MEASURED = "measured"
 
 
 @dataclass(frozen=True)

@@ -187,7 +187,7 @@ class SpikeDrivenAttention(nn.Module):
 
 
 class TokenAttention(nn.Module):
-    """Q-K token attention, a head: SN(sum over channels of Q) * K, then SN(BN(Linear)). A head passes a step or not."""
+    """Token attention per head: SN(sum over channels of Q) * K, then SN(BN(Linear)). A head passes a step or not."""
 
     def __init__(self, config: SpikeSCRConfig) -> None:
         super().__init__()

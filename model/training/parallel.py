@@ -174,7 +174,7 @@ def _ended(*_: object) -> None:
 # ---- layers that look at the whole batch -----------------------------------------------------------------------------
 
 
-def spread(model: nn.Module) -> None:
+def share_layers(model: nn.Module) -> None:
     """Lets batch normalisation and dropout work on the batch of all processes. Names and parameters stay."""
     if dist.is_initialized():
         for module in model.modules():
@@ -237,7 +237,7 @@ class _Normalise(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Ioffe and Szegedy 2015, section 3, the gradients through mean and variance gathered in two sums a channel."""
+        """Ioffe and Szegedy 2015, section 3, gradients through mean and variance gathered in two sums per channel."""
         x, weight, mean, variance, total = ctx.saved_tensors
         inverse = (variance + ctx.eps).rsqrt()
         centred = x - mean

@@ -29,7 +29,7 @@ class Training:
 
     Attributes:
         epochs: passes over the training split.
-        batch: samples a step.
+        batch: samples per step.
         learning_rate: peak of the schedule (AdamW).
         weight_decay: AdamW's.
         warmup_epochs: linear rise from zero; a cosine to zero follows.
@@ -50,7 +50,7 @@ class Training:
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """What happens to training samples, each with its probability a sample.
+    """What happens to training samples, each with its probability per sample.
 
     Attributes:
         time_mask: largest share of the steps that is silenced in one stretch.
@@ -88,7 +88,7 @@ def read(path: str | Path, overrides: Iterable[str] = ()) -> Settings:
     Raises:
         SettingsError: missing file, TOML that does not parse, unknown table or key, wrong type or value.
     """
-    return build(path, load_tables(path, overrides))
+    return from_tables(path, load_tables(path, overrides))
 
 
 def load_tables(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def load_tables(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, An
     return tables
 
 
-def build(path: str | Path, tables: Mapping[str, Any]) -> Settings:
+def from_tables(path: str | Path, tables: Mapping[str, Any]) -> Settings:
     """Checks tables and makes settings of them; `path` is for the messages."""
     known = ("data", "model", "training", "augmentation")
     if unknown := set(tables) - set(known):

@@ -28,7 +28,7 @@ from neurotarget.model.training.settings import (
     Settings,
     SettingsError,
     Training,
-    build,
+    from_tables,
     load_tables,
     typed_table,
 )
@@ -59,7 +59,7 @@ class Stage:
 
     Attributes:
         number: place in the chain, from 1.
-        steps: steps a second.
+        steps: steps per second.
         settings: of its training; the data SPEC holds `steps`.
         distillation: its loss, where it has a teacher.
     """
@@ -98,7 +98,7 @@ def read(path: str | Path, overrides: Iterable[str] = ()) -> tuple[Stage, ...]:
         stage = _stage(path, number, table, tables)
         if stages and stage.steps >= stages[-1].steps:
             raise SettingsError(
-                f"{path}: stage {number} has {stage.steps} steps a second, the one before {stages[-1].steps}; a "
+                f"{path}: stage {number} has {stage.steps} steps per second, the one before {stages[-1].steps}; a "
                 "curriculum goes from many steps to few"
             )
         stages.append(stage)
@@ -109,7 +109,7 @@ def _stage(path: str | Path, number: int, own: Mapping[str, Any], common: Mappin
     table = dict(own)
     steps = table.pop("steps", None)
     if type(steps) is not int or steps < 1:
-        raise SettingsError(f"{path}: stage {number}: steps = {steps!r}; a whole number of steps a second is expected")
+        raise SettingsError(f"{path}: stage {number}: steps = {steps!r}; a whole number per second is expected")
     tables = {name: dict(value) if isinstance(value, dict) else value for name, value in common.items()}
     for name, cls in TABLES.items():
         keys = {field.name for field in dataclasses.fields(cls)} & set(table)
@@ -122,7 +122,7 @@ def _stage(path: str | Path, number: int, own: Mapping[str, Any], common: Mappin
     distillation = tables.pop("distillation", {})
     if not isinstance(distillation, dict):
         raise SettingsError(f"{path}: distillation = {distillation!r}; a table [distillation] is expected")
-    settings = build(path, tables)
+    settings = from_tables(path, tables)
     return Stage(
         number=number,
         steps=steps,
@@ -132,7 +132,7 @@ def _stage(path: str | Path, number: int, own: Mapping[str, Any], common: Mappin
 
 
 def with_steps(text: str, steps: int) -> str:
-    """The SPEC of the same utterances at that many steps a second.
+    """The SPEC of the same utterances at that many steps per second.
 
     Raises:
         SettingsError: the SPEC names its own steps.

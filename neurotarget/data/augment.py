@@ -3,7 +3,8 @@
 Every function takes `frames` [batch, steps, features] (any dtype, writable: copy what comes from a memory map) and a
 `numpy.random.Generator`, draws for each sample on its own, and changes nothing after a sample's length. With the same
 generator state it makes the same changes. The published settings: SHD time mask share 0.2, neuron mask 20, both with
-probability 0.5; SSC 0.1, 10, 0.5; GSC `spec_augment` as it stands.
+probability 0.5; SSC 0.1, 10, 0.5; GSC time mask 0.25, neuron mask 10, both on every sample (SpecAugment, Park et al.
+2019: zero is the mean of log-mel frames).
 """
 
 from __future__ import annotations
@@ -32,18 +33,6 @@ def neuron_mask(frames: np.ndarray, generator: np.random.Generator, max_width: i
         if generator.random() < probability:
             start, width = _stretch(generator, features, max_width)
             sample[:, start : start + width] = 0
-
-
-def spec_augment(
-    frames: np.ndarray,
-    lengths: np.ndarray,
-    generator: np.random.Generator,
-    frequency_width: int = 10,
-    time_share: float = 0.25,
-) -> None:
-    """One frequency mask and one time mask for every sample (Park et al. 2019). Zero is the mean of log-mel frames."""
-    neuron_mask(frames, generator, frequency_width, 1.0)
-    time_mask(frames, lengths, generator, time_share, 1.0)
 
 
 def time_shift(frames: np.ndarray, lengths: np.ndarray, generator: np.random.Generator, max_steps: int) -> np.ndarray:

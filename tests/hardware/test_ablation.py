@@ -8,8 +8,7 @@ import torch
 from neurotarget.hardware import ablation
 from neurotarget.hardware.energy.prices import load_tables
 from neurotarget.hardware.report import main as report
-from neurotarget.model.training import checkpoint
-from neurotarget.model.training import registry as networks
+from neurotarget.model.training import checkpoint, registry
 
 from neurotarget.data import open_dataset
 from neurotarget.files import write_text
@@ -50,9 +49,9 @@ def run(tmp_path_factory):
 
 def save(path, spec, seed):
     dataset = open_dataset(spec)
-    config = networks.preset("tiny", features=dataset.features)
+    config = registry.preset("tiny", features=dataset.features)
     torch.manual_seed(seed)
-    network = networks.build(config)
+    network = registry.build(config)
     for module in network.modules():  # as untrained statistics are, hardly anything would fire
         if isinstance(module, torch.nn.BatchNorm1d):
             module.weight.data.fill_(2.0)

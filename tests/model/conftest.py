@@ -17,7 +17,7 @@ def made_words(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def words(made_words):
-    """SPEC of the set: 32 utterances to train on, 12 each to validate and to test; about 30 steps at 100 a second."""
+    """SPEC of the set: 32 utterances to train on, 12 each to validate and to test; about 30 steps at 100 per second."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NEUROTARGET_CACHE", str(made_words / "cache"))
         yield f"shd:{made_words}"

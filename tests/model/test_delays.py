@@ -15,8 +15,7 @@ from neurotarget.model.networks.delays import (
     sigma_at,
 )
 from neurotarget.model.spikescr import SpikeSCRConfig
-from neurotarget.model.training import checkpoint, loop, settings
-from neurotarget.model.training import registry as networks
+from neurotarget.model.training import checkpoint, loop, registry, settings
 from spikingjelly.activation_based import neuron
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -217,14 +216,14 @@ def test_what_cannot_be_is_refused(changes, message):
 
 
 def test_presets_belong_to_one_network():
-    assert isinstance(networks.preset("delays_tiny"), DelaysConfig)
-    assert isinstance(networks.preset("tiny", width=32), SpikeSCRConfig)
+    assert isinstance(registry.preset("delays_tiny"), DelaysConfig)
+    assert isinstance(registry.preset("tiny", width=32), SpikeSCRConfig)
     with pytest.raises(ValueError, match="preset 'huge'; known are shd, ssc, gsc, tiny, delays_shd"):
-        networks.preset("huge")
+        registry.preset("huge")
     with pytest.raises(ValueError, match="preset 'shd'; known are delays_shd"):
         DelaysConfig.preset("shd")
-    for name, config in networks.CONFIGS.items():
-        assert networks.name_of(config()) == name == type(networks.build(config(width=16))).__name__
+    for name, config in registry.CONFIGS.items():
+        assert registry.name_of(config()) == name == type(registry.build(config(width=16))).__name__
 
 
 def test_a_configuration_is_frozen():
@@ -257,7 +256,7 @@ def test_training_learns_weights_and_delays(config, trained):
     assert isinstance(loaded.model(), DelaysNetwork) and not loaded.model().training
     assert loaded.metrics["test_accuracy"] >= 0.75  # four words
     torch.manual_seed(0)
-    before = networks.build(loaded.config).state_dict()
+    before = registry.build(loaded.config).state_dict()
     moved = (loaded.state["head.delay"] - before["head.delay"]).abs()
     assert moved.mean() > 0.1 and loaded.state["head.delay"].min() > -1 and loaded.state["head.delay"].max() < 7
 

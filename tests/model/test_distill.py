@@ -126,8 +126,8 @@ def test_overrides_reach_all_stages_or_one(config):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("stage.2.steps=50", "stage 2 has 50 steps a second, the one before 50; a curriculum goes from many"),
-        ("stage.2.steps=80", "stage 2 has 80 steps a second, the one before 50"),
+        ("stage.2.steps=50", "stage 2 has 50 steps per second, the one before 50; a curriculum goes from many"),
+        ("stage.2.steps=80", "stage 2 has 80 steps per second, the one before 50"),
         ("stage.2.steps=2.5", r"stage 2: steps = 2.5; a whole number"),
         ("stage.2.step=3", r"stage 2 has no key step; known are steps, epochs"),
         ("stage.2.epochs=0", r"epochs = 0; it must be at least 1"),
@@ -346,7 +346,7 @@ def test_a_finer_teacher_teaches_the_first_stage(config, chain, tmp_path):
             {"data": "ssc:/elsewhere?steps=50"},
             "it was trained on ssc:/elsewhere?steps=50; only the folder and steps may",
         ),
-        ({"step_seconds": 0.1}, "has 10 steps a second, fewer than the first stage's 50"),
+        ({"step_seconds": 0.1}, "has 10 steps per second, fewer than the first stage's 50"),
         ({"overrides": ["model.width=32"]}, "width is 16, the student's is 32"),
         ({"overrides": ["model.tau=3"]}, "tau is 2.0, the student's is 3"),
         ({"overrides": ["model.causal=true"]}, "causal is False, the student's is True"),
@@ -394,7 +394,7 @@ def test_a_teacher_at_the_last_time_scale_leaves_nothing_to_do(config, chain, tm
     one_stage = tmp_path / "one.toml"
     one_stage.write_text(config.read_text().rpartition("[[stage]]")[0])
     assert run(one_stage, tmp_path / "run", "--teacher", str(path)) == 2
-    assert "has 50 steps a second already; no stage is left" in capsys.readouterr().err
+    assert "has 50 steps per second already; no stage is left" in capsys.readouterr().err
 
 
 # ---- the ablation ----------------------------------------------------------------------------------------------------

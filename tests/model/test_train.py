@@ -17,8 +17,7 @@ import torch.nn.functional as F
 from neurotarget.model import train
 from neurotarget.model.evaluate import main as evaluate_main
 from neurotarget.model.spikescr import readout
-from neurotarget.model.training import checkpoint, evaluation, loop, run_folder, settings
-from neurotarget.model.training import registry as networks
+from neurotarget.model.training import checkpoint, evaluation, loop, registry, run_folder, settings
 
 from neurotarget.data import open_dataset
 
@@ -113,8 +112,8 @@ def test_the_checkpoint_is_the_best_epoch_by_validation_accuracy(whole, capsys):
 def test_evaluate_counts_what_the_readout_says(words):
     dataset = open_dataset(f"{words}?steps=50")
     torch.manual_seed(0)
-    config = networks.preset("tiny", features=140)
-    model, split = networks.build(config).eval(), dataset.split("test")
+    config = registry.preset("tiny", features=140)
+    model, split = registry.build(config).eval(), dataset.split("test")
     x, lengths = torch.from_numpy(np.array(split.frames, dtype=np.float32)), torch.from_numpy(split.lengths.copy())
     labels = torch.from_numpy(split.labels.copy())
     with torch.no_grad():

@@ -47,13 +47,6 @@ def test_probability_is_that_of_a_sample(probability):
     assert touched == pytest.approx(probability * 39 / 40, abs=0.03)
 
 
-def test_spec_augment_masks_both_axes():
-    frames = ones()
-    augment.spec_augment(frames, np.full(200, 50), np.random.default_rng(3))
-    assert (~frames.any(axis=1)).sum(axis=1).max() == 10
-    assert (~frames.any(axis=2)).sum(axis=1).max() == 12
-
-
 def test_time_shift_moves_without_wrapping():
     frames = np.zeros((300, 20, 2), np.uint8)
     lengths = np.full(300, 15)
@@ -84,7 +77,8 @@ def test_the_same_generator_state_gives_the_same_batch():
     batches = []
     for _ in range(2):
         generator, frames = np.random.default_rng(6), ones()
-        augment.spec_augment(frames, np.full(200, 50), generator)
+        augment.neuron_mask(frames, generator, 10, 0.5)
+        augment.time_mask(frames, np.full(200, 50), generator, 0.25, 0.5)
         augment.time_shift(frames, np.full(200, 50), generator, 5)
         batches.append(frames.tobytes())
     assert batches[0] == batches[1]
