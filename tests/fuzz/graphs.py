@@ -18,6 +18,7 @@ import nir
 import numpy as np
 
 from tests.fuzz.engine import extension
+from tests.fuzz.plain import Ambiguous, closing_edges
 
 DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
 WIDTHS = (1, 2, 3, 4, 6)
@@ -453,13 +454,35 @@ class Draft:
         for _ in range(int(self.rng.integers(0, 3))):
             i, j = (int(n) for n in self.rng.integers(0, len(chain), 2))
             edge = (chain[i], chain[j])
-            if edge not in self.edges and (i < j or any(stateful[j : i + 1])):
+            if edge not in self.edges and (i < j or any(stateful[j : i + 1])) and self.one_reading(edge, chain):
                 self.edges.append(edge)
                 self.kinds["short cut" if i < j else "loop within"] += 1
 
+    def one_reading(self, edge: tuple[str, str], chain: list[str]) -> bool:
+        """Whether each loop of a chain is entered at one node with this edge too."""
+        inside = {(source, target) for source, target in self.edges if target in chain}
+        try:
+            closing_edges(inside | {edge})
+        except Ambiguous:
+            return False
+        return True
 
-SIMPLE = (
-    "linear linear scale delay flatten convolution convolution pool neuron neuron neuron integrator threshold_node "
-    "look_ahead rotary"
-).split()
+
+SIMPLE = [
+    "linear",
+    "linear",
+    "scale",
+    "delay",
+    "flatten",
+    "convolution",
+    "convolution",
+    "pool",
+    "neuron",
+    "neuron",
+    "neuron",
+    "integrator",
+    "threshold_node",
+    "look_ahead",
+    "rotary",
+]
 ROLES = ["gate", "attention"]
