@@ -1,7 +1,10 @@
 """Two readings of random NIR files: `python -m tests.fuzz.differential --graphs 20000 [--seed S]`.
 
-The simulator against the plain interpreter (plain.py). Where float64 rounds nowhere, every bit must agree; elsewhere
-the rule of docs/semantics.md, "Parity", holds. A seed reproduces its graph.
+Float: the simulator against the plain interpreter (plain.py). Where float64 rounds nowhere, every bit must agree;
+elsewhere the rule of docs/semantics.md, "Parity", holds.
+
+Integers: what conversion.quantize makes of a graph must keep the rate of each layer, and the simulator must give the
+spikes and output of the plain integer interpreter (plain_fixed.py) exactly. A seed reproduces its graph.
 """
 
 from __future__ import annotations
@@ -16,7 +19,10 @@ from tqdm import tqdm
 
 from tests.fuzz import engine, graphs
 from tests.fuzz.plain import Plain
+from tests.fuzz.plain_fixed import PlainFixed
 
+MANY, SLOWEST, FASTEST = 100, 0.8, 1.25  # spikes from which a layer's rate counts, and what integers may make of it
+EXACT_STEPS = 40  # of the comparison in Python's integers, which is slow
 OUTPUT = 1e-9  # docs/semantics.md, Parity; of the largest output where that exceeds 1
 
 
@@ -30,12 +36,14 @@ class Tally:
 
     kinds: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
+    refusals: Counter[str] = field(default_factory=Counter)
     differences: list[str] = field(default_factory=list)
 
     def text(self) -> str:
         kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(self.kinds.items()))
         counts = ", ".join(f"{count} {what}" for what, count in self.counts.items())
-        return "\n".join([f"graphs by kind of node: {kinds}", counts, *self.differences])
+        refusals = [f"refused {count}: {what}" for what, count in self.refusals.most_common()]
+        return "\n".join([f"graphs by kind of node: {kinds}", counts, *refusals, *self.differences])
 
 
 def compare(case: graphs.Case, tally: Tally) -> str | None:
@@ -85,26 +93,67 @@ def differs(
     return None if apart <= allowed else f"outputs differ by {apart:g}"
 
 
-def fuzz(seeds: range, tally: Tally, dtypes: tuple[str, ...] = graphs.DTYPES) -> Tally:
-    """Compares the graphs of some seeds."""
-    for seed in tqdm(seeds, desc="graphs", unit="graph", disable=None):
-        case = graphs.case(seed, dtypes)
+def compare_integers(case: graphs.Case, tally: Tally) -> str | None:
+    """What quantisation makes of a graph that is wrong, in a sentence; None where all is well or it refuses."""
+    try:
+        spikes, _ = engine.run(case.graph, case.frames, case.lengths)
+        quantised = engine.quantised(case.graph, case.frames, case.lengths)
+        integers, _ = engine.run(quantised, case.frames, case.lengths)
+    except engine.REFUSALS as error:
+        tally.refusals[reason(error)] += 1
+        return None
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    tally.counts["quantised"] += 1
+    frames = case.frames[:, :EXACT_STEPS]
+    lengths = None if case.lengths is None else np.minimum(case.lengths, frames.shape[1])
+    plain = PlainFixed(quantised).run(frames, lengths)
+    exact = differs(case, *engine.run(quantised, frames, lengths), plain.spikes, plain.output, exact=True)
+    if exact is not None:
+        return f"integers against Python's: {exact}"
+    for name, fired in spikes.items():
+        count, found = int(fired.sum(dtype=np.int64)), int(integers[name].sum(dtype=np.int64))
+        tally.counts["layers of which the rate counts"] += max(count, found) > MANY
+        if max(count, found) > MANY and not SLOWEST * count <= found <= FASTEST * count:
+            return f"rate of {name}: {count} spikes in float, {found} in integers"
+    return None
+
+
+def reason(error: Exception) -> str:
+    """A refusal without the names of its nodes, so that equal ones count together."""
+    words = str(error).split(": ", 1)[-1].split()
+    return " ".join(word for word in words if word.isalpha())[:60]
+
+
+def fuzz(
+    seeds: range, tally: Tally, integers: bool = False, dtypes: tuple[str, ...] = graphs.DTYPES, progress: bool = True
+) -> Tally:
+    """Compares the graphs of some seeds, in float or in integers."""
+    name = "integers" if integers else "float"
+    for seed in tqdm(seeds, desc=name, unit="graph", disable=None if progress else True):
+        case = graphs.case(seed, dtypes, quantisable=integers)
         tally.kinds.update(case.kinds.keys())
         tally.counts["graphs"] += 1
-        if (difference := compare(case, tally)) is not None:
-            tally.differences.append(f"seed {seed} ({case.frames.dtype}): {difference}")
+        if (difference := (compare_integers if integers else compare)(case, tally)) is not None:
+            tally.differences.append(f"{name} seed {seed} ({case.frames.dtype}): {difference}")
     return tally
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.differential", description=__doc__.splitlines()[0])
-    parser.add_argument("--graphs", type=int, default=1000, help="how many (default 1000)")
+    parser.add_argument("--graphs", type=int, default=1000, help="how many in float (default 1000)")
+    parser.add_argument("--integers", type=int, help="how many in integers (default: a tenth of those in float)")
     parser.add_argument("--seed", type=int, default=0, help="of the first graph (default 0)")
     arguments = parser.parse_args(argv)
-    tally = fuzz(range(arguments.seed, arguments.seed + arguments.graphs), Tally())
-    print(tally.text())
-    print(f"{len(tally.differences)} differences in {arguments.graphs} graphs")
-    return 1 if tally.differences else 0
+    found = 0
+    for integers in (False, True):
+        count = arguments.graphs if not integers else arguments.integers
+        count = arguments.graphs // 10 if count is None else count
+        tally = fuzz(range(arguments.seed, arguments.seed + count), Tally(), integers)
+        print(f"{'integers' if integers else 'float'}: {tally.text()}")
+        print(f"{len(tally.differences)} differences in {count} graphs\n")
+        found += len(tally.differences)
+    return 1 if found else 0
 
 
 if __name__ == "__main__":

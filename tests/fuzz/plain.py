@@ -52,9 +52,12 @@ class Plain:
         number: the type of all numbers; a wider one than float64 tells whether float64 rounds anywhere.
     """
 
+    table: Mapping[type, Send]  # what each node sends; set below the functions, like the type of a sample
+    sample_type: type[Sample]
+
     def __init__(self, graph: nir.NIRGraph, dt: float = DEFAULT_DT, number: type = np.float64) -> None:
         self.number = number
-        self.dt = number(float((graph.metadata or {}).get("dt", dt)))
+        self.dt = float((graph.metadata or {}).get("dt", dt))
         self.nodes: dict[str, Any] = {}
         self.sources: dict[str, list[str]] = {}
         self.within: dict[str, str] = {}  # what stands before the name that a node has in its own graph
@@ -101,13 +104,13 @@ class Plain:
         outputs, ties = [], []
         for i in range(samples):
             length = steps if lengths is None else int(list(lengths)[i])
-            sample = _Sample(self, frames[i, : max(length, 1)], other and {k: v[i] for k, v in other.items()})
+            sample = self.sample_type(self, frames[i, : max(length, 1)], other and {k: v[i] for k, v in other.items()})
             for name in spiking:
                 spikes[name].append(_padded([sample.value(name, t) for t in range(sample.steps)], length, steps))
             outputs.append(_padded([sample.value(self.output, t) for t in range(sample.steps)], length, steps))
             ties += [(name, i, *place) for name, *place in sample.ties if place[0] < length]
         arrays = {name: np.array(parts, np.uint8) for name, parts in spikes.items()}
-        return Result(arrays, np.array(outputs, self.number), ties)
+        return Result(arrays, np.array(outputs), ties)
 
 
 def _padded(values: list[np.ndarray], length: int, steps: int) -> list[np.ndarray]:
@@ -164,7 +167,7 @@ def loops(edges: set[tuple[str, str]]) -> list[set[str]]:
 # ---- one sample ------------------------------------------------------------------------------------------------------
 
 
-class _Sample:
+class Sample:
     """One sample of a run: values are worked out when asked for, and kept."""
 
     def __init__(self, plain: Plain, frames: np.ndarray, other: Mapping[str, np.ndarray] | None) -> None:
@@ -172,14 +175,14 @@ class _Sample:
         self.steps = len(frames)
         self.values: dict[tuple[str, int], np.ndarray] = {}
         self.arrived: dict[tuple[str, int], np.ndarray] = {}
-        self.states: dict[tuple[str, int], dict[str, np.ndarray]] = {}  # after step t
+        self.states: dict[tuple[str, int], tuple[np.ndarray, np.ndarray]] = {}  # u and v after step t
         self.ties: list[tuple[Any, ...]] = []
 
     def value(self, name: str, t: int) -> np.ndarray:
         """What a node sends at step t."""
         if (name, t) not in self.values:
             node = self.plain.nodes[name]
-            self.values[name, t] = np.asarray(NODES[type(node)](self, name, node, t))
+            self.values[name, t] = np.asarray(self.plain.table[type(node)](self, name, node, t))
         return self.values[name, t]
 
     def sent(self, source: str, target: str, t: int) -> np.ndarray:
@@ -192,6 +195,14 @@ class _Sample:
         if (name, t) not in self.arrived:
             self.arrived[name, t] = sum((self.sent(s, name, t) for s in self.plain.sources[name]), self.zero())
         return self.arrived[name, t]
+
+    def state(self, name: str, t: int) -> tuple[np.ndarray, np.ndarray]:
+        """u and v of a neuron before step t; zero before the first."""
+        known = next((before for before in range(t, 0, -1) if (name, before - 1) in self.states), 0)
+        for before in range(known, t):
+            self.value(name, before)
+        nothing = np.zeros_like(self.arriving(name, t))
+        return self.states[name, t - 1] if t else (nothing, nothing)
 
     def zero(self) -> Any:
         return self.plain.number(0)
@@ -216,7 +227,7 @@ class _Sample:
 # ---- one function a node: what it sends at step t --------------------------------------------------------------------
 
 
-def input_(s: _Sample, name: str, node: Any, t: int) -> np.ndarray:
+def input_(s: Sample, name: str, node: Any, t: int) -> np.ndarray:
     """The sample's features; several Inputs stand side by side in the order of their names."""
     if name not in s.plain.inputs:
         return s.arriving(name, t)  # the Input of a nested graph
@@ -227,21 +238,21 @@ def input_(s: _Sample, name: str, node: Any, t: int) -> np.ndarray:
     return flat[start : start + int(np.prod(shapes[here]))].reshape(shapes[here])
 
 
-def pass_on(s: _Sample, name: str, node: Any, t: int) -> np.ndarray:
+def pass_on(s: Sample, name: str, node: Any, t: int) -> np.ndarray:
     return s.arriving(name, t)
 
 
-def affine(s: _Sample, name: str, node: Any, t: int) -> np.ndarray:
+def affine(s: Sample, name: str, node: Any, t: int) -> np.ndarray:
     x, weight = s.arriving(name, t).tolist(), s.numbers(node.weight).tolist()
     bias = s.numbers(getattr(node, "bias", np.zeros(len(weight)))).tolist()
     return s.numbers([b + sum(w * v for w, v in zip(row, x, strict=True)) for row, b in zip(weight, bias, strict=True)])
 
 
-def scale(s: _Sample, name: str, node: Any, t: int) -> np.ndarray:
+def scale(s: Sample, name: str, node: Any, t: int) -> np.ndarray:
     return s.numbers(node.scale) * s.arriving(name, t)
 
 
-def convolution(s: _Sample, name: str, node: Any, t: int) -> np.ndarray:
+def convolution(s: Sample, name: str, node: Any, t: int) -> np.ndarray:
     """PyTorch's Conv1d and Conv2d: y[o, p] = b[o] + sum over c, k of W[o, c, k] x[c, p * stride + k * dilation]."""
     x, weight, bias = s.arriving(name, t), s.numbers(node.weight), s.numbers(node.bias)
     kernel = weight.shape[2:]
@@ -261,7 +272,7 @@ def convolution(s: _Sample, name: str, node: Any, t: int) -> np.ndarray:
     return out
 
 
-def pool(s: _Sample, name: str, node: Any, t: int) -> np.ndarray:
+def pool(s: Sample, name: str, node: Any, t: int) -> np.ndarray:
     """The sum over a window of space, or the mean; padding counts as zeros, in the mean too."""
     x, kernel = s.arriving(name, t), pair(node.kernel_size, (0, 0))
     stride, padding = (pair(getattr(node, key), kernel) for key in ("stride", "padding"))
@@ -289,15 +300,15 @@ def inside(x: np.ndarray, place: list[int]) -> Any:
     return x[tuple(place)] if all(0 <= i < n for i, n in zip(place, x.shape, strict=True)) else x.dtype.type(0)
 
 
-def flatten(s: _Sample, name: str, node: Any, t: int) -> np.ndarray:
+def flatten(s: Sample, name: str, node: Any, t: int) -> np.ndarray:
     x = s.arriving(name, t)
     start, end = (d % x.ndim for d in (int(node.start_dim), int(node.end_dim)))
     return x.reshape(*x.shape[:start], -1, *x.shape[end + 1 :])
 
 
-def delay(s: _Sample, name: str, node: Any, t: int) -> np.ndarray:
+def delay(s: Sample, name: str, node: Any, t: int) -> np.ndarray:
     """y[t] = x[t - d], neuron by neuron; zero before the window."""
-    steps = np.rint(np.asarray(node.delay, float) / float(s.plain.dt)).astype(int)
+    steps = np.rint(np.asarray(node.delay, float) / s.plain.dt).astype(int)
     out = np.zeros(steps.shape, s.plain.number)
     for place in np.ndindex(steps.shape):
         if t >= steps[place]:
@@ -305,16 +316,11 @@ def delay(s: _Sample, name: str, node: Any, t: int) -> np.ndarray:
     return out
 
 
-def membrane(s: _Sample, name: str, node: Any, t: int) -> tuple[np.ndarray, np.ndarray]:
+def membrane(s: Sample, name: str, node: Any, t: int) -> tuple[np.ndarray, np.ndarray]:
     """u and v of a neuron at step t before its reset, by Euler's scheme; both start at zero."""
-    current, dt = s.arriving(name, t), s.plain.dt
+    current, dt = s.arriving(name, t), s.plain.number(s.plain.dt)
     p = {key: s.numbers(a, current.shape) for key, a in vars(node).items() if isinstance(a, (np.ndarray, float))}
-    for before in range(t):
-        s.value(name, before)
-    if t:
-        u, v = (s.states[name, t - 1][key] for key in "uv")
-    else:
-        u = v = np.zeros_like(current)
+    u, v = s.state(name, t)
     if "tau_syn" in p:
         u = u * (1 - dt / p["tau_syn"]) + dt / p["tau_syn"] * (p["w_in"] * current)
         current = u
@@ -324,45 +330,45 @@ def membrane(s: _Sample, name: str, node: Any, t: int) -> tuple[np.ndarray, np.n
     return u, v * (1 - alpha) + alpha * (p["v_leak"] + p["r"] * current)
 
 
-def leaky(s: _Sample, name: str, node: Any, t: int) -> np.ndarray:
+def leaky(s: Sample, name: str, node: Any, t: int) -> np.ndarray:
     """I, LI, CubaLI: the potential is what they send."""
     u, v = membrane(s, name, node, t)
-    s.states[name, t] = {"u": u, "v": v}
+    s.states[name, t] = (u, v)
     return v
 
 
-def spiking(s: _Sample, name: str, node: Any, t: int) -> np.ndarray:
+def spiking(s: Sample, name: str, node: Any, t: int) -> np.ndarray:
     """IF, LIF, CubaLIF: a spike where v > v_threshold, then v = v_reset."""
     u, v = membrane(s, name, node, t)
     spikes = s.fires(name, t, v, s.numbers(node.v_threshold, v.shape))
-    s.states[name, t] = {"u": u, "v": np.where(spikes > 0, s.numbers(node.v_reset, v.shape), v)}
+    s.states[name, t] = (u, np.where(spikes > 0, s.numbers(node.v_reset, v.shape), v))
     return spikes
 
 
-def threshold(s: _Sample, name: str, node: Any, t: int) -> np.ndarray:
+def threshold(s: Sample, name: str, node: Any, t: int) -> np.ndarray:
     x = s.arriving(name, t)
     return s.fires(name, t, x, s.numbers(node.threshold, x.shape))
 
 
-def nested(s: _Sample, name: str, node: Any, t: int) -> np.ndarray:
+def nested(s: Sample, name: str, node: Any, t: int) -> np.ndarray:
     return OPERATIONS[operation(node)](s, name, node, t)
 
 
-def look_ahead(s: _Sample, name: str, node: Any, t: int) -> np.ndarray:
+def look_ahead(s: Sample, name: str, node: Any, t: int) -> np.ndarray:
     later = t + int(node.metadata["steps"])
     return s.arriving(name, later) if later < s.steps else np.zeros_like(s.arriving(name, t))
 
 
-def role(s: _Sample, name: str, node: Any, key: str, t: int) -> np.ndarray:
+def role(s: Sample, name: str, node: Any, key: str, t: int) -> np.ndarray:
     """What the node sends that a role names; it stands in the same graph."""
     return s.sent(f"{s.plain.within[name]}{node.metadata[key]}", name, t)
 
 
-def gate(s: _Sample, name: str, node: Any, t: int) -> np.ndarray:
+def gate(s: Sample, name: str, node: Any, t: int) -> np.ndarray:
     return role(s, name, node, "current", t) * role(s, name, node, "gate", t)
 
 
-def rotary(s: _Sample, name: str, node: Any, t: int) -> np.ndarray:
+def rotary(s: Sample, name: str, node: Any, t: int) -> np.ndarray:
     x, factor = s.arriving(name, t), s.plain.number(float(node.metadata["scale"]))
     out = np.zeros_like(x)
     for i, angle in enumerate(np.atleast_1d(node.metadata["angle"])):
@@ -372,7 +378,7 @@ def rotary(s: _Sample, name: str, node: Any, t: int) -> np.ndarray:
     return out
 
 
-def attention(s: _Sample, name: str, node: Any, t: int) -> np.ndarray:
+def attention(s: Sample, name: str, node: Any, t: int) -> np.ndarray:
     """A head: scale * sum over s of (q[t] . k[s]) v[s], over the window, or s <= t when causal."""
     query, heads = role(s, name, node, "query", t), int(node.metadata["heads"])
     width = query.size // heads
@@ -386,7 +392,7 @@ def attention(s: _Sample, name: str, node: Any, t: int) -> np.ndarray:
     return out * s.plain.number(float(node.metadata["scale"]))
 
 
-Send = Callable[[_Sample, str, Any, int], np.ndarray]
+Send = Callable[[Sample, str, Any, int], np.ndarray]
 SPIKING: dict[type, Send] = {nir.IF: spiking, nir.LIF: spiking, nir.CubaLIF: spiking, nir.Threshold: threshold}
 OPERATIONS: dict[str, Send] = {
     "nested": pass_on,
@@ -408,3 +414,4 @@ NODES: dict[type, Send] = {
     nir.Delay: delay,
     nir.NIRGraph: nested,
 }
+Plain.table, Plain.sample_type = NODES, Sample
