@@ -49,12 +49,13 @@ class Tally:
 def compare(case: graphs.Case, tally: Tally) -> str | None:
     """What the simulator computes otherwise than the plain interpreter, in a sentence; None where they agree."""
     try:
-        spikes, output = engine.run(case.graph, case.frames, case.lengths)
+        spikes, output = engine.run(case.graph, case.frames, case.lengths, case.in_file)
     except engine.REFUSALS as error:
         return f"refused: {error}"
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     plain = Plain(case.graph).run(case.frames, case.lengths, None if case.exact else spikes)
+    tally.counts["through a file"] += case.in_file
     tally.counts["ties taken over"] += len(plain.ties)
     difference = differs(case, spikes, output, plain.spikes, plain.output)
     if difference and case.exact:

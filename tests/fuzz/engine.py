@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import nir
 import numpy as np
 
@@ -16,10 +19,18 @@ REFUSALS = (GraphError, WrapAround)
 
 
 def run(
-    graph: nir.NIRGraph, frames: np.ndarray, lengths: np.ndarray | None = None
+    graph: nir.NIRGraph, frames: np.ndarray, lengths: np.ndarray | None = None, in_file: bool = False
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Spikes and output of the reference simulator: float64, or integers when the graph is quantised."""
-    trace = reference.run(load(graph), frames, lengths)
+    """Spikes and output of the reference simulator: float64, or integers when the graph is quantised.
+
+    Args:
+        in_file: write the graph and open the file.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        if in_file:
+            nir.write(Path(folder) / "graph.nir", graph)
+        loaded = load(Path(folder) / "graph.nir" if in_file else graph)
+    trace = reference.run(loaded, frames, lengths)
     return dict(trace.spikes), trace.output
 
 

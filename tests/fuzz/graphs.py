@@ -33,6 +33,7 @@ class Case:
         frames: [samples, steps, *features], in one of `DTYPES`.
         lengths: int64 [samples], or None for all steps.
         exact: whether float64 should round nowhere.
+        in_file: whether it should be written and read, not passed in memory.
         kinds: how many nodes of each kind the graph holds.
     """
 
@@ -41,6 +42,7 @@ class Case:
     frames: np.ndarray
     lengths: np.ndarray | None
     exact: bool
+    in_file: bool
     kinds: Counter[str]
 
 
@@ -55,7 +57,8 @@ def case(seed: int, dtypes: tuple[str, ...] = DTYPES, quantisable: bool = False)
     exact = bool(rng.random() < 0.5) and not quantisable
     dt = 2.0**-10 if exact else float(rng.choice([1e-4, 1e-3, 0.01]))
     dtype = str(rng.choice(dtypes))
-    draft = Draft(rng, exact, dt, quantisable)
+    in_file = bool(rng.random() < 0.1)
+    draft = Draft(rng, exact, dt, quantisable, tidy=quantisable or in_file)
     shapes = [draft.input_shape() for _ in range(rng.choice([1, 1, 1, 2, 3]))]
     steps = int(rng.integers(100, 200) if quantisable else rng.integers(1, 9 if exact else 25))
     samples = int(rng.integers(1, 4))
@@ -66,12 +69,14 @@ def case(seed: int, dtypes: tuple[str, ...] = DTYPES, quantisable: bool = False)
     for _ in range(int(rng.integers(1, 9))):
         draft.grow()
     draft.close()
+    if draft.tidy:
+        frames = pruned(draft, frames)
     metadata: dict[str, object] = {"dt": dt} if dt != 1e-4 or rng.random() < 0.5 else {}
     if rng.random() < 0.3 and not quantisable:
         metadata["rule"] = ">="
         reach(draft.nodes)
     lengths = rng.integers(0, steps + 1, samples) if rng.random() < 0.4 else None
-    return Case(seed, draft.graph(metadata), frames, lengths, exact, draft.kinds)
+    return Case(seed, draft.graph(metadata), frames, lengths, exact, in_file, draft.kinds)
 
 
 def input_frames(
@@ -96,6 +101,25 @@ def input_frames(
     return numbers.astype(kind), 1.0
 
 
+def pruned(draft: Draft, frames: np.ndarray) -> np.ndarray:
+    """Drops what does not reach the Output, which nir's type check would give Outputs of its own; gives the input left.
+
+    nir.NIRGraph(type_check=True), nir 1.0.8, adds a node `output_X` behind each node X that feeds nothing.
+    """
+    kept = {name for name, node in draft.nodes.items() if isinstance(node, nir.Output)}
+    while more := {source for source, target in draft.edges if target in kept} - kept:
+        kept |= more
+    inputs = sorted(name for name, node in draft.nodes.items() if isinstance(node, nir.Input))
+    draft.nodes = {name: node for name, node in draft.nodes.items() if name in kept}
+    draft.edges = [edge for edge in draft.edges if edge[1] in kept]
+    if len(inputs) == 1:
+        return frames
+    ends = np.cumsum([0, *(int(np.prod(draft.shapes[name])) for name in inputs)])
+    parts = [frames[..., ends[i] : ends[i + 1]] for i, name in enumerate(inputs) if name in kept]
+    left = [draft.shapes[name] for name in inputs if name in kept]
+    return parts[0].reshape(*frames.shape[:2], *left[0]) if len(parts) == 1 else np.concatenate(parts, axis=-1)
+
+
 def reach(nodes: dict[str, nir.NIRNode]) -> None:
     """Rule >=: the file holds the number below each threshold."""
     for node in nodes.values():
@@ -111,6 +135,8 @@ class Draft:
     """A graph that grows.
 
     Attributes:
+        tidy: whether what does not reach the Output is dropped in the end.
+        depth: of nested graphs.
         shapes, sizes: of what each node sends; a size is the usual magnitude, by which thresholds are chosen.
         firing: nodes that send spikes.
     """
@@ -119,6 +145,7 @@ class Draft:
     exact: bool
     dt: float
     quantisable: bool
+    tidy: bool
     depth: int = 0
     nodes: dict[str, nir.NIRNode] = field(default_factory=dict)
     edges: list[tuple[str, str]] = field(default_factory=list)
@@ -190,7 +217,7 @@ class Draft:
         """Adds a random operation on what is there; one that does not fit is left out."""
         table = [*SIMPLE, *([] if self.depth > 1 else ["nested"]), *([] if self.depth else ROLES), "loop", "taps"]
         if self.quantisable:
-            table = [kind for kind in table if kind not in ("threshold_node", "rotary", "attention", "nested")]
+            table = [kind for kind in table if kind != "threshold_node"]
         getattr(self, str(self.rng.choice(table)))()
 
     def close(self, several: bool = True) -> None:
@@ -408,7 +435,7 @@ class Draft:
             self.inner(sources, int(self.rng.integers(0, 4)))
 
     def inner(self, sources: tuple[str, ...], operations: int) -> str:
-        draft = Draft(self.rng, self.exact, self.dt, self.quantisable, self.depth + 1)
+        draft = Draft(self.rng, self.exact, self.dt, self.quantisable, self.tidy, self.depth + 1)
         shape, size = self.shapes[sources[0]], self.size(sources)
         entry = draft.add(nir.Input(input_type={"input": np.array(shape)}), (), shape, size, self.all_fire(sources))
         if operations == 0:
@@ -416,6 +443,8 @@ class Draft:
         for _ in range(operations):
             draft.grow()
         draft.close(several=operations > 0)  # inside a loop a short cut past the neuron would be a loop without one
+        if self.tidy:
+            pruned(draft, np.zeros((0, *shape)))
         last = list(draft.nodes)[-1]
         self.kinds.update({f"nested {kind}": count for kind, count in draft.kinds.items()})
         feeds = tuple(source for source, target in draft.edges if target == last)
