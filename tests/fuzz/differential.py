@@ -137,6 +137,8 @@ def fuzz(
         tally.counts["graphs"] += 1
         if (difference := (compare_integers if integers else compare)(case, tally)) is not None:
             tally.differences.append(f"{name} seed {seed} ({case.frames.dtype}): {difference}")
+            if progress:
+                tqdm.write(tally.differences[-1], file=sys.stderr)  # a long run that is stopped has said what it found
     return tally
 
 
