@@ -1,4 +1,4 @@
-"""The commands and readers that the attack calls, and good files for each: beside engine.py, what knows the project.
+"""The commands and readers that the attack calls, and good files for each. With engine.py all that knows the project.
 
 Each reader takes the path of a file and gives an exit code as the command line would: 0, 1 or 2. A command's own
 `main` is called where it is cheap; of the heavy ones the function that reads the file, with the errors that its command
