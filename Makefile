@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := runs/demo
 
-.PHONY: setup demo test check types bench clean
+.PHONY: setup demo test check types bench fuzz attack clean
 setup: .venv/ready
 
 # pip repeats safely after an interruption; the marker is written only when every step held.
@@ -38,6 +38,14 @@ types: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks.simulator
+
+# Random graphs against a plain interpreter; hostile files against every command.
+N ?= 20000
+fuzz: setup
+	$(BIN)/python -m tests.fuzz.differential --graphs $(N)
+
+attack: setup
+	$(BIN)/python -m tests.fuzz.attack --cases $(N)
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

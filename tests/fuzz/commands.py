@@ -15,20 +15,21 @@ import h5py
 import nir
 import numpy as np
 
-import conversion.quantize
-import conversion.to_netx
-import conversion.to_nir
-import hardware.place
-import model.train
-import sim.run
-from hardware.claims import ClaimError, load_claims
-from hardware.prices import PriceError, load_table
-from model import checkpoint
-from model.data import DataError, open_dataset
-from model.data.wav import read_wav
-from sim.trace import Trace, TraceError
-from tests.conversion.networks import tiny
+import neurotarget.conversion.quantize as quantize
+import neurotarget.conversion.to_netx as netx
+import neurotarget.conversion.to_nir as to_nir
+import neurotarget.hardware.energy.prices as prices
+import neurotarget.hardware.place as place
+import neurotarget.model.train as training
+import neurotarget.sim.run as run
+from neurotarget.data import open_dataset
+from neurotarget.data.wav import read_wav
+from neurotarget.errors import NeurotargetError
+from neurotarget.hardware.energy.claims import load_claims
+from neurotarget.model.training import checkpoint
+from neurotarget.sim.trace import Trace
 from tests.fuzz import engine, graphs
+from tests.torch_networks import tiny
 
 RATE = 16_000
 WIDTH, STEPS = 3, 12
@@ -36,7 +37,7 @@ WIDTH, STEPS = 3, 12
 
 def good_files(folder: Path) -> dict[str, list[Path]]:
     """A few small good files of every kind that the commands read; `write` makes those not shipped with the project."""
-    root = Path(hardware.place.__file__).parent
+    root = Path(place.__file__).parent
     return {
         "nir": [folder / f"{i}.nir" for i in range(6)],
         "quantised nir": [folder / "small.q.nir"],
@@ -44,7 +45,7 @@ def good_files(folder: Path) -> dict[str, list[Path]]:
         "trace": [folder / "trace.npz"],
         "checkpoint": [folder / "ckpt.pt"],
         "configuration": [folder / "train.toml"],
-        "prices": sorted((root / "prices").glob("*.toml"))[:4],
+        "prices": sorted((root / "energy" / "prices").glob("*.toml"))[:4],
         "claims": [folder / "claims.toml"],
         "chip": sorted((root / "chips").glob("*.toml")),
         "wav": [folder / "word.wav"],
@@ -123,14 +124,14 @@ def spike_file(path: Path) -> None:
         file["extra/keys"] = np.array(["zero", "one"], h5py.string_dtype())
 
 
-def reads(read: Callable[[Path], object], *errors: type[Exception]) -> Callable[[Path, Path], int]:
-    """A reader whose errors its command turns into exit code 2."""
+def reads(read: Callable[[Path], object]) -> Callable[[Path, Path], int]:
+    """A reader: its errors are those that every command turns into an exit code."""
 
     def command(path: Path, good: Path) -> int:
         try:
             read(path)
-        except errors:
-            return 2
+        except NeurotargetError as error:
+            return error.exit_code
         return 0
 
     return command
@@ -139,49 +140,49 @@ def reads(read: Callable[[Path], object], *errors: type[Exception]) -> Callable[
 def run_nir(path: Path, good: Path) -> int:
     frames = good.with_suffix(".npz")
     frames = frames if frames.is_file() else good.with_name("input.npz")
-    return sim.run.main([str(path), "--input", str(frames), "--json"])
+    return run.main([str(path), "--input", str(frames), "--json"])
 
 
 def place_nir(path: Path, good: Path) -> int:
-    return hardware.place.main([str(path), "--chip", "loihi2", "--json"])
+    return place.main([str(path), "--chip", "loihi2", "--json"])
 
 
 def quantize_nir(path: Path, good: Path) -> int:
-    return conversion.quantize.main([str(path), "--calibrate", str(good.with_suffix(".npz")), "-o", f"{path}.q.nir"])
+    return quantize.main([str(path), "--calibrate", str(good.with_suffix(".npz")), "-o", f"{path}.q.nir"])
 
 
 def to_netx(path: Path, good: Path) -> int:
-    return conversion.to_netx.main([str(path), "-o", f"{path}.net"])
+    return netx.main([str(path), "-o", f"{path}.net"])
 
 
 def run_npz(path: Path, good: Path) -> int:
-    return sim.run.main([str(good.with_name("small.nir")), "--input", str(path), "--trace", f"{path}.trace.npz"])
+    return run.main([str(good.with_name("small.nir")), "--input", str(path), "--trace", f"{path}.trace.npz"])
 
 
 def place_on_chip(path: Path, good: Path) -> int:
     nodes = Path(path).with_name("small.nir")
     nir.write(nodes, small())
-    return hardware.place.main([str(nodes), "--chip", str(path)])
+    return place.main([str(nodes), "--chip", str(path)])
 
 
 def export(path: Path, good: Path) -> int:
-    return conversion.to_nir.main([str(path), "-o", f"{path}.nir"])
+    return to_nir.main([str(path), "-o", f"{path}.nir"])
 
 
 def train(path: Path, good: Path) -> int:
-    return model.train.main([str(path), "--out", f"{path}.run"])
+    return training.main([str(path), "--out", f"{path}.run"])
 
 
 COMMANDS: dict[str, list[Callable[[Path, Path], int]]] = {
     "nir": [run_nir, run_nir, place_nir, quantize_nir],
     "quantised nir": [run_nir, to_netx, place_nir],
     "npz": [run_npz],
-    "trace": [reads(Trace.load, TraceError)],
+    "trace": [reads(Trace.load)],
     "checkpoint": [export],
     "configuration": [train],
-    "prices": [reads(load_table, PriceError)],
-    "claims": [reads(load_claims, ClaimError, PriceError)],
+    "prices": [reads(prices.load_table)],
+    "claims": [reads(load_claims)],
     "chip": [place_on_chip],
-    "wav": [reads(lambda path: read_wav(path, RATE), DataError)],
-    "spikes h5": [reads(lambda path: open_dataset(f"shd:{path.parent}"), DataError)],
+    "wav": [reads(lambda path: read_wav(path, RATE))],
+    "spikes h5": [reads(lambda path: open_dataset(f"shd:{path.parent}"))],
 }

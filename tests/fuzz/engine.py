@@ -8,14 +8,13 @@ from pathlib import Path
 import nir
 import numpy as np
 
-from conversion.choice import WrapAround
-from conversion.quantize import quantize
-from sim import dialect, reference
-from sim.graph import load
-from sim.node import GraphError
+from neurotarget.conversion.quantize import quantize
+from neurotarget.errors import UserError
+from neurotarget.sim import reference
+from neurotarget.sim.graph import dialect, load
 
 extension = dialect.extension
-REFUSALS = (GraphError, WrapAround)
+REFUSALS = (UserError,)
 
 
 def run(
