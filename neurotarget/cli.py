@@ -9,17 +9,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import difflib
 import importlib
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import neurotarget
-from neurotarget.errors import NeurotargetError, UserError, printable
+from neurotarget.errors import NeurotargetError, UserError, nearest, printable
 
 # verb -> the module that is its door, and what it does
 VERBS = {
@@ -37,7 +36,6 @@ VERBS = {
     "report": ("hardware.report", "count, price and compare: report.html and report.json"),
     "ablation-cost": ("hardware.ablation", "count and price the networks of an ablation"),
 }
-SUGGESTED_SIMILARITY = 0.6  # difflib's ratio from which another word is offered
 
 
 class UsageError(UserError):
@@ -174,12 +172,6 @@ def _take_over() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean X?` where a known word is near, else nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=SUGGESTED_SIMILARITY)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def run_verb(verb: str, argv: Sequence[str], prog: str = "") -> int:

@@ -5,7 +5,9 @@ What is none of them is a fault of the program and ends in a traceback.
 
 from __future__ import annotations
 
+import difflib
 import unicodedata
+from collections.abc import Iterable
 
 
 class NeurotargetError(Exception):
@@ -30,6 +32,12 @@ class CheckFailed(NeurotargetError):
     """The input was good, and a result did not pass its check; nothing was written."""
 
     exit_code = 1
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """` (did you mean X?)` where a known word is near, else nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 CONTROLS = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # Unicode's categories of what is no visible character or space

@@ -120,7 +120,7 @@ def test_console_script_without_a_verb_says_how(capsys):
 def test_console_script_names_an_unknown_verb_and_the_nearest(capsys):
     assert cli.main(["quantise", "model.nir"]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: unknown verb quantise; did you mean quantize?; known are train, ")
+    assert error.startswith("error: unknown verb quantise (did you mean quantize?); known are train, ")
     assert cli.main(["fly"]) == 2
     assert "unknown verb fly; known are" in capsys.readouterr().err
 

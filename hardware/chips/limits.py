@@ -7,17 +7,17 @@ without source or grade: a limit of unknown origin proves neither that a network
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from neurotarget import tables
 from neurotarget.errors import UserError
+from neurotarget.tables import number, table, text
 
 SHIPPED = Path(__file__).parent
 GRADES = ("measured", "simulated", "derived", "second-hand", "assumed")
-ENCODINGS = ("blocks", "plain")
 KNOWN: dict[str, tuple[str, ...]] = {
     "limits": (
         "cores",
@@ -68,16 +68,20 @@ class Limit:
 
     Attributes:
         value: in `unit`.
-        grade: one of `GRADES`.
         checked: what the value was compared with, empty when with nothing.
     """
 
     name: str
-    value: float
-    unit: str
-    source: str
-    grade: str
+    value: int | float = number(at_least=0)
+    unit: str = text()
+    source: str = text()
+    grade: str = text(one_of=GRADES)
     checked: str = ""
+
+
+def group(name: str) -> Any:
+    """A field that holds a table of limits."""
+    return table(keys=KNOWN[name], required=REQUIRED[name])
 
 
 @dataclass(frozen=True)
@@ -86,17 +90,17 @@ class Chip:
 
     Attributes:
         name: the file's name without its ending.
-        encoding: how synapses lie in memory: `blocks` (Loihi 1) or `plain` (each at its own size).
+        encoding: how synapses lie in memory: in `blocks` (Loihi 1), or `plain`, each at its own size.
         limits, sizes, mesh: by the names in `KNOWN`.
     """
 
     name: str
     title: str
-    encoding: str
-    conditions: str
-    limits: Mapping[str, Limit]
-    sizes: Mapping[str, Limit]
-    mesh: Mapping[str, Limit]
+    encoding: str = text(one_of=("blocks", "plain"))
+    conditions: str = text()
+    limits: Mapping[str, Limit] = group("limits")
+    sizes: Mapping[str, Limit] = group("sizes")
+    mesh: Mapping[str, Limit] = group("mesh")
 
     def limit(self, key: str) -> float:
         """A limit's value, infinite where the chip has none."""
@@ -124,49 +128,4 @@ def load_chip(name: str) -> Chip:
     path = Path(name) if name.endswith(".toml") else SHIPPED / f"{name}.toml"
     if not path.is_file():
         raise ChipError(f"{name}: no such chip; shipped are {', '.join(shipped())}, or give the path of a .toml file")
-    try:
-        with path.open("rb") as stream:
-            raw = tomllib.load(stream)
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ChipError(f"{path}: not a chip: {error}") from error
-    texts = ("title", "encoding", "conditions")
-    if unknown := sorted(set(raw) - {*texts, *KNOWN}):
-        raise ChipError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join([*texts, *KNOWN])}")
-    for key in texts:
-        if not isinstance(raw.get(key), str) or not raw[key].strip():
-            raise ChipError(f"{path}: no {key}")
-    if raw["encoding"] not in ENCODINGS:
-        raise ChipError(f"{path}: encoding {raw['encoding']!r}; expected one of {', '.join(ENCODINGS)}")
-    title, encoding, conditions = (str(raw[key]).strip() for key in texts)
-    limits, sizes, mesh = (_group(path, group, raw.get(group, {})) for group in KNOWN)
-    return Chip(path.stem, title, encoding, conditions, limits, sizes, mesh)
-
-
-def _group(path: Path, group: str, raw: Any) -> dict[str, Limit]:
-    if not isinstance(raw, dict):
-        raise ChipError(f"{path}: {group} must be a table")
-    for key in REQUIRED[group]:
-        if key not in raw:
-            raise ChipError(f"{path}: no {group}.{key}")
-    found = {}
-    for key, entry in raw.items():
-        if key not in KNOWN[group]:
-            raise ChipError(f"{path}: unknown {group}.{key}; known are {', '.join(KNOWN[group])}")
-        found[key] = _limit(f"{path}: {group}.{key}", key, entry)
-    return found
-
-
-def _limit(where: str, key: str, entry: Any) -> Limit:
-    if not isinstance(entry, dict):
-        raise ChipError(f"{where} must be a table with value, unit, source and grade")
-    if unknown := sorted(set(entry) - {"value", "unit", "source", "grade", "checked"}):
-        raise ChipError(f"{where}: unknown key {unknown[0]!r}")
-    value = entry.get("value")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        raise ChipError(f"{where}: value = {value!r}; a number of at least 0 is expected")
-    for word in ("unit", "source", "grade"):
-        if not isinstance(entry.get(word), str) or not entry[word].strip():
-            raise ChipError(f"{where}: no {word}; a number without its {word} is refused")
-    if entry["grade"] not in GRADES:
-        raise ChipError(f"{where}: grade {entry['grade']!r}; expected one of {', '.join(GRADES)}")
-    return Limit(key, value, entry["unit"], entry["source"], entry["grade"], str(entry.get("checked", "")))
+    return tables.fill(Chip, tables.read(path, "a chip", ChipError), str(path), ChipError, name=path.stem)

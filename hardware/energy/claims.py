@@ -7,22 +7,20 @@ documented in docs/report.md; unknown keys are errors.
 
 from __future__ import annotations
 
-import math
-import tomllib
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from neurotarget import tables
 from neurotarget.errors import UserError
+from neurotarget.tables import number, text
 
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
 BOUNDARIES = ("operations", "memory", "measured")
 RELATIONS = ("at most", "at least", "about")
 NETWORKS = ("spiking", "dense")
-TEXTS = ("name", "boundary", "relation", "source")
-CLAIM_KEYS = {*TEXTS, "value", "unit", "tolerance", "subject", "against"}
-SIDE_KEYS = {"network", "model", "input", "samples", "tables", "checkpoint"}
 
 
 class ClaimError(UserError):
@@ -41,11 +39,11 @@ class Side:
         checkpoint: of the model, to measure its inference in PyTorch; the report's own is measured anyway.
     """
 
-    network: str
-    model: Path | None
-    input: str | None
-    samples: int | None
-    tables: tuple[str, ...]
+    network: str = text("spiking", one_of=NETWORKS)
+    model: Path | None = None
+    input: str | None = None
+    samples: int | None = number(None, at_least=1)
+    tables: tuple[str, ...] = ()
     checkpoint: Path | None = None
 
 
@@ -58,16 +56,18 @@ class Claim:
         relation: how the value is meant; `about` allows `tolerance`, a share of the value.
         value: of subject over against, or in microjoule an inference where `against` is None.
         source: who says so.
+        unit: `uJ` without `against`, else `ratio`.
     """
 
     name: str
-    boundary: str
-    relation: str
-    value: float
-    tolerance: float
-    source: str
-    subject: Side
-    against: Side | None
+    boundary: str = text(one_of=BOUNDARIES)
+    relation: str = text(one_of=RELATIONS)
+    value: float = number(above=0)
+    source: str = text()
+    tolerance: float = number(0.0, at_least=0)
+    subject: Side = Side()
+    against: Side | None = None
+    unit: str = ""
 
     def holds(self, found: float) -> bool:
         """Whether a figure bears the claim out."""
@@ -86,84 +86,53 @@ def load_claims(path: str | Path) -> list[Claim]:
         ClaimError: the file is missing or damaged, a key is unknown or missing, or a value cannot be.
     """
     path = Path(path)
-    try:
-        with path.open("rb") as stream:
-            raw = tomllib.load(stream)
-    except FileNotFoundError:
-        raise ClaimError(f"{path}: no such file") from None
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ClaimError(f"{path}: not a claims file: {error}") from error
-    if unknown := sorted(set(raw) - {"claim"}):
+    read = tables.read(path, "a claims file", ClaimError)
+    if unknown := sorted(set(read) - {"claim"}):
         raise ClaimError(f"{path}: unknown key {unknown[0]!r}; claims are tables [[claim]]")
-    entries = raw.get("claim")
+    entries = read.get("claim")
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise ClaimError(f"{path}: no claim; each is a table [[claim]]")
-    return [_claim(path, number, entry) for number, entry in enumerate(entries, 1)]
+    return [_claim(path, f"{path}: claim {number}", entry) for number, entry in enumerate(entries, 1)]
 
 
-def _claim(path: Path, number: int, entry: Mapping[str, Any]) -> Claim:
-    where = f"{path}: claim {number}"
-    if unknown := sorted(set(entry) - CLAIM_KEYS):
-        raise ClaimError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(sorted(CLAIM_KEYS))}")
-    for key in TEXTS:
-        if not isinstance(entry.get(key), str) or not entry[key].strip():
-            raise ClaimError(f"{where}: no {key}")
-    for key, words in (("boundary", BOUNDARIES), ("relation", RELATIONS)):
-        if entry[key] not in words:
-            raise ClaimError(f"{where}: {key} {entry[key]!r}; expected one of {', '.join(words)}")
-    value, tolerance = _positive(where, "value", entry.get("value")), entry.get("tolerance", 0.0)
-    if tolerance:
-        tolerance = _positive(where, "tolerance", tolerance)
-    if entry["relation"] == "about" and not tolerance:
+def _claim(path: Path, where: str, entry: Mapping[str, Any]) -> Claim:
+    claim = tables.fill(Claim, {"subject": {}, **entry}, where, ClaimError)
+    if claim.relation == "about" and not claim.tolerance:
         raise ClaimError(f"{where}: 'about' needs a tolerance, a share of the value")
-    against = None if "against" not in entry else _side(path, f"{where}: against", entry["against"])
-    unit = "uJ" if against is None else "ratio"
-    if entry.get("unit") != unit:
-        word = "without" if against is None else "with"
-        raise ClaimError(f"{where}: unit {entry.get('unit')!r}; {unit!r} is meant {word} 'against'")
-    subject = _side(path, f"{where}: subject", entry.get("subject", {}))
-    for side in (subject, against):
-        if side is not None and side.tables and entry["boundary"] == "measured":
-            raise ClaimError(f"{where}: tables with boundary 'measured', where nothing is priced; leave them out")
-        if side is not None and side.checkpoint and entry["boundary"] != "measured":
-            raise ClaimError(f"{where}: checkpoint is for boundary 'measured', not {entry['boundary']!r}; leave it out")
-    return Claim(
-        entry["name"], entry["boundary"], entry["relation"], value, tolerance, entry["source"], subject, against
-    )
+    unit = "uJ" if claim.against is None else "ratio"
+    if claim.unit != unit:
+        word = "without" if claim.against is None else "with"
+        raise ClaimError(f"{where}: unit {claim.unit!r}; {unit!r} is meant {word} 'against'")
+    for name, side in (("subject", claim.subject), ("against", claim.against)):
+        if side is not None:
+            _check_side(f"{where}: {name}", side)
+            if side.tables and claim.boundary == "measured":
+                raise ClaimError(f"{where}: tables with boundary 'measured', where nothing is priced; leave them out")
+            if side.checkpoint and claim.boundary != "measured":
+                raise ClaimError(
+                    f"{where}: checkpoint is for boundary 'measured', not {claim.boundary!r}; leave it out"
+                )
+    against = None if claim.against is None else _beside(path, claim.against)
+    return dataclasses.replace(claim, subject=_beside(path, claim.subject), against=against)
 
 
-def _positive(where: str, key: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-        raise ClaimError(f"{where}: {key} = {value!r}; a number above 0 is expected")
-    return float(value)
-
-
-def _side(path: Path, where: str, entry: Any) -> Side:
-    if not isinstance(entry, dict):
-        raise ClaimError(f"{where} must be a table")
-    if unknown := sorted(set(entry) - SIDE_KEYS):
-        raise ClaimError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(sorted(SIDE_KEYS))}")
-    network = entry.get("network", "spiking")
-    if network not in NETWORKS:
-        raise ClaimError(f"{where}: network {network!r}; expected one of {', '.join(NETWORKS)}")
-    model, data, samples, tables = (entry.get(key) for key in ("model", "input", "samples", "tables"))
-    checkpoint = entry.get("checkpoint")
-    if (model is None) != (data is None):
+def _check_side(where: str, side: Side) -> None:
+    if (side.model is None) != (side.input is None):
         raise ClaimError(f"{where}: model and input belong together; give both or neither")
-    if any(text is not None and not isinstance(text, str) for text in (model, data, checkpoint)):
-        raise ClaimError(f"{where}: model, input and checkpoint are texts")
-    if checkpoint is not None and model is None:
-        raise ClaimError(f"{where}: checkpoint goes with a model; that of the report is its --checkpoint")
-    if samples is not None and (isinstance(samples, bool) or not isinstance(samples, int) or samples < 1):
-        raise ClaimError(f"{where}: samples = {samples!r}; a whole number of at least 1 is expected")
-    if samples is not None and model is None:
-        raise ClaimError(f"{where}: samples goes with a model; those of the report are its --samples")
-    if tables is not None and (not isinstance(tables, list) or not all(isinstance(name, str) for name in tables)):
-        raise ClaimError(f"{where}: tables must be a list of names")
-    beside = None if data is None or not data.endswith(".npz") else str(path.parent / data)
-    files = (None if text is None else path.parent / text for text in (model, checkpoint))
-    model, checkpoint = files
-    return Side(network, model, beside or data, samples, tuple(tables or ()), checkpoint)
+    for name in ("checkpoint", "samples"):
+        if getattr(side, name) is not None and side.model is None:
+            raise ClaimError(f"{where}: {name} goes with a model; that of the report is its --{name}")
+
+
+def _beside(path: Path, side: Side) -> Side:
+    """The side with its files looked for beside the claims file."""
+    data = side.input
+    return dataclasses.replace(
+        side,
+        model=None if side.model is None else path.parent / side.model,
+        checkpoint=None if side.checkpoint is None else path.parent / side.checkpoint,
+        input=str(path.parent / data) if data is not None and data.endswith(".npz") else data,
+    )
 
 
 # ---- judging ---------------------------------------------------------------------------------------------------------

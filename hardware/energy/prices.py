@@ -8,25 +8,20 @@ access to memory is one of the boundary "memory", every other one of the boundar
 from __future__ import annotations
 
 import itertools
-import math
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from neurotarget import tables
 from neurotarget.errors import UserError
+from neurotarget.tables import table, text
 
 SHIPPED = Path(__file__).parent / "prices"
 GRADES = ("measured", "simulated", "derived", "second-hand")
-# How an integer payload is priced: as a MAC, as that many unit spikes, or as one operation on hardware that sends
-# graded spikes.
-INTEGER_PAYLOADS = ("mac", "unary", "graded")
 PRICES = ("ac", "mac", "dense_mac", "synaptic_operation", "neuron_update", "inactive_update", "spike", "message")
-TEXTS = ("title", "group", "node", "conditions", "source", "grade")
+LARGEST_BYTES = 1e18  # of a memory: beyond it two sizes a byte apart are one number
 LARGEST_PJ = 1e12  # a joule: no operation takes more, and what is above is a slip of the unit
-OPTIONAL = ("checked", "integer_payload", "access_pj")
-KEYS = (*TEXTS, *OPTIONAL, "prices_pj")
 
 
 class PriceError(UserError):
@@ -40,8 +35,10 @@ class PriceTable:
     Attributes:
         name: the file's name without its ending.
         group: tables of one group price the same kind of machine.
-        checked: what the numbers were compared with, empty when with nothing.
         prices_pj: operation -> energy in pJ, a subset of `PRICES`.
+        checked: what the numbers were compared with, empty when with nothing.
+        integer_payload: how an integer payload is priced: as a MAC, as that many unit spikes, or as one operation on
+            hardware that sends graded spikes.
         access_pj: energy of one 32-bit access in pJ by the size of the memory in bytes, points from 0 bytes up; between
             them it is linear and beyond the last the last slope goes on. Empty in a table without memory.
     """
@@ -52,10 +49,10 @@ class PriceTable:
     node: str
     conditions: str
     source: str
-    grade: str
-    checked: str
-    integer_payload: str
-    prices_pj: Mapping[str, float]
+    grade: str = text(one_of=GRADES)
+    prices_pj: Mapping[str, float] = table(keys=PRICES, above=0, at_most=LARGEST_PJ)
+    checked: str = ""
+    integer_payload: str = text("mac", one_of=("mac", "unary", "graded"))
     access_pj: tuple[tuple[float, float], ...] = ()
 
     @property
@@ -78,66 +75,36 @@ def load_table(path: str | Path) -> PriceTable:
         PriceError: the file is missing or damaged, a key is unknown or missing, or a price is not a number above 0.
     """
     path = Path(path)
-    try:
-        with path.open("rb") as stream:
-            raw = tomllib.load(stream)
-    except FileNotFoundError:
-        raise PriceError(f"{path}: no such file") from None
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PriceError(f"{path}: not a price table: {error}") from error
-    if unknown := sorted(set(raw) - set(KEYS)):
-        raise PriceError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(KEYS)}")
-    for key in TEXTS:
-        if not isinstance(raw.get(key), str) or not raw[key].strip():
-            raise PriceError(f"{path}: no {key}; a table without its {key} is refused")
-    if raw["grade"] not in GRADES:
-        raise PriceError(f"{path}: grade {raw['grade']!r}; expected one of {', '.join(GRADES)}")
-    payload = raw.get("integer_payload", "mac")
-    if payload not in INTEGER_PAYLOADS:
-        raise PriceError(f"{path}: integer_payload {payload!r}; expected one of {', '.join(INTEGER_PAYLOADS)}")
-    prices = _checked_prices(path, raw.get("prices_pj"))
-    access = _checked_access(path, raw["access_pj"]) if "access_pj" in raw else ()
+    read = tables.read(path, "a price table", PriceError)
+    access = _checked_access(path, read.pop("access_pj")) if "access_pj" in read else ()
+    found = tables.fill(PriceTable, read, str(path), PriceError, name=path.stem, access_pj=access)
+    prices = found.prices_pj
+    if not prices:
+        raise PriceError(f"{path}: no prices; give some of {', '.join(PRICES)} under [prices_pj]")
+    if "mac" in prices and "ac" not in prices:
+        raise PriceError(f"{path}: a price for mac needs one for ac; price a network that is not spiking by dense_mac")
+    if "inactive_update" in prices and "neuron_update" not in prices:
+        raise PriceError(f"{path}: a price for inactive_update needs one for neuron_update")
     if access and set(prices) != {"ac", "mac"}:
         raise PriceError(f"{path}: a table with access_pj prices ac and mac, both and nothing else, for both networks")
-    if access and payload != "mac":
+    if access and found.integer_payload != "mac":
         raise PriceError(
-            f"{path}: integer_payload {payload!r} with access_pj; with memory a payload is a MAC, leave it out"
+            f"{path}: integer_payload {found.integer_payload!r} with access_pj; with memory a payload is a MAC, leave "
+            "it out"
         )
-    return PriceTable(
-        name=path.stem,
-        checked=str(raw.get("checked", "")),
-        integer_payload=payload,
-        prices_pj=prices,
-        access_pj=access,
-        **{key: raw[key].strip() for key in TEXTS},
-    )
-
-
-def _checked_prices(path: Path, raw: Any) -> dict[str, float]:
-    if not isinstance(raw, dict) or not raw:
-        raise PriceError(f"{path}: no prices; give some of {', '.join(PRICES)} under [prices_pj]")
-    for key, value in raw.items():
-        if key not in PRICES:
-            raise PriceError(f"{path}: unknown price {key!r}; known are {', '.join(PRICES)}")
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LARGEST_PJ:
-            raise PriceError(f"{path}: {key} = {value!r}; a price is a number of pJ above 0, at most {LARGEST_PJ:g}")
-    if "mac" in raw and "ac" not in raw:
-        raise PriceError(f"{path}: a price for mac needs one for ac; price a network that is not spiking by dense_mac")
-    if "inactive_update" in raw and "neuron_update" not in raw:
-        raise PriceError(f"{path}: a price for inactive_update needs one for neuron_update")
-    return {key: float(value) for key, value in raw.items()}
+    return found
 
 
 def _checked_access(path: Path, raw: Any) -> tuple[tuple[float, float], ...]:
-    what = "access_pj is a list of [bytes of memory, pJ an access], from 0 up, a byte or more apart, that never falls"
+    what = "access_pj is a list of [bytes of memory, pJ per access], from 0 up, a byte or more apart, that never falls"
     if not isinstance(raw, list) or len(raw) < 2:
         raise PriceError(f"{path}: {what}; at least two points are needed")
     for point in raw:
         if not isinstance(point, list) or len(point) != 2:
-            raise PriceError(f"{path}: {what}, not {point!r}")
+            raise PriceError(f"{path}: {what}, not {tables.shown(point)}")
         for value in point:
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-                raise PriceError(f"{path}: {what}, not {point!r}")
+            if type(value) not in (int, float) or not 0 <= value < LARGEST_BYTES:
+                raise PriceError(f"{path}: {what}, not {tables.shown(point)}")
         if point[1] > LARGEST_PJ:
             raise PriceError(f"{path}: access_pj {point!r}; an access costs at most {LARGEST_PJ:g} pJ")
     points = tuple((float(size), float(energy)) for size, energy in raw)
@@ -157,8 +124,8 @@ def load_tables(extra: Iterable[str | Path] = ()) -> list[PriceTable]:
     """
     shipped = [load_table(path) for path in SHIPPED.glob("*.toml")]
     shipped.sort(key=lambda table: (ORDER.index(table.group), table.name))
-    tables = [*shipped, *(load_table(path) for path in extra)]
-    names, titles = [table.name for table in tables], [table.title for table in tables]
+    found = [*shipped, *(load_table(path) for path in extra)]
+    names, titles = [table.name for table in found], [table.title for table in found]
     for name, title in zip(names, titles, strict=True):
         if names.count(name) > 1:
             raise PriceError(f"two price tables are called {name!r}; rename one file")
@@ -166,7 +133,7 @@ def load_tables(extra: Iterable[str | Path] = ()) -> list[PriceTable]:
             raise PriceError(
                 f"two price tables have the title {title!r}; change it in one, so that a report tells which"
             )
-    return tables
+    return found
 
 
 ORDER = ("arithmetic", "Loihi 1", "SpiNNaker", "conventional processor, dense", "GPU floor", "memory included")

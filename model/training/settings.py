@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from neurotarget.model.training import registry
 
+from neurotarget import tables
 from neurotarget.data import DataError, Dataset
 from neurotarget.data.spec import expanded
 from neurotarget.errors import UserError
-
-AT_LEAST_ONE = ("epochs", "batch")
-SHARES = ("time_mask", "probability")
-POSITIVE = ("learning_rate", "clip", "temperature")
+from neurotarget.tables import number
 
 
 class SettingsError(UserError):
@@ -38,14 +35,14 @@ class Training:
         seed: of weights, order, dropout and augmentation.
     """
 
-    epochs: int = 40
-    batch: int = 64
-    learning_rate: float = 0.005
-    weight_decay: float = 0.01
-    warmup_epochs: int = 3
-    clip: float = 1.0
-    delay_learning_rate: float = 0.1
-    seed: int = 0
+    epochs: int = number(40, at_least=1)
+    batch: int = number(64, at_least=1)
+    learning_rate: float = number(0.005, above=0)
+    weight_decay: float = number(0.01, at_least=0)
+    warmup_epochs: int = number(3, at_least=0)
+    clip: float = number(1.0, above=0)
+    delay_learning_rate: float = number(0.1, at_least=0)
+    seed: int = number(0, at_least=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,10 +56,10 @@ class Augmentation:
         shift: largest shift in time, in steps, either way.
     """
 
-    time_mask: float = 0.0
-    feature_mask: int = 0
-    probability: float = 0.5
-    shift: int = 0
+    time_mask: float = number(0.0, at_least=0, at_most=1)
+    feature_mask: int = number(0, at_least=0)
+    probability: float = number(0.5, at_least=0, at_most=1)
+    shift: int = number(0, at_least=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,42 +90,37 @@ def read(path: str | Path, overrides: Iterable[str] = ()) -> Settings:
 
 def load_tables(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
     """The tables of a TOML file with the overrides in place, not checked yet."""
-    try:
-        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: not TOML: {error}") from error
+    read = tables.read(path, error=SettingsError)
     for text in overrides:
-        _override(tables, text)
-    return tables
+        tables.override(read, text, SettingsError)
+    return read
 
 
-def from_tables(path: str | Path, tables: Mapping[str, Any]) -> Settings:
+def from_tables(path: str | Path, read: Mapping[str, Any]) -> Settings:
     """Checks tables and makes settings of them; `path` is for the messages."""
     known = ("data", "model", "training", "augmentation")
-    if unknown := set(tables) - set(known):
+    if unknown := set(read) - set(known):
         raise SettingsError(f"{path}: unknown table {', '.join(sorted(unknown))}; known are {', '.join(known)}")
-    for name, table in tables.items():
+    for name, table in read.items():
         if not isinstance(table, dict):
-            raise SettingsError(f"{path}: {name} = {table!r}; a table [{name}] is expected")
-    data = dict(tables.get("data", {}))
+            raise SettingsError(f"{path}: {name} = {tables.shown(table)}; a table [{name}] is expected")
+    data = dict(read.get("data", {}))
     spec = data.pop("spec", None)
     if not isinstance(spec, str) or data:
         raise SettingsError(f"{path}: [data] takes one key, spec = 'SPEC'")
-    network = dict(tables.get("model", {}))
+    network = dict(read.get("model", {}))
     preset = network.pop("preset", "shd")
     if taken := {"features", "classes"} & set(network):
         raise SettingsError(f"{path}: [model] {', '.join(sorted(taken))}: the data set decides; leave it out")
     try:
         config = registry.preset(preset, **network)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise SettingsError(f"{path}: [model] {error}") from error
     return Settings(
         data=_expanded(path, spec),
         model=config,
-        training=typed_table(path, "training", Training, tables.get("training", {})),
-        augmentation=typed_table(path, "augmentation", Augmentation, tables.get("augmentation", {})),
+        training=tables.fill(Training, read.get("training", {}), f"{path}: [training]", SettingsError),
+        augmentation=tables.fill(Augmentation, read.get("augmentation", {}), f"{path}: [augmentation]", SettingsError),
     )
 
 
@@ -153,43 +145,3 @@ def _expanded(path: str | Path, spec: str) -> str:
         return expanded(spec)
     except DataError as error:
         raise SettingsError(f"{path}: {error}, or --set data.spec=") from error
-
-
-def _override(tables: dict[str, Any], text: str) -> None:
-    key, separator, value = text.partition("=")
-    *path, name = key.split(".")
-    table: Any = tables
-    for part in path:
-        if isinstance(table, dict):
-            table = table.setdefault(part, {})
-        elif isinstance(table, list) and part.isdecimal() and 0 < int(part) <= len(table):
-            table = table[int(part) - 1]  # stages are counted from one
-        else:
-            table = None
-    if not (separator and path and name and isinstance(table, dict)):
-        raise SettingsError(f"--set {text}: expected table.key=value, for example training.epochs=5")
-    try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = value
-    table[name] = parsed
-
-
-def typed_table(path: str | Path, name: str, cls: Any, given: Mapping[str, Any]) -> Any:
-    """An instance of the dataclass `cls` from a table of the file, every key and value checked."""
-    defaults = {field.name: field.default for field in dataclasses.fields(cls)}
-    for key, value in given.items():
-        where = f"{path}: [{name}] {key} = {value!r}"
-        if key not in defaults:
-            raise SettingsError(f"{path}: [{name}] has no key {key}; known are {', '.join(defaults)}")
-        wanted = type(defaults[key])
-        fits = type(value) is wanted or (wanted is float and type(value) is int)
-        if not fits or not 0 <= value < 2**63:
-            raise SettingsError(f"{where}; a {wanted.__name__} of 0 or more is expected")
-        if key in AT_LEAST_ONE and value < 1:
-            raise SettingsError(f"{where}; it must be at least 1")
-        if key in SHARES and value > 1:
-            raise SettingsError(f"{where}; a share of 0 to 1 is expected")
-        if key in POSITIVE and value == 0:
-            raise SettingsError(f"{where}; it must be above 0")
-    return cls(**given)

@@ -30,9 +30,9 @@ from neurotarget.model.training.settings import (
     Training,
     from_tables,
     load_tables,
-    typed_table,
 )
 
+from neurotarget import tables as toml
 from neurotarget.data import spec
 
 
@@ -47,9 +47,9 @@ class Distillation:
         entropy_weighted: weigh each sample's divergence with the student's entropy / log(classes).
     """
 
-    label_weight: float = 1.0
-    teacher_weight: float = 0.5
-    temperature: float = 1.0
+    label_weight: float = toml.number(1.0, at_least=0)
+    teacher_weight: float = toml.number(0.5, at_least=0)
+    temperature: float = toml.number(1.0, above=0)
     entropy_weighted: bool = False
 
 
@@ -109,7 +109,9 @@ def _stage(path: str | Path, number: int, own: Mapping[str, Any], common: Mappin
     table = dict(own)
     steps = table.pop("steps", None)
     if type(steps) is not int or steps < 1:
-        raise SettingsError(f"{path}: stage {number}: steps = {steps!r}; a whole number per second is expected")
+        raise SettingsError(
+            f"{path}: stage {number}: steps = {toml.shown(steps)}; a whole number per second is expected"
+        )
     tables = {name: dict(value) if isinstance(value, dict) else value for name, value in common.items()}
     for name, cls in TABLES.items():
         keys = {field.name for field in dataclasses.fields(cls)} & set(table)
@@ -120,14 +122,12 @@ def _stage(path: str | Path, number: int, own: Mapping[str, Any], common: Mappin
         known = ", ".join(field.name for cls in TABLES.values() for field in dataclasses.fields(cls))
         raise SettingsError(f"{path}: stage {number} has no key {', '.join(sorted(table))}; known are steps, {known}")
     distillation = tables.pop("distillation", {})
-    if not isinstance(distillation, dict):
-        raise SettingsError(f"{path}: distillation = {distillation!r}; a table [distillation] is expected")
     settings = from_tables(path, tables)
     return Stage(
         number=number,
         steps=steps,
         settings=dataclasses.replace(settings, data=with_steps(settings.data, steps)),
-        distillation=typed_table(path, "distillation", Distillation, distillation),
+        distillation=toml.fill(Distillation, distillation, f"{path}: [distillation]", SettingsError),
     )
 
 

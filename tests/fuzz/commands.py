@@ -12,9 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import h5py
-import nir
-import numpy as np
-
 import neurotarget.conversion.quantize as quantize
 import neurotarget.conversion.to_netx as netx
 import neurotarget.conversion.to_nir as to_nir
@@ -22,12 +19,15 @@ import neurotarget.hardware.energy.prices as prices
 import neurotarget.hardware.place as place
 import neurotarget.model.train as training
 import neurotarget.sim.run as run
-from neurotarget.data import open_dataset
-from neurotarget.data.wav import read_wav
-from neurotarget.errors import NeurotargetError
+import nir
+import numpy as np
 from neurotarget.hardware.energy.claims import load_claims
 from neurotarget.model.training import checkpoint
 from neurotarget.sim.trace import Trace
+
+from neurotarget.data import open_dataset
+from neurotarget.data.wav import read_wav
+from neurotarget.errors import NeurotargetError
 from tests.fuzz import engine, graphs
 from tests.torch_networks import tiny
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import nir
 import numpy as np
-
 from neurotarget.conversion.quantize import quantize
-from neurotarget.errors import UserError
 from neurotarget.sim import reference
 from neurotarget.sim.graph import dialect, load
+
+from neurotarget.errors import UserError
 
 extension = dialect.extension
 REFUSALS = (UserError,)

@@ -85,7 +85,11 @@ def test_a_user_adds_a_price_of_an_access(tmp_path: Path) -> None:
         ("[[0, 5.0], [8, 4.0]]", "ac = 0.1\nmac = 3.2", "never falls, not .8.0, 4.0. after .0.0, 5.0."),
         ("[[0, 1.0], [1e-300, 5.0]]", "ac = 0.1\nmac = 3.2", "a byte or more apart"),
         ("[[0, 1.0], [8, 2e12]]", "ac = 0.1\nmac = 3.2", "an access costs at most 1e.12 pJ"),
-        ("[[0, 1.0], [8, 2.0]]", "ac = 0.1\nmac = 1e300", "mac = 1e.300; a price is a number of pJ above 0, at most"),
+        (
+            "[[0, 1.0], [8, 2.0]]",
+            "ac = 0.1\nmac = 1e300",
+            "mac = 1e.300; a number above 0 and at most 1e.12",
+        ),
         ("[[0, 0.0], [8, 0.0]]", "ac = 0.1\nmac = 3.2", "costs something"),
         ("[[0, 5.0], [8, 6.0]]", "ac = 0.1", "prices ac and mac"),
         ("[[0, 5.0], [8, 6.0]]", "ac = 0.1\nmac = 3.2\ndense_mac = 3.2", "prices ac and mac"),
@@ -124,7 +128,7 @@ def test_a_table_that_lacks_a_key_is_refused(tmp_path: Path, key: str) -> None:
     rest = {name: value for name, value in GOOD.items() if name != key}
     with pytest.raises(PriceError, match=f"no {key}"):
         load_table(write(tmp_path / "a.toml", rest))
-    with pytest.raises(PriceError, match=f"no {key}"):
+    with pytest.raises(PriceError, match=f"{key} = ''; "):
         load_table(write(tmp_path / "a.toml", {**rest, key: '" "'}))
 
 
@@ -132,9 +136,9 @@ def test_a_table_that_lacks_a_key_is_refused(tmp_path: Path, key: str) -> None:
     ("keys", "prices", "reason"),
     [
         ({"sorce": '"x"'}, "ac = 1.0", "unknown key 'sorce'"),
-        ({"grade": '"guessed"'}, "ac = 1.0", "grade 'guessed'"),
-        ({"integer_payload": '"half"'}, "ac = 1.0", "integer_payload 'half'"),
-        ({}, "acc = 1.0", "unknown price 'acc'"),
+        ({"grade": '"guessed"'}, "ac = 1.0", "grade = 'guessed'"),
+        ({"integer_payload": '"half"'}, "ac = 1.0", "integer_payload = 'half'"),
+        ({}, "acc = 1.0", "prices_pj: unknown key 'acc'"),
         ({}, "", "no prices"),
         ({}, "ac = -1.0", "above 0"),
         ({}, "ac = nan", "above 0"),

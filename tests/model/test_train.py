@@ -283,7 +283,7 @@ def test_a_full_disk_stops_and_keeps_the_last_good_checkpoint(config, whole, tmp
     [
         ("data.spec=nowhere", "unknown data source 'nowhere'"),
         ("data.spec=shd:/nowhere", "/nowhere: no such folder"),
-        ("training.epochs=none", "epochs = 'none'; a int of 0 or more"),
+        ("training.epochs=none", "epochs = 'none'; a whole number of at least 1"),
         ("augmentation.feature_mask=141", "feature_mask 141 and shift 1 do not fit"),
         ("augmentation.shift=20", "feature_mask 10 and shift 20 do not fit"),
     ],
