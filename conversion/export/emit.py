@@ -32,7 +32,7 @@ def emit(draft: Draft, dt: float, readout: str) -> nir.NIRGraph:
         if layer.roles:  # a role names a node
             named = {role: _only(layer.name, writers[source]) for role, source in layer.roles.items()}
             layer = dataclasses.replace(layer, roles=named)
-        writers[layer.name] = EMITTERS[layer.kind](layer, inputs, nodes, edges, dt)
+        writers[layer.name] = emit_layer(layer, inputs, nodes, edges, dt)
     edges.extend((name, target) for source, target in loops for name in writers[source])
     thetas = {layer.parameters["theta"] for layer in draft.layers.values() if "theta" in layer.parameters}
     metadata: dict[str, Any] = {
@@ -47,39 +47,26 @@ def emit(draft: Draft, dt: float, readout: str) -> nir.NIRGraph:
     return nir.NIRGraph(nodes=nodes, edges=edges, metadata=metadata)
 
 
+def emit_layer(layer: Layer, inputs: list[str], nodes: Nodes, edges: Edges, dt: float) -> list[str]:
+    """Adds the nodes of a layer and the edges from `inputs` to them, and gives the nodes that are its output."""
+    if layer.kind == "temporal_conv":
+        return _temporal_conv(layer, inputs, nodes, edges, dt)
+    nodes[layer.name] = NODES[layer.kind](layer, dt)
+    edges.extend((source, layer.name) for source in inputs)
+    return [layer.name]
+
+
 def _only(name: str, found: list[str]) -> str:
     if len(found) != 1:
         raise UnsupportedModule(f"layer {name}: {len(found)} nodes ({', '.join(found)}) feed one of its inputs")
     return found[0]
 
 
-def _node(layer: Layer, node: Any, inputs: list[str], nodes: Nodes, edges: Edges) -> list[str]:
-    nodes[layer.name] = node
-    edges.extend((source, layer.name) for source in inputs)
-    return [layer.name]
-
-
-def _input(layer: Layer, inputs: list[str], nodes: Nodes, edges: Edges, dt: float) -> list[str]:
-    return _node(layer, nir.Input(input_type={"input": np.array(layer.shape)}), inputs, nodes, edges)
-
-
-def _output(layer: Layer, inputs: list[str], nodes: Nodes, edges: Edges, dt: float) -> list[str]:
-    return _node(layer, nir.Output(output_type={"output": np.array(layer.shape)}), inputs, nodes, edges)
-
-
 def _affine(weight: np.ndarray, bias: np.ndarray | None) -> Any:
     return nir.Linear(weight=weight) if bias is None else nir.Affine(weight=weight, bias=bias)
 
 
-def _linear(layer: Layer, inputs: list[str], nodes: Nodes, edges: Edges, dt: float) -> list[str]:
-    return _node(layer, _affine(layer.parameters["weight"], layer.parameters["bias"]), inputs, nodes, edges)
-
-
-def _scale(layer: Layer, inputs: list[str], nodes: Nodes, edges: Edges, dt: float) -> list[str]:
-    return _node(layer, nir.Scale(scale=layer.parameters["weight"]), inputs, nodes, edges)
-
-
-def _conv(layer: Layer, inputs: list[str], nodes: Nodes, edges: Edges, dt: float) -> list[str]:
+def _conv(layer: Layer, dt: float) -> Any:
     p = layer.parameters
     weight, groups = p["weight"], p["groups"]
     if groups > 1:
@@ -100,7 +87,23 @@ def _conv(layer: Layer, inputs: list[str], nodes: Nodes, edges: Edges, dt: float
         node = nir.Conv2d(input_shape=tuple(p["input_space"]), **two, **common)
     if groups > 1:
         node.metadata = {dialect.KEY_GROUPS: groups}
-    return _node(layer, node, inputs, nodes, edges)
+    return node
+
+
+def _neuron(layer: Layer, dt: float) -> Any:
+    p = layer.parameters
+    # `v > v_threshold` is then `v >= theta`, which is how SpikingJelly fires.
+    thresholds = {"v_threshold": _full(layer, np.nextafter(p["theta"], -np.inf)), "v_reset": _full(layer, p["v_reset"])}
+    if layer.kind == "if":
+        return nir.IF(r=_full(layer, 1 / dt), **thresholds)
+    # SpikingJelly leaks towards v_reset; so does NIR with v_leak = v_reset.
+    resistance = p["tau"] * p["gain"] if "gain" in p else 1.0
+    leak = {"tau": _full(layer, p["tau"] * dt), "r": _full(layer, resistance), "v_leak": _full(layer, p["v_reset"])}
+    return nir.LIF(**leak, **thresholds)
+
+
+def _full(layer: Layer, value: float) -> np.ndarray:
+    return np.full(layer.shape, value, dtype=np.float64)
 
 
 def _temporal_conv(layer: Layer, inputs: list[str], nodes: Nodes, edges: Edges, dt: float) -> list[str]:
@@ -138,57 +141,21 @@ def _temporal_conv(layer: Layer, inputs: list[str], nodes: Nodes, edges: Edges, 
     return written
 
 
-def _avg_pool(layer: Layer, inputs: list[str], nodes: Nodes, edges: Edges, dt: float) -> list[str]:
-    return _node(layer, nir.AvgPool2d(**{k: np.array(v) for k, v in layer.parameters.items()}), inputs, nodes, edges)
-
-
-def _flatten(layer: Layer, inputs: list[str], nodes: Nodes, edges: Edges, dt: float) -> list[str]:
-    shape = {"input": np.array(layer.parameters["input_shape"])}
-    return _node(layer, nir.Flatten(input_type=shape, start_dim=0, end_dim=-1), inputs, nodes, edges)
-
-
-def _neuron(layer: Layer, inputs: list[str], nodes: Nodes, edges: Edges, dt: float) -> list[str]:
-    p = layer.parameters
-
-    def full(value: float) -> np.ndarray:
-        return np.full(layer.shape, value, dtype=np.float64)
-
-    # `v > v_threshold` is then `v >= theta`, which is how SpikingJelly fires.
-    thresholds = {"v_threshold": full(np.nextafter(p["theta"], -np.inf)), "v_reset": full(p["v_reset"])}
-    if layer.kind == "if":
-        return _node(layer, nir.IF(r=full(1 / dt), **thresholds), inputs, nodes, edges)
-    # SpikingJelly leaks towards v_reset; so does NIR with v_leak = v_reset.
-    resistance = p["tau"] * p["gain"] if "gain" in p else 1.0
-    leak = {"tau": full(p["tau"] * dt), "r": full(resistance), "v_leak": full(p["v_reset"])}
-    return _node(layer, nir.LIF(**leak, **thresholds), inputs, nodes, edges)
-
-
-def _leaky_integrator(layer: Layer, inputs: list[str], nodes: Nodes, edges: Edges, dt: float) -> list[str]:
-    def full(value: float) -> np.ndarray:
-        return np.full(layer.shape, value, dtype=np.float64)
-
-    node = nir.LI(tau=full(layer.parameters["tau"] * dt), r=full(1.0), v_leak=full(0.0))
-    return _node(layer, node, inputs, nodes, edges)
-
-
-def _extension(layer: Layer, inputs: list[str], nodes: Nodes, edges: Edges, dt: float) -> list[str]:
-    metadata = {**layer.parameters, **layer.roles}
-    return _node(layer, dialect.extension(layer.kind, layer.shape[0], metadata), inputs, nodes, edges)
-
-
-EMITTERS: dict[str, Callable[[Layer, list[str], Nodes, Edges, float], list[str]]] = {
-    "input": _input,
-    "output": _output,
-    "linear": _linear,
-    "scale": _scale,
+NODES: dict[str, Callable[[Layer, float], Any]] = {
+    "input": lambda layer, dt: nir.Input(input_type={"input": np.array(layer.shape)}),
+    "output": lambda layer, dt: nir.Output(output_type={"output": np.array(layer.shape)}),
+    "linear": lambda layer, dt: _affine(layer.parameters["weight"], layer.parameters["bias"]),
+    "scale": lambda layer, dt: nir.Scale(scale=layer.parameters["weight"]),
     "conv": _conv,
-    "temporal_conv": _temporal_conv,
-    "avg_pool": _avg_pool,
-    "flatten": _flatten,
+    "avg_pool": lambda layer, dt: nir.AvgPool2d(**{key: np.array(value) for key, value in layer.parameters.items()}),
+    "flatten": lambda layer, dt: nir.Flatten({"input": np.array(layer.parameters["input_shape"])}, 0, -1),
     "lif": _neuron,
     "if": _neuron,
-    "li": _leaky_integrator,
-    "gate": _extension,
-    "rotary": _extension,
-    "attention": _extension,
+    "li": lambda layer, dt: nir.LI(
+        tau=_full(layer, layer.parameters["tau"] * dt), r=_full(layer, 1.0), v_leak=_full(layer, 0.0)
+    ),
+    **dict.fromkeys(
+        ("gate", "rotary", "attention"),
+        lambda layer, dt: dialect.extension(layer.kind, layer.shape[0], {**layer.parameters, **layer.roles}),
+    ),
 }

@@ -309,6 +309,18 @@ def _delays_network(draft: Draft, name: str, module: delays.DelaysNetwork, sourc
 
 
 LEAKY = _neuron(lambda module: float(module.tau))
+# PyTorch's own layers and SpikingJelly's of the same name.
+LAYERS: dict[str, Rule] = {
+    "Linear": _linear,
+    "Conv1d": _conv,
+    "Conv2d": _conv,
+    "BatchNorm1d": _batch_norm,
+    "BatchNorm2d": _batch_norm,
+    "AvgPool2d": _avg_pool,
+    "Flatten": _flatten,
+    "Dropout": _nothing,
+    "Dropout2d": _nothing,
+}
 RULES: dict[type, Rule] = {
     spikescr.SpikeSCR: _spikescr,
     spikescr.Block: _block,
@@ -332,24 +344,7 @@ RULES: dict[type, Rule] = {
     delays.DelayedLinear: _delayed_linear,
     delays.LeakyIntegrator: _leaky_integrator,
     nn.Sequential: _sequential,
-    nn.Linear: _linear,
-    layer.Linear: _linear,
-    nn.Conv1d: _conv,
-    layer.Conv1d: _conv,
-    nn.Conv2d: _conv,
-    layer.Conv2d: _conv,
-    nn.BatchNorm1d: _batch_norm,
-    layer.BatchNorm1d: _batch_norm,
-    nn.BatchNorm2d: _batch_norm,
-    layer.BatchNorm2d: _batch_norm,
-    nn.AvgPool2d: _avg_pool,
-    layer.AvgPool2d: _avg_pool,
-    nn.Flatten: _flatten,
-    layer.Flatten: _flatten,
-    nn.Dropout: _nothing,
-    layer.Dropout: _nothing,
-    nn.Dropout2d: _nothing,
-    layer.Dropout2d: _nothing,
+    **{getattr(package, name): rule for name, rule in LAYERS.items() for package in (nn, layer)},
     nn.Identity: _nothing,
     neuron.IFNode: _neuron(lambda module: None),
     neuron.LIFNode: LEAKY,

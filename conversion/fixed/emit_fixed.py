@@ -13,7 +13,7 @@ from typing import Any
 import nir
 import numpy as np
 from neurotarget.conversion.export.draft import Layer
-from neurotarget.conversion.export.emit import EMITTERS, Edges, Nodes
+from neurotarget.conversion.export.emit import Edges, Nodes, emit_layer
 from neurotarget.sim.graph import Graph, dialect
 from neurotarget.sim.graph.kinds import STATEFUL
 from neurotarget.sim.graph.node import GraphError, Node
@@ -86,7 +86,7 @@ def _write(
             parameters["input_space"] = node.input_shape[1:]
         layer = Layer(node.name, SAME[node.kind], node.sources, node.output_shape, parameters)
         inputs = [] if node.kind == "input" else [HERE]
-        return EMITTERS[layer.kind](layer, inputs, nodes, edges, graph.dt)
+        return emit_layer(layer, inputs, nodes, edges, graph.dt)
     if node.kind in STATEFUL:
         nodes[node.name] = _neuron(node, fixed[node.name], _weight_exp(graph, node, fixed), graph.dt)
     elif node.kind == "sum_pool":

@@ -274,9 +274,9 @@ def folder(tmp_path_factory):
         yield path
 
 
-def tune(folder, out, *options, source="q.nir"):
+def tune(folder, out, *options, source="q.nir", command=fine_tune.main):
     arguments = [str(folder / "tune.toml"), "--out", str(out), "--quantized", str(folder / source), *options]
-    return train.main(arguments)
+    return command(arguments)
 
 
 def test_a_run_learns_and_its_figures_are_those_of_the_file(folder, tmp_path, capsys):
@@ -341,7 +341,7 @@ def test_a_loss_that_is_not_finite_is_an_error(folder, tmp_path, monkeypatch, ca
     ],
 )
 def test_wrong_input_ends_with_one_sentence_and_nothing_written(folder, tmp_path, capsys, source, options, reason):
-    assert tune(folder, tmp_path / "run", *options, source=source) == 2
+    assert tune(folder, tmp_path / "run", *options, source=source, command=train.main) == 2
     error = capsys.readouterr().err.strip().splitlines()
     assert len(error) == 1 and error[0].startswith("error: ") and reason in error[0]
     assert not (tmp_path / "run").exists()

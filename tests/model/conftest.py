@@ -21,3 +21,16 @@ def words(made_words):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NEUROTARGET_CACHE", str(made_words / "cache"))
         yield f"shd:{made_words}"
+
+
+@pytest.fixture(scope="module")
+def chain_file(tmp_path_factory, words):
+    """Configuration of a chain of two stages."""
+    path = tmp_path_factory.mktemp("config") / "chain.toml"
+    path.write_text(
+        f'[data]\nspec = "{words}"\n[model]\npreset = "tiny"\n'
+        "[training]\nepochs = 3\nbatch = 8\nlearning_rate = 0.02\nwarmup_epochs = 1\n"
+        "[augmentation]\ntime_mask = 0.2\nfeature_mask = 10\n"
+        "[[stage]]\nsteps = 50\n[[stage]]\nsteps = 20\nepochs = 2\nlearning_rate = 0.005\ntemperature = 2\n"
+    )
+    return path

@@ -7,15 +7,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from neurotarget.model import ablation, distill, train
+from neurotarget.model import distill
 from neurotarget.model.spikescr import readout
 from neurotarget.model.training import checkpoint, loop, stages
 from neurotarget.model.training.checkpoint import CheckpointError
-from neurotarget.model.training.settings import SettingsError
 
 from neurotarget.data import Dataset, Split, open_dataset
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 FILES = ["ckpt.pt", "curves.png", "last.pt", "metrics.csv", "metrics.json"]
 
 
@@ -88,96 +86,6 @@ def test_the_loss_is_the_papers_with_its_weights_and_the_teachers_rows():
     torch.testing.assert_close(loss(scores, labels, rows), paper)
 
 
-# ---- the stages ------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory, words):
-    path = tmp_path_factory.mktemp("config") / "chain.toml"
-    path.write_text(
-        f'[data]\nspec = "{words}"\n[model]\npreset = "tiny"\n'
-        "[training]\nepochs = 3\nbatch = 8\nlearning_rate = 0.02\nwarmup_epochs = 1\n"
-        "[augmentation]\ntime_mask = 0.2\nfeature_mask = 10\n"
-        "[[stage]]\nsteps = 50\n[[stage]]\nsteps = 20\nepochs = 2\nlearning_rate = 0.005\ntemperature = 2\n"
-    )
-    return path
-
-
-def test_a_stage_takes_what_it_does_not_say_from_the_tables(config, words):
-    first, second = stages.read(config)
-    assert (first.number, first.steps, first.folder) == (1, 50, "stage1_steps50")
-    assert first.settings.data == f"{words}?steps=50" and second.settings.data == f"{words}?steps=20"
-    assert (first.settings.training.epochs, second.settings.training.epochs) == (3, 2)
-    assert (first.settings.training.learning_rate, second.settings.training.learning_rate) == (0.02, 0.005)
-    assert first.settings.augmentation == second.settings.augmentation
-    assert first.distillation == stages.Distillation(1.0, 0.5, 1.0, False)
-    assert second.distillation == stages.Distillation(temperature=2)
-
-
-def test_overrides_reach_all_stages_or_one(config):
-    texts = ["training.batch=4", "stage.2.epochs=9", "distillation.entropy_weighted=true", "stage.1.time_mask=0"]
-    first, second = stages.read(config, texts)
-    assert (first.settings.training.batch, second.settings.training.batch) == (4, 4)
-    assert (first.settings.training.epochs, second.settings.training.epochs) == (3, 9)
-    assert first.distillation.entropy_weighted and second.distillation.entropy_weighted
-    assert (first.settings.augmentation.time_mask, second.settings.augmentation.time_mask) == (0, 0.2)
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("stage.2.steps=50", "stage 2 has 50 steps per second, the one before 50; a curriculum goes from many"),
-        ("stage.2.steps=80", "stage 2 has 80 steps per second, the one before 50"),
-        ("stage.2.steps=2.5", r"stage 2: steps = 2.5; a whole number"),
-        ("stage.2.step=3", r"stage 2 has no key step; known are steps, epochs"),
-        ("stage.2.epochs=0", r"epochs = 0; a whole number of at least 1"),
-        ("stage.3.epochs=1", r"--set stage.3.epochs=1: expected table.key=value"),
-        ("distillation.temperature=0", r"\[distillation\]: temperature = 0; a number above 0"),
-        ("distillation.entropy_weighted=1", r"entropy_weighted = 1; true or false"),
-        ("distillation.weight=1", r"\[distillation\]: unknown key 'weight'"),
-        ("data.spec=synth?steps=100", "leave steps out; each stage has its own"),
-    ],
-)
-def test_a_wrong_stage_is_named(config, override, message):
-    with pytest.raises(SettingsError, match=message):
-        stages.read(config, [override])
-
-
-def test_a_file_without_stages_is_refused(tmp_path):
-    (tmp_path / "none.toml").write_text('[data]\nspec = "synth"\n')
-    with pytest.raises(SettingsError, match=r"no stages; write \[\[stage\]\]"):
-        stages.read(tmp_path / "none.toml")
-
-
-@pytest.mark.parametrize(
-    ("name", "steps", "rate", "decay"),
-    [
-        ("shd", [100, 40], 0.01, 0.01),
-        ("ssc", [500, 200, 100, 40], 0.005, 0.01),
-        ("gsc", [400, 200, 100, 40], 0.002, 0.005),
-    ],
-)
-def test_the_papers_configurations_hold_its_hyperparameters(monkeypatch, name, steps, rate, decay):
-    monkeypatch.setenv(f"NEUROTARGET_{name.upper()}", "/data")
-    chain = stages.read(CONFIGS / f"ptcd_{name}.toml")
-    assert [stage.steps for stage in chain] == steps
-    for stage in chain:
-        training = stage.settings.training
-        assert (training.batch, training.learning_rate, training.weight_decay) == (256, rate, decay)
-        assert training.epochs - training.warmup_epochs == 40
-        assert stage.distillation == stages.Distillation(1.0, 0.5, 1.0, False)
-
-
-def test_every_shipped_chain_is_valid(monkeypatch):
-    for name in ("SHD", "SSC", "GSC"):
-        monkeypatch.setenv(f"NEUROTARGET_{name}", "/data")
-    for path in CONFIGS.glob("ptcd_*.toml"):
-        chain = stages.read(path)
-        assert chain[-1].steps == 40, path
-        if chain[0].settings.data.startswith("gsc:"):
-            assert all(8000 % stage.steps == 0 for stage in chain), path
-
-
 # ---- teachers --------------------------------------------------------------------------------------------------------
 
 
@@ -203,15 +111,15 @@ def test_utterances_that_cannot_be_paired_are_an_error(changes, message):
         distill.check_pairs(dataset("fine", **changes), dataset())
 
 
-def run(config, out, *options):
-    return distill.main([str(config), "--out", str(out), *options])
+def run(chain_file, out, *options):
+    return distill.main([str(chain_file), "--out", str(out), *options])
 
 
 @pytest.fixture(scope="module")
-def chain(config, tmp_path_factory):
+def chain(chain_file, tmp_path_factory):
     """The folder of an uninterrupted chain of two stages."""
     out = tmp_path_factory.mktemp("chain")
-    assert run(config, out) == 0
+    assert run(chain_file, out) == 0
     return out
 
 
@@ -232,7 +140,7 @@ def test_a_chain_leaves_a_folder_a_stage_and_a_summary(chain, words):
     assert (chain / "accuracy.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_student_starts_from_the_teachers_state_and_the_teacher_stays(config, chain, tmp_path, monkeypatch):
+def test_the_student_starts_from_the_teachers_state_and_the_teacher_stays(chain_file, chain, tmp_path, monkeypatch):
     path = chain / "stage1_steps50" / "ckpt.pt"
     before, state = path.read_bytes(), checkpoint.load(path).state
     started = []
@@ -244,7 +152,7 @@ def test_the_student_starts_from_the_teachers_state_and_the_teacher_stays(config
         return whole(learner, *arguments)
 
     monkeypatch.setattr(loop, "train_epoch", epoch)
-    assert run(config, tmp_path / "run", "--teacher", str(path)) == 0
+    assert run(chain_file, tmp_path / "run", "--teacher", str(path)) == 0
     assert len(started) == 1  # the teacher has the first stage's time scale and stands in its place
     assert all(torch.equal(started[0][name], state[name]) for name in state) and started[0].keys() == state.keys()
     assert path.read_bytes() == before
@@ -254,9 +162,9 @@ def test_the_student_starts_from_the_teachers_state_and_the_teacher_stays(config
     assert all(torch.equal(trained[name], expected[name]) for name in expected)
 
 
-def test_the_kept_scores_are_what_the_teacher_says_of_each_sample(config, chain, words):
+def test_the_kept_scores_are_what_the_teacher_says_of_each_sample(chain_file, chain, words):
     """In evaluation mode, on the finer frames, without augmentation, one sample at a time."""
-    first, second = stages.read(config)
+    first, second = stages.read(chain_file)
     path = chain / "stage1_steps50" / "ckpt.pt"
     loaded = checkpoint.load(path)
     teacher = distill.Teacher(path, loaded, open_dataset(first.settings.data))
@@ -277,7 +185,7 @@ def test_the_kept_scores_are_what_the_teacher_says_of_each_sample(config, chain,
 
 
 @pytest.mark.parametrize("stage", [pytest.param(1, marks=pytest.mark.slow), 2])
-def test_an_interrupted_chain_goes_on_as_if_it_had_not_been(config, chain, tmp_path, capsys, stage):
+def test_an_interrupted_chain_goes_on_as_if_it_had_not_been(chain_file, chain, tmp_path, capsys, stage):
     out = tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:
         whole, begun = loop.train_epoch, []
@@ -289,9 +197,9 @@ def test_an_interrupted_chain_goes_on_as_if_it_had_not_been(config, chain, tmp_p
             return whole(*arguments)
 
         patch.setattr(loop, "train_epoch", epoch)
-        assert run(config, out) == 130
+        assert run(chain_file, out) == 130
     assert "go on with --resume" in capsys.readouterr().err
-    assert run(config, out, "--resume") == 0
+    assert run(chain_file, out, "--resume") == 0
     same_chain(out, chain)
 
 
@@ -307,30 +215,30 @@ def same_chain(out, other):
     assert summaries[0] == summaries[1]
 
 
-def test_resuming_a_complete_chain_trains_nothing(config, chain, monkeypatch):
+def test_resuming_a_complete_chain_trains_nothing(chain_file, chain, monkeypatch):
     monkeypatch.setattr(loop, "train_epoch", lambda *_: pytest.fail("nothing is left to train"))
     monkeypatch.setattr(distill, "split_scores", lambda *_: pytest.fail("the teacher is not needed"))
     before = (chain / "metrics.json").read_bytes()
-    assert run(config, chain, "--resume") == 0
+    assert run(chain_file, chain, "--resume") == 0
     assert (chain / "metrics.json").read_bytes() == before
 
 
-def test_another_teacher_is_another_run(config, chain, tmp_path, capsys):
+def test_another_teacher_is_another_run(chain_file, chain, tmp_path, capsys):
     path = chain / "stage1_steps50" / "ckpt.pt"
-    assert run(config, tmp_path / "run", "--teacher", str(path), "--set", "stage.2.epochs=1") == 0
+    assert run(chain_file, tmp_path / "run", "--teacher", str(path), "--set", "stage.2.epochs=1") == 0
     saved = checkpoint.load(path)
     other = {**saved.state, "head.weight": saved.state["head.weight"] * 2}
     checkpoint.save(tmp_path / "other.pt", dataclasses.replace(saved, state=other))
     capsys.readouterr()
     options = ["--teacher", str(tmp_path / "other.pt"), "--set", "stage.2.epochs=1", "--resume"]
-    assert run(config, tmp_path / "run", *options) == 2
+    assert run(chain_file, tmp_path / "run", *options) == 2
     assert "distillation.teacher was" in capsys.readouterr().err
 
 
-def test_a_finer_teacher_teaches_the_first_stage(config, chain, tmp_path):
+def test_a_finer_teacher_teaches_the_first_stage(chain_file, chain, tmp_path):
     path = chain / "stage1_steps50" / "ckpt.pt"
     options = ["--teacher", str(path), "--set", "stage.1.steps=40", "--set", "training.epochs=1", "--json"]
-    assert run(config, tmp_path / "run", *options) == 0
+    assert run(chain_file, tmp_path / "run", *options) == 0
     summary = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert [row["steps_per_second"] for row in summary["stages"]] == [50, 40, 20]
     saved = json.loads((chain / "metrics.json").read_text())["stages"][0]
@@ -352,12 +260,12 @@ def test_a_finer_teacher_teaches_the_first_stage(config, chain, tmp_path):
         ({"overrides": ["model.causal=true"]}, "causal is False, the student's is True"),
     ],
 )
-def test_a_teacher_that_does_not_fit_is_an_error(config, chain, tmp_path, capsys, change, message):
+def test_a_teacher_that_does_not_fit_is_an_error(chain_file, chain, tmp_path, capsys, change, message):
     overrides = change.pop("overrides", [])
     saved = dataclasses.replace(checkpoint.load(chain / "stage1_steps50" / "ckpt.pt"), **change)
     checkpoint.save(tmp_path / "teacher.pt", saved)
     options = [option for text in overrides for option in ("--set", text)]
-    assert run(config, tmp_path / "run", "--teacher", str(tmp_path / "teacher.pt"), *options) == 2
+    assert run(chain_file, tmp_path / "run", "--teacher", str(tmp_path / "teacher.pt"), *options) == 2
     error = capsys.readouterr().err
     assert message in error and error.startswith(f"error: {tmp_path / 'teacher.pt'}") and error.count("\n") == 1
     assert not (tmp_path / "run").exists()
@@ -370,128 +278,28 @@ def test_the_folder_and_the_steps_of_a_teacher_may_differ_but_not_what_makes_its
     assert source("shd:/a") != source("ssc:/a")
 
 
-def test_dropout_may_differ_from_the_teachers(config, chain, words):
+def test_dropout_may_differ_from_the_teachers(chain_file, chain, words):
     teacher = distill.Teacher(
         Path("t"), checkpoint.load(chain / "stage1_steps50/ckpt.pt"), open_dataset(f"{words}?steps=50")
     )
-    second = stages.read(config, ["model.dropout=0.3"])[1]
+    second = stages.read(chain_file, ["model.dropout=0.3"])[1]
     distill.check_teacher(teacher, second.settings, open_dataset(second.settings.data))
 
 
-def test_a_missing_or_damaged_teacher_is_an_error(config, tmp_path, capsys):
-    assert run(config, tmp_path / "run", "--teacher", str(tmp_path / "nowhere.pt")) == 2
+def test_a_missing_or_damaged_teacher_is_an_error(chain_file, tmp_path, capsys):
+    assert run(chain_file, tmp_path / "run", "--teacher", str(tmp_path / "nowhere.pt")) == 2
     assert "nowhere.pt: no such file" in capsys.readouterr().err
     (tmp_path / "damaged.pt").write_bytes(b"damaged")
-    assert run(config, tmp_path / "run", "--teacher", str(tmp_path / "damaged.pt")) == 2
+    assert run(chain_file, tmp_path / "run", "--teacher", str(tmp_path / "damaged.pt")) == 2
     assert "damaged.pt: not a checkpoint, or damaged" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
     with pytest.raises(CheckpointError):
-        distill.distill(stages.read(config), tmp_path / "run", tmp_path / "nowhere.pt")
+        distill.distill(stages.read(chain_file), tmp_path / "run", tmp_path / "nowhere.pt")
 
 
-def test_a_teacher_at_the_last_time_scale_leaves_nothing_to_do(config, chain, tmp_path, capsys):
+def test_a_teacher_at_the_last_time_scale_leaves_nothing_to_do(chain_file, chain, tmp_path, capsys):
     path = chain / "stage1_steps50" / "ckpt.pt"
     one_stage = tmp_path / "one.toml"
-    one_stage.write_text(config.read_text().rpartition("[[stage]]")[0])
+    one_stage.write_text(chain_file.read_text().rpartition("[[stage]]")[0])
     assert run(one_stage, tmp_path / "run", "--teacher", str(path)) == 2
     assert "has 50 steps per second already; no stage is left" in capsys.readouterr().err
-
-
-# ---- the ablation ----------------------------------------------------------------------------------------------------
-
-
-def test_the_arms_have_the_same_budget(config):
-    text = config.read_text() + "[[stage]]\nsteps = 10\nepochs = 4\nlearning_rate = 0.001\n"
-    config = config.with_name("three.toml")
-    config.write_text(text)
-    chain = stages.read(config)
-    first, last = ablation.at_once(chain)
-    assert (first, last.steps, last.settings.training.epochs) == (chain[0], 10, 2 + 4)
-    alone = ablation.scratch(chain, 9)
-    assert (alone.settings.data, alone.settings.training.epochs) == (chain[-1].settings.data, 9)
-    assert alone.settings.training.learning_rate == chain[0].settings.training.learning_rate
-    assert [stage.distillation.teacher_weight for stage in ablation.fine_tuned(chain)] == [0, 0, 0]
-
-
-@pytest.mark.slow
-def test_an_ablation_compares_the_arms_of_two_seeds(config, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(train.run_folder, "plot", lambda *_: None)  # of each of 24 runs
-    options = ["--set", "training.epochs=1", "--set", "stage.2.epochs=1"]
-    text = config.read_text() + "[[stage]]\nsteps = 10\nepochs = 1\n"
-    (tmp_path / "three.toml").write_text(text)
-    command = [str(tmp_path / "three.toml"), "--out", str(tmp_path / "run"), "--seeds", "2", *options]
-    assert ablation.main(command) == 0
-    printed = capsys.readouterr().out
-    summary = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert [row["arm"] for row in summary["arms"]] == list(ablation.ARMS)
-    assert [row["steps_per_second"] for row in summary["arms"]] == [50, 10, 10, 10, 10, 10]
-    for row in summary["arms"]:
-        assert row["test_accuracy"] == pytest.approx(np.mean(row["test_accuracy_by_seed"]))
-        assert row["test_accuracy_standard_deviation"] == pytest.approx(np.std(row["test_accuracy_by_seed"], ddof=1))
-        p = row["test_accuracy"]
-        assert row["test_accuracy_standard_error"] == pytest.approx((p * (1 - p) / 12) ** 0.5)
-        assert f"| {row['arm']} | {row['steps_per_second']} |" in printed
-    assert (tmp_path / "run" / "ablation.png").exists()
-    again = ablation.ablate(stages.read(command[0], options[1::2]), tmp_path / "run", [0, 1], resume=True)
-    assert again == summary
-
-
-def test_chosen_arms_train_alone_and_the_others_may_follow(config, tmp_path, capsys):
-    run = tmp_path / "run"
-    command = [str(config), "--out", str(run), "--seeds", "1", "--set", "training.epochs=1", "--json"]
-    assert ablation.main([*command, "--set", "stage.2.epochs=1", "--arms", "scratch,teacher"]) == 0
-    summary = json.loads(capsys.readouterr().out)
-    assert [row["arm"] for row in summary["arms"]] == ["teacher", "scratch"]
-    assert "ptcd_above_scratch" not in summary
-    assert sorted(path.name for path in (run / "seed0").iterdir()) == ["ptcd", "scratch"]
-    teacher = (run / "seed0/ptcd/stage1_steps50/last.pt").read_bytes()
-    assert ablation.main([*command, "--set", "stage.2.epochs=1", "--arms", "teacher,scratch,ptcd", "--resume"]) == 0
-    later = json.loads(capsys.readouterr().out)
-    assert later["arms"][:2] == summary["arms"]
-    assert (run / "seed0/ptcd/stage1_steps50/last.pt").read_bytes() == teacher
-    assert later["ptcd_above_scratch"] == later["arms"][2]["test_accuracy"] - later["arms"][1]["test_accuracy"]
-    assert [row["arm"] for row in later["cost"]["arms"]] == ["teacher", "scratch", "ptcd"]
-
-
-def arm(name, *accuracies):
-    return {"arm": name, "test_accuracy": float(np.mean(accuracies)), "test_accuracy_by_seed": list(accuracies)}
-
-
-def test_comparisons_by_hand():
-    """PTCD 1.5 points below its teacher of 400 utterances holds, though 0.9 - 0.885 is a little more in binary."""
-    assert 0.9 - 0.885 > 0.015
-    below, above = ablation.compare(
-        [arm("teacher", 0.9, 0.8), arm("scratch", 0.9, 0.77), arm("ptcd", 0.885, 0.785)], 400
-    )
-    assert (below["name"], below["holds"], above["name"], above["holds"]) == (
-        "ptcd_below_teacher", True, "ptcd_above_scratch", False
-    )  # fmt: skip
-    assert below["by_seed"] == pytest.approx([0.015, 0.015]) and below["standard_deviation"] == pytest.approx(
-        0, abs=1e-12
-    )
-    assert above["by_seed"] == pytest.approx([-0.015, 0.015]) and above["difference"] == pytest.approx(0, abs=1e-12)
-    assert above["standard_deviation"] == pytest.approx(0.015 * 2**0.5)
-    assert below["standard_error"] == pytest.approx(((0.85 * 0.15 + 0.835 * 0.165) / 400) ** 0.5)
-    (worse,) = ablation.compare([arm("teacher", 0.9), arm("ptcd", 0.8825)], 400)
-    assert not worse["holds"] and worse["standard_deviation"] is None
-
-
-def test_an_arm_that_was_not_trained_is_named(tmp_path):
-    for name in ("teacher", "scratch", "ptcd"):
-        with pytest.raises(SettingsError, match=f"holds no trained {name}; run model.ablation with --arms {name}"):
-            ablation.checkpoint_of(tmp_path, name)
-
-
-@pytest.mark.parametrize(
-    ("arms", "message"), [("teacher,cheat", "unknown arm cheat; known are teacher"), ("at_once", "it is ptcd")]
-)
-def test_arms_that_a_chain_does_not_have_are_refused(config, tmp_path, capsys, arms, message):
-    assert ablation.main([str(config), "--out", str(tmp_path / "run"), "--arms", arms]) == 2
-    assert message in capsys.readouterr().err
-
-
-def test_an_ablation_of_one_stage_is_refused(config, tmp_path, capsys):
-    one_stage = tmp_path / "one.toml"
-    one_stage.write_text(config.read_text().rpartition("[[stage]]")[0])
-    assert ablation.main([str(one_stage), "--out", str(tmp_path / "run")]) == 2
-    assert "the configuration has one stage" in capsys.readouterr().err
