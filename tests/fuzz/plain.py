@@ -19,13 +19,11 @@ from typing import Any
 import nir
 import numpy as np
 
+from tests.fuzz.loops import closing_edges
+
 DEFAULT_DT = 1e-4
 TIE = 1e-7  # docs/semantics.md, Parity: a potential this near to theta may fall on either side
 RECURSION = 20_000  # frames: a few for each node of a chain, with room to spare
-
-
-class Ambiguous(ValueError):
-    """A loop that is entered at several nodes, or at none: the documents do not say which of its edges closes it."""
 
 
 @dataclass
@@ -121,47 +119,6 @@ def _padded(values: list[np.ndarray], length: int, steps: int) -> list[np.ndarra
 def operation(graph: nir.NIRGraph) -> str:
     """The extension operation that a nested graph stands for, or `nested`."""
     return str((graph.metadata or {}).get("op", "nested"))
-
-
-# ---- loops -----------------------------------------------------------------------------------------------------------
-
-
-def closing_edges(edges: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Edges that carry the value of the step before.
-
-    A loop is entered at one node; its edges to that node close it. What still loops without them is a loop within.
-    """
-    closing: set[tuple[str, str]] = set()
-    while found := loops(edges - closing):
-        for loop in found:
-            entries = {t for s, t in edges - closing if t in loop and s not in loop}
-            if len(entries) != 1:
-                raise Ambiguous(f"the loop of {sorted(loop)} is entered at {sorted(entries)}")
-            closing |= {(s, t) for s, t in edges if t in entries and s in loop}
-    return closing
-
-
-def loops(edges: set[tuple[str, str]]) -> list[set[str]]:
-    """Sets of nodes that reach each other."""
-    targets: dict[str, set[str]] = {}
-    for source, target in edges:
-        targets.setdefault(source, set()).add(target)
-
-    def reached(start: str) -> set[str]:
-        found: set[str] = set()
-        pending = [start]
-        while pending:
-            new = targets.get(pending.pop(), set()) - found
-            found |= new
-            pending += new
-        return found
-
-    reach = {name: reached(name) for name in targets}
-    return [
-        set(loop)
-        for loop in {frozenset(n for n in reach if n in reach[name] and name in reach[n]) for name in reach}
-        if loop
-    ]
 
 
 # ---- one sample ------------------------------------------------------------------------------------------------------

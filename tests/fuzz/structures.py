@@ -9,7 +9,7 @@ import numpy as np
 
 from tests.fuzz.draft import WIDTHS, Draft, pruned
 from tests.fuzz.engine import extension
-from tests.fuzz.plain import Ambiguous, closing_edges
+from tests.fuzz.loops import Ambiguous, closing_edges
 
 SIMPLE = [
     "linear",

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.fuzz import differential, engine, graphs
+from tests.fuzz.by_hand import DT, alone, full, graph, lif, port
 from tests.fuzz.engine import extension
-from tests.fuzz.test_plain import DT, alone, full, graph, lif, port
 
 
 def run(network, frames, **more):

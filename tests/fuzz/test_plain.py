@@ -4,32 +4,11 @@ import nir
 import numpy as np
 import pytest
 
+from tests.fuzz.by_hand import DT, alone, full, graph, lif, port
 from tests.fuzz.engine import extension
-from tests.fuzz.plain import Ambiguous, Plain, closing_edges
+from tests.fuzz.loops import Ambiguous, closing_edges
+from tests.fuzz.plain import Plain
 from tests.fuzz.plain_fixed import PlainFixed, decayed, wrapped
-
-DT = 1e-4
-
-
-def full(value, *shape):
-    return np.full(shape or (1,), float(value))
-
-
-def port(kind, *shape):
-    key = "input" if kind is nir.Input else "output"
-    return kind(**{f"{key}_type": {key: np.array(shape or (1,))}})
-
-
-def graph(nodes, edges, **metadata):
-    """`edges` is a text: "in>n n>out"."""
-    pairs = [tuple(edge.split(">")) for edge in edges.split()]
-    return nir.NIRGraph(nodes=nodes, edges=pairs, metadata={"dt": DT, **metadata}, type_check=False)
-
-
-def alone(node, shape=(1,), out=(1,)):
-    """One node between an Input and an Output."""
-    nodes = {"in": port(nir.Input, *shape), "n": node, "out": port(nir.Output, *out)}
-    return graph(nodes, "in>n n>out")
 
 
 def fired(network, frames, name="n", **more):
@@ -38,11 +17,6 @@ def fired(network, frames, name="n", **more):
 
 def sent(network, frames, **more):
     return Plain(network).run(np.asarray(frames)[None], **more).output[0]
-
-
-def lif(tau=2, r=1, theta=1, leak=0, reset=0, n=1):
-    p = {"tau": tau * DT, "r": r, "v_leak": leak, "v_threshold": theta, "v_reset": reset}
-    return nir.LIF(**{key: full(value, n) for key, value in p.items()})
 
 
 def test_lif():
