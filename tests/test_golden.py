@@ -194,7 +194,7 @@ def test_an_edge_and_a_node_are_seen_and_the_order_of_edges_is_not(folder):
     assert changed_nir(folder, swap) == []
     lines = changed_nir(folder, rewire)
     assert [line.split("; ")[0] for line in lines if "edges" in line] == [
-        "node/edges: input -> embed.conv.ahead: gone",
+        "node/edges: input -> embed.conv.delay1: gone",
         "node/edges: input -> head: new",
     ]
     assert {line.split(":")[0] for line in lines} >= {"node/nodes/head/type", "node/nodes/head/weight"}

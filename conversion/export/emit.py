@@ -107,7 +107,7 @@ def _full(layer: Layer, value: float) -> np.ndarray:
 
 
 def _temporal_conv(layer: Layer, inputs: list[str], nodes: Nodes, edges: Edges, dt: float) -> list[str]:
-    """Look-ahead, then for each tap a Delay and a linear map; all taps feed the same reader, which sums them.
+    """A linear map for each tap, behind a look-ahead or a Delay by its net offset; their readers sum all taps.
 
     A tap without any weight is left out.
 
@@ -117,25 +117,24 @@ def _temporal_conv(layer: Layer, inputs: list[str], nodes: Nodes, edges: Edges, 
     weight, bias, ahead = (layer.parameters[key] for key in ("weight", "bias", "look_ahead"))
     depthwise, taps = weight.ndim == 2, weight.shape[-1]
     channels = weight.shape[0] if depthwise else weight.shape[1]
-    if ahead:
-        name = f"{layer.name}.ahead"
-        nodes[name] = dialect.extension("look_ahead", channels, {"steps": ahead})
-        edges.extend((source, name) for source in inputs)
-        inputs = [name]
     written: list[str] = []
     for i in [i for i in range(taps) if weight[..., i].any()] or [0]:
-        steps, sources = taps - 1 - i, inputs
-        if steps:
-            delay = f"{layer.name}.delay{steps}"
-            nodes[delay] = nir.Delay(delay=np.full(channels, steps * dt))
-            edges.extend((source, delay) for source in sources)
-            sources = [delay]
+        offset, sources = ahead - (taps - 1 - i), inputs
+        if offset:
+            shift = f"{layer.name}.{'ahead' if offset > 0 else 'delay'}{abs(offset)}"
+            if offset > 0:
+                nodes[shift] = dialect.extension("look_ahead", channels, {"steps": offset})
+            else:
+                nodes[shift] = nir.Delay(delay=np.full(channels, -offset * dt))
+            edges.extend((source, shift) for source in sources)
+            sources = [shift]
         tap = f"{layer.name}.tap{i}"
         tap_bias = None if written else bias
         if depthwise and tap_bias is None:
             nodes[tap] = nir.Scale(scale=weight[:, i])
         else:
             nodes[tap] = _affine(np.diag(weight[:, i]) if depthwise else weight[:, :, i], tap_bias)
+        nodes[tap].metadata = {dialect.KEY_LAYER: layer.name}
         edges.extend((source, tap) for source in sources)
         written.append(tap)
     return written

@@ -30,6 +30,8 @@ KEY_DIALECT, KEY_DT, KEY_SCHEME, KEY_RULE, KEY_THETA, KEY_READOUT = (
 )
 # Metadata of a convolution node: its kernel is block diagonal with this many blocks (nir 1.0.8 cannot check `groups`).
 KEY_GROUPS = "groups"
+# Metadata of a tap of a convolution over time: the name of its layer.
+KEY_LAYER = "layer"
 SCHEME_EULER = "euler"
 RULE_REACHES = ">="  # v_threshold in the file is nextafter(theta, -inf): `v > v_threshold` is `v >= theta`
 RULE_EXCEEDS = ">"

@@ -17,7 +17,8 @@ import numpy as np
 from neurotarget.sim.graph import dialect, nir_file
 from neurotarget.sim.graph.kinds import SPIKING
 from neurotarget.sim.graph.node import GraphError, Node
-from neurotarget.sim.graph.wiring import flatten, infer_shapes, join_inputs, join_taps, order
+from neurotarget.sim.graph.taps import join_taps
+from neurotarget.sim.graph.wiring import edges_of, flatten, infer_shapes, join_inputs, loops, order
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +95,11 @@ def load(source: str | Path | nir.NIRGraph, dt: float | None = None, content: by
         raise GraphError(f"{origin}: dialect {metadata[dialect.KEY_DIALECT]!r}, this version reads {dialect.DIALECT!r}")
     words = _words(metadata, origin)
     dt, dt_is_default = _time_step(metadata, dt, origin)
-    nodes = join_taps(flatten(raw, dt))
+    nodes = flatten(raw, dt)
     _check_ports(nodes, origin)
+    notes = (*file.notes, *_doubly_shifted(nodes))
+    looped = {name for loop in loops(nodes, edges_of(nodes)) for name in loop}
+    nodes = join_taps(nodes, looped, words[dialect.KEY_ARITHMETIC] == dialect.ARITHMETIC_LAVA_FIXED)
     nodes = join_inputs(nodes)
     components, recurrent = order(nodes)
     nodes = infer_shapes(nodes, components, recurrent)
@@ -111,7 +115,7 @@ def load(source: str | Path | nir.NIRGraph, dt: float | None = None, content: by
         source=origin,
         arithmetic=words[dialect.KEY_ARITHMETIC],
         fixed=_fixed(metadata, origin),
-        notes=file.notes,
+        notes=notes,
     )
 
 
@@ -137,6 +141,21 @@ def _check_ports(nodes: Mapping[str, Node], origin: str) -> None:
         raise GraphError(f"{origin}: no Input node")
     if len(outputs) != 1:
         raise GraphError(f"{origin}: {len(outputs)} output nodes {outputs}; exactly one is supported")
+
+
+def _doubly_shifted(nodes: Mapping[str, Node]) -> list[str]:
+    """A note where a Delay reads a look-ahead, which older files held for a tap with the net offset of both."""
+    found = [
+        node.name
+        for node in nodes.values()
+        if node.kind == "delay" and any(nodes[source].kind == "look_ahead" for source in node.sources)
+    ]
+    if not found:
+        return []
+    return [
+        f"{', '.join(found)}: a Delay behind a look_ahead; they are read one after the other, so its first steps are "
+        "zero. If neurotarget wrote this file before it wrote net offsets, export it again"
+    ]
 
 
 def _check_declared(nodes: Mapping[str, Node], declared: Mapping[str, tuple[int, ...]]) -> None:

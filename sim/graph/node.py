@@ -25,6 +25,7 @@ class Node:
         sources: nodes whose outputs are summed at the input.
         roles: for gate and attention, the sources of each named input; `sources` is then their concatenation.
         parameters: arrays are float64; neuron parameters are broadcast to `output_shape`.
+        layer: of which layer it is a part, where the file says so.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Node:
     roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     input_shape: tuple[int, ...] = ()
     output_shape: tuple[int, ...] = ()
+    layer: str = ""
 
     @property
     def neurons(self) -> int:

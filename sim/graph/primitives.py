@@ -47,7 +47,7 @@ def convert_node(name: str, raw: nir.NIRNode, sources: tuple[str, ...], dt: floa
     for key, value in parameters.items():
         if isinstance(value, np.ndarray):
             _require_finite(name, key, value)
-    return Node(name, kind, sources, parameters)
+    return Node(name, kind, sources, parameters, layer=str((raw.metadata or {}).get(dialect.KEY_LAYER, "")))
 
 
 def require_hard_reset(name: str, metadata: Mapping[str, Any]) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import graphlib
-import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import nir
@@ -12,6 +11,7 @@ import numpy as np
 from neurotarget.sim.graph.kinds import STATEFUL
 from neurotarget.sim.graph.node import GraphError, Node
 from neurotarget.sim.graph.primitives import convert_node, output_shape, require_hard_reset
+from neurotarget.sim.graph.taps import redirect
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -28,7 +28,7 @@ def flatten(graph: nir.NIRGraph, dt: float, prefix: str = "") -> dict[str, Node]
             inner = flatten(raw, dt, name + ".")
             entry, exit_ = _one(inner, "input", name), _one(inner, "output", name)
             # The nested Input and Output only carry values: what reads them reads their own sources.
-            nodes |= _redirect(inner, {entry: sources})
+            nodes |= redirect(inner, {entry: sources})
             nodes[name] = replace(nodes.pop(exit_), name=name, kind="junction")
             nodes.pop(entry)
             continue
@@ -41,7 +41,7 @@ def flatten(graph: nir.NIRGraph, dt: float, prefix: str = "") -> dict[str, Node]
     while junctions := [node for node in nodes.values() if node.kind == "junction"]:
         junction = junctions[0]
         del nodes[junction.name]
-        nodes = _redirect(nodes, {junction.name: junction.sources})
+        nodes = redirect(nodes, {junction.name: junction.sources})
     return nodes
 
 
@@ -50,22 +50,6 @@ def _one(nodes: Mapping[str, Node], kind: str, name: str) -> str:
     if len(found) != 1:
         raise GraphError(f"nested graph {name}: {len(found)} {kind} nodes; exactly one is supported")
     return found[0]
-
-
-def _redirect(nodes: Mapping[str, Node], sources_of: Mapping[str, tuple[str, ...]]) -> dict[str, Node]:
-    """Replaces a source by the sources that stand behind it."""
-
-    def behind(sources: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(new for old in sources for new in sources_of.get(old, (old,)))
-
-    return {
-        name: replace(
-            node,
-            sources=behind(node.sources),
-            roles={role: behind(names) for role, names in node.roles.items()},
-        )
-        for name, node in nodes.items()
-    }
 
 
 def join_inputs(nodes: Mapping[str, Node]) -> dict[str, Node]:
@@ -91,139 +75,92 @@ def join_inputs(nodes: Mapping[str, Node]) -> dict[str, Node]:
     return joined
 
 
-# ---- convolution over time -------------------------------------------------------------------------------------------
-
-TAP = re.compile(r"(?P<layer>.+)\.tap(?P<number>\d+)")
-
-
-def join_taps(nodes: Mapping[str, Node]) -> dict[str, Node]:
-    """Replaces parallel delayed linear maps by the convolution over time that they make up.
-
-    The file holds a temporal convolution `X` in standard NIR: `X.ahead` (look-ahead, unless causal), then for each tap
-    `X.delayK` and `X.tapK` (Linear, or Scale when depthwise; one of them an Affine that carries the bias), which all
-    feed the same nodes. As one node it runs as one matrix product and is counted as one layer. Taps that do not have
-    this structure stay as they are.
-    """
-    groups: dict[str, list[Node]] = {}
-    for node in nodes.values():
-        if (match := TAP.fullmatch(node.name)) and node.kind in ("affine", "scale"):
-            groups.setdefault(match["layer"], []).append(node)
-    joined = dict(nodes)
-    for layer, taps in groups.items():
-        merged = _merge(layer, taps, joined)
-        if merged is None or layer in joined:
-            continue
-        convolution, absorbed = merged
-        for name in absorbed:
-            del joined[name]
-        first, *rest = [tap.name for tap in taps]
-        joined = _redirect(joined, {first: (layer,)} | dict.fromkeys(rest, ()))
-        joined[layer] = convolution
-    return joined
-
-
-def _merge(layer: str, taps: list[Node], nodes: Mapping[str, Node]) -> tuple[Node, set[str]] | None:
-    absorbed, delays, origins = {tap.name for tap in taps}, [], set()
-    for tap in taps:
-        steps, sources = 0, tap.sources
-        if len(sources) == 1 and (delay := nodes[sources[0]]).kind == "delay":
-            if len(np.unique(delay.parameters["steps"])) != 1:
-                return None
-            steps, sources = int(delay.parameters["steps"].flat[0]), delay.sources
-            absorbed.add(delay.name)
-        delays.append(steps)
-        origins.add(sources)
-    readers = {frozenset(node.name for node in nodes.values() if tap.name in node.sources) for tap in taps}
-    if len(origins) != 1 or len(readers) != 1 or len(set(delays)) != len(taps):
-        return None
-    (sources,) = origins
-    look_ahead = 0
-    if len(sources) == 1 and nodes[sources[0]].kind == "look_ahead":
-        ahead = nodes[sources[0]]
-        look_ahead, sources = int(ahead.parameters["steps"]), ahead.sources
-        absorbed.add(ahead.name)
-    inside = absorbed - {tap.name for tap in taps}
-    if any(node.name not in absorbed for name in inside for node in nodes.values() if name in node.sources):
-        return None
-    weights = [tap.parameters["weight"] for tap in taps]
-    diagonals = [w if w.ndim == 1 else _diagonal(w) for w in weights]
-    depthwise = all(d is not None for d in diagonals) and any(w.ndim == 1 for w in weights)
-    if not depthwise and any(w.ndim == 1 for w in weights):
-        return None
-    chosen = [d for d in diagonals if d is not None] if depthwise else weights
-    kernel = np.zeros((*chosen[0].shape, max(delays) + 1))
-    for steps, weight in zip(delays, chosen, strict=True):
-        kernel[..., max(delays) - steps] = weight
-    biases = [b for tap in taps if (b := tap.parameters.get("bias")) is not None]
-    parameters = {"weight": kernel, "bias": sum(biases) if biases else None, "look_ahead": look_ahead}
-    kind = "depthwise_conv" if depthwise else "temporal_conv"
-    return Node(layer, kind, sources, parameters), absorbed
-
-
-def _diagonal(weight: np.ndarray) -> np.ndarray | None:
-    diagonal = np.diagonal(weight)
-    square = weight.shape[0] == weight.shape[1]
-    return diagonal if square and np.count_nonzero(weight) == np.count_nonzero(diagonal) else None
-
-
 # ---- order and shapes ------------------------------------------------------------------------------------------------
+
+
+Edges = set[tuple[str, str]]
+
+
+def edges_of(nodes: Mapping[str, Node]) -> Edges:
+    """(source, target) of all nodes.
+
+    Raises:
+        GraphError: a source does not exist.
+    """
+    edges = {(source, node.name) for node in nodes.values() for source in node.sources}
+    for source, target in sorted(edges):
+        if source not in nodes:
+            raise GraphError(f"node {target}: its source {source} does not exist")
+    return edges
+
+
+def strong_components(names: Collection[str], edges: Edges) -> list[list[str]]:
+    """Strongly connected components, each sorted by name. Edges to other names are left out."""
+    number = {name: i for i, name in enumerate(sorted(names))}
+    inside = [(number[s], number[t]) for s, t in edges if s in number and t in number]
+    rows, columns = [s for s, _ in inside], [t for _, t in inside]
+    matrix = coo_array((np.ones(len(inside)), (rows, columns)), shape=(len(number), len(number)))
+    count, label = connected_components(matrix, directed=True, connection="strong")
+    members: list[list[str]] = [[] for _ in range(count)]
+    for name, i in number.items():
+        members[label[i]].append(name)
+    return members
+
+
+def loops(names: Collection[str], edges: Edges) -> list[list[str]]:
+    """The components that hold a loop: several nodes, or one that feeds itself."""
+    return [c for c in strong_components(names, edges) if len(c) > 1 or (c[0], c[0]) in edges]
 
 
 def order(nodes: Mapping[str, Node]) -> tuple[tuple[tuple[str, ...], ...], frozenset[tuple[str, str]]]:
     """Strongly connected components in the order in which they run, and the edges that reach back one step.
 
-    Inside a component a depth-first walk from the nodes that are fed from outside decides: an edge to a node that the
-    walk is still below closes a loop, and carries the value of the step before.
+    The wiring alone decides which edges those are: a loop is entered at one node, and the edges from inside the loop to
+    that node close it. What still loops without them is a loop of its own, entered at one node.
 
     Raises:
-        GraphError: a source does not exist, or a loop holds no neuron.
+        GraphError: a source does not exist, a loop holds no neuron, or a loop is entered at no or at several nodes.
     """
-    names = sorted(nodes)
-    number = {name: i for i, name in enumerate(names)}
-    edges = [(source, node.name) for node in nodes.values() for source in node.sources]
-    for source, target in edges:
-        if source not in nodes:
-            raise GraphError(f"node {target}: its source {source} does not exist")
-    rows, columns = [number[s] for s, _ in edges], [number[t] for _, t in edges]
-    matrix = coo_array((np.ones(len(edges)), (rows, columns)), shape=(len(names), len(names)))
-    _, label = connected_components(matrix, directed=True, connection="strong")
-    label_of = {name: int(label[number[name]]) for name in names}
-    sorter: graphlib.TopologicalSorter[int] = graphlib.TopologicalSorter({label_of[name]: () for name in names})
-    for source, target in edges:
+    edges = edges_of(nodes)
+    label_of = {name: i for i, members in enumerate(strong_components(nodes, edges)) for name in members}
+    members: dict[int, list[str]] = {}
+    for name in sorted(nodes):
+        members.setdefault(label_of[name], []).append(name)
+    sorter: graphlib.TopologicalSorter[int] = graphlib.TopologicalSorter(dict.fromkeys(members, ()))
+    for source, target in ((source, node.name) for node in nodes.values() for source in node.sources):
         if label_of[source] != label_of[target]:
             sorter.add(label_of[target], label_of[source])
-    members: dict[int, list[str]] = {}
-    for name in names:
-        members.setdefault(label_of[name], []).append(name)
+    recurrent = _closing_edges(nodes, edges)
     components: list[tuple[str, ...]] = []
-    recurrent: set[tuple[str, str]] = set()
     for component in sorter.static_order():
-        inside = members[component]
-        back = _back_edges(nodes, inside)
-        if back and not any(nodes[name].kind in STATEFUL for name in inside):
-            raise GraphError(f"loop {' -> '.join(inside)} holds no neuron: its value at a step is not defined")
-        recurrent |= back
-        inner = {name: [s for s in nodes[name].sources if s in inside and (s, name) not in back] for name in inside}
+        inside = set(members[component])
+        inner = {
+            name: sorted(s for s in nodes[name].sources if s in inside and (s, name) not in recurrent)
+            for name in members[component]
+        }
         components.append(tuple(graphlib.TopologicalSorter(inner).static_order()))
     return tuple(components), frozenset(recurrent)
 
 
-def _back_edges(nodes: Mapping[str, Node], inside: list[str]) -> set[tuple[str, str]]:
-    targets = {name: [other for other in inside if name in nodes[other].sources] for name in inside}
-    entries = [name for name in inside if any(source not in inside for source in nodes[name].sources)]
-    back: set[tuple[str, str]] = set()
-    done: set[str] = set()
-    for entry in [*entries, *inside]:
-        path: list[str] = [] if entry in done else [entry]
-        while path:
-            name = path[-1]
-            back |= {(name, target) for target in targets[name] if target in path}
-            ahead = [t for t in targets[name] if t not in done and t not in path]
-            if ahead:
-                path.append(ahead[0])
-            else:
-                done.add(path.pop())
-    return back
+def _closing_edges(nodes: Mapping[str, Node], edges: Edges) -> Edges:
+    closing: Edges = set()
+    left = loops(nodes, edges)
+    for loop in left:
+        if not any(nodes[name].kind in STATEFUL for name in loop):
+            raise GraphError(f"loop {' -> '.join(loop)} holds no neuron: its value at a step is not defined")
+    while left:
+        loop = left.pop()
+        inside = set(loop)
+        entries = sorted({t for s, t in edges - closing if t in inside and s not in inside})
+        if len(entries) != 1:
+            where = f"at {len(entries)} nodes, {', '.join(entries)}" if entries else "nowhere"
+            raise GraphError(
+                f"loop of {', '.join(loop)}: it is entered {where}, so nothing says which of its edges carries the "
+                "value of the step before; lead what enters it through one node"
+            )
+        closing |= {(s, t) for s, t in edges if t == entries[0] and s in inside}
+        left += loops(loop, edges - closing)
+    return closing
 
 
 def infer_shapes(

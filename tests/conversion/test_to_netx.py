@@ -111,7 +111,7 @@ def taps(chain):
     nodes, edges = dict(chain.nodes), []
     before = list(nodes)[-1]
     for step in range(4):
-        nodes[f"conv.tap{3 - step}"] = nir.Linear(weight=np.where(steps == step, weight, 0))
+        nodes[f"conv.tap{3 - step}"] = nir.Linear(weight=np.where(steps == step, weight, 0), metadata={"layer": "conv"})
         source = before
         if step:
             nodes[f"conv.delay{step}"] = nir.Delay(delay=np.full(8, step * DT))

@@ -45,7 +45,6 @@ def test_sums_of_the_input_do_not_overflow(dtype, value):
     assert run(network, np.array([[value]], dtype))[1].item() == 3.0 * value
 
 
-@pytest.mark.xfail(strict=True, reason="taps are joined although an attention reads them by role")
 def test_taps_that_an_attention_reads():
     """q = x, k = v = x of the step before: y[1] = x[1] x[0] x[0]."""
     nodes = {"in": port(nir.Input), "c.tap0": nir.Linear(weight=np.ones((1, 1))), "out": port(nir.Output)}

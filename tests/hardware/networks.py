@@ -51,40 +51,33 @@ def lif(neurons: int, threshold: float = 1.0) -> nir.LIF:
 
 
 def temporal(
-    name: str, weight: np.ndarray, bias: np.ndarray | None, look_ahead: int
+    name: str, source: str, weight: np.ndarray, bias: np.ndarray | None, look_ahead: int
 ) -> tuple[dict[str, nir.NIRNode], list[tuple[str, str]], list[str]]:
-    """A convolution over time as parallel delayed taps: nodes, inner edges, and the taps, which feed the next node.
+    """A convolution over time as parallel taps: nodes, edges, and the taps, which feed the next node.
 
-    weight is [outputs, inputs, taps], or [channels, taps] when depthwise. The first inner node is `<name>.ahead`.
+    weight is [outputs, inputs, taps], or [channels, taps] when depthwise; tap i sees step t + look_ahead - (taps-1-i).
     """
     taps = weight.shape[-1]
     features = weight.shape[-2]
-    nodes: dict[str, nir.NIRNode] = {
-        f"{name}.ahead": dialect.extension("look_ahead", features, {"steps": look_ahead}),
-    }
+    nodes: dict[str, nir.NIRNode] = {}
     edges = []
-    for delay in range(taps):
-        kernel = weight[..., taps - 1 - delay]
-        if bias is not None and delay == 0:
-            matrix = np.diag(kernel) if kernel.ndim == 1 else kernel
-            nodes[f"{name}.tap{delay}"] = nir.Affine(weight=matrix, bias=bias)
-        elif kernel.ndim == 1:
-            nodes[f"{name}.tap{delay}"] = nir.Scale(scale=kernel)
+    for i in range(taps):
+        kernel, offset, tap, shift = weight[..., i], look_ahead - (taps - 1 - i), f"{name}.tap{i}", f"{name}.shift{i}"
+        if bias is not None and not i:
+            nodes[tap] = nir.Affine(weight=np.diag(kernel) if kernel.ndim == 1 else kernel, bias=bias)
         else:
-            nodes[f"{name}.tap{delay}"] = nir.Linear(weight=kernel)
-        source = f"{name}.ahead"
-        if delay:
-            nodes[f"{name}.delay{delay}"] = nir.Delay(delay=np.full(features, delay * DT))
-            edges.append((source, f"{name}.delay{delay}"))
-            source = f"{name}.delay{delay}"
-        edges.append((source, f"{name}.tap{delay}"))
-    return nodes, edges, [f"{name}.tap{delay}" for delay in range(taps)]
+            nodes[tap] = nir.Scale(scale=kernel) if kernel.ndim == 1 else nir.Linear(weight=kernel)
+        if offset < 0:
+            nodes[shift] = nir.Delay(delay=np.full(features, -offset * DT))
+        elif offset:
+            nodes[shift] = dialect.extension("look_ahead", features, {"steps": offset})
+        edges += [(source, shift), (shift, tap)] if offset else [(source, tap)]
+    return nodes, edges, [f"{name}.tap{i}" for i in range(taps)]
 
 
 def temporal_graph(weight: np.ndarray, bias: np.ndarray | None, look_ahead: int) -> Graph:
-    nodes, edges, taps = temporal("conv", weight, bias, look_ahead)
-    edges += [("input", "conv.ahead"), *[(tap, "output") for tap in taps]]
-    return wire((weight.shape[-2],), nodes, (weight.shape[0],), edges)
+    nodes, edges, taps = temporal("conv", "input", weight, bias, look_ahead)
+    return wire((weight.shape[-2],), nodes, (weight.shape[0],), [*edges, *[(tap, "output") for tap in taps]])
 
 
 def run(graph: Graph, frames: np.ndarray, lengths: list[int] | None = None) -> Trace:

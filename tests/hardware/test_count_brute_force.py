@@ -100,7 +100,8 @@ def test_convolution_over_time(
 ) -> None:
     look_ahead = min(look_ahead, taps - 1)
     weight = np.ones((3, taps) if depthwise else (2, 3, taps))
-    graph = temporal_graph(weight, np.zeros(len(weight)), look_ahead)
+    bias = None if taps == 1 else np.zeros(len(weight))  # a tap alone is a Scale, and with a bias a whole matrix
+    graph = temporal_graph(weight, bias, look_ahead)
     x = drawn(seed, values, 3, 7, 3)
     expected = Synapses()
     for sample, length in enumerate(lengths):
@@ -321,14 +322,14 @@ def test_a_recurrent_layer(seed: int, lengths: list[int]) -> None:
 def test_a_whole_network(seed: int, lengths: list[int]) -> None:
     """Convolution over time, two spiking layers with a residual connection, a read-out."""
     rng = np.random.default_rng(seed)
-    nodes, edges, taps = temporal("embed", rng.normal(size=(4, 3, 3)), rng.normal(size=4), look_ahead=1)
+    nodes, edges, taps = temporal("embed", "input", rng.normal(size=(4, 3, 3)), rng.normal(size=4), look_ahead=1)
     nodes |= {
         "first": lif(4, 0.7),
         "hidden": nir.Affine(weight=rng.normal(size=(4, 4)), bias=rng.normal(size=4)),
         "second": lif(4, 0.7),
         "head": nir.Linear(weight=rng.normal(size=(2, 4))),
     }
-    edges += [("input", "embed.ahead"), *[(tap, "first") for tap in taps], ("first", "hidden"), ("hidden", "second")]
+    edges += [*[(tap, "first") for tap in taps], ("first", "hidden"), ("hidden", "second")]
     edges += [("first", "head"), ("second", "head"), ("head", "output")]
     graph = wire((3,), nodes, (2,), edges)
     trace = run(graph, drawn(seed, [0, 0, 1, 2], 3, 6, 3), lengths)

@@ -112,14 +112,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A small network with a convolution over time and a residual connection, and its input."""
     folder = tmp_path_factory.mktemp("network")
     rng = np.random.default_rng(0)
-    nodes, edges, taps = temporal("embed", rng.normal(size=(16, 8, 3)), rng.normal(size=16) / 10, 1)
+    nodes, edges, taps = temporal("embed", "input", rng.normal(size=(16, 8, 3)), rng.normal(size=16) / 10, 1)
     nodes |= {
         "first": lif(16, 0.9),
         "hidden": nir.Linear(weight=rng.normal(size=(16, 16)) / 2),
         "second": lif(16, 0.9),
         "head": nir.Linear(weight=rng.normal(size=(4, 16))),
     }
-    edges += [("input", "embed.ahead"), *[(tap, "first") for tap in taps], ("first", "hidden"), ("hidden", "second")]
+    edges += [*[(tap, "first") for tap in taps], ("first", "hidden"), ("hidden", "second")]
     edges += [("first", "head"), ("second", "head"), ("head", "output")]
     nir.write(folder / "net.nir", nir_graph((8,), nodes, (4,), edges))
     frames = rng.poisson(0.4, size=(6, 12, 8)).astype(np.uint8)

@@ -48,12 +48,13 @@ class Network:
         """Taps of a convolution over time in standard NIR, as conversion writes them; returns what feeds the next."""
         inputs = self.width(source)
         weight = self.weights(outputs, taps) if depthwise else self.weights(outputs, inputs, taps)
-        ahead = self.operation(f"{name}.ahead", "look_ahead", inputs, source, steps=look_ahead)
         ends = []
         for steps in range(taps):
-            tap, origin = weight[..., taps - 1 - steps], ahead
-            if steps:
-                origin = self.add(f"{name}.delay{steps}", nir.Delay(np.full(inputs, steps * DT)), ahead)
+            tap, origin, ahead = weight[..., taps - 1 - steps], source, look_ahead - steps
+            if ahead > 0:
+                origin = self.operation(f"{name}.ahead{ahead}", "look_ahead", inputs, source, steps=ahead)
+            elif ahead:
+                origin = self.add(f"{name}.delay{-ahead}", nir.Delay(np.full(inputs, -ahead * DT)), source)
             if not steps:
                 matrix = np.diag(tap) if depthwise else tap
                 node: Any = nir.Affine(matrix, self.random.normal(0.2, 0.5, outputs))

@@ -4,7 +4,6 @@ import nir
 import numpy as np
 import pytest
 from neurotarget.conversion.to_nir import to_nir
-from neurotarget.sim import reference
 from neurotarget.sim.graph import dialect, load
 from neurotarget.sim.graph.node import GraphError
 
@@ -29,25 +28,6 @@ def test_taps_of_a_temporal_convolution_become_one_layer():
     assert (depthwise.kind, depthwise.parameters["look_ahead"]) == ("depthwise_conv", 2)
     assert depthwise.parameters["weight"].shape == (16, 5)
     assert not [name for name in graph.nodes if ".tap" in name or ".delay" in name or ".ahead" in name]
-
-
-def test_the_joined_layer_computes_what_its_taps_compute():
-    """The same file, once with names that join and once with names that do not."""
-    raw = to_nir(networks.tiny(causal=True), (12,))
-    renamed = {name: name.replace(".tap", ".part") for name in raw.nodes}
-    apart = graph_of(
-        {renamed[name]: node for name, node in raw.nodes.items()},
-        [(renamed[a], renamed[b]) for a, b in raw.edges],
-        raw.metadata,
-    )
-    joined, split = load(raw), load(apart)
-    assert len(split.nodes) > len(joined.nodes)
-    frames = np.random.default_rng(0).poisson(0.8, (3, 25, 12)).astype(float)
-    lengths = np.array([25, 20, 7])
-    a, b = reference.run(joined, frames, lengths), reference.run(split, frames, lengths)
-    for name, spikes in a.spikes.items():
-        np.testing.assert_array_equal(spikes, b.spikes[name], err_msg=name)
-    np.testing.assert_allclose(a.output, b.output, atol=1e-9)
 
 
 def test_nested_graphs_are_spliced_under_their_name():

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from lava.magma.core.decorator import implements, requires, tag
-from lava.magma.core.model.py.ports import PyInPort, PyOutPort
 from lava.magma.core.model.py.type import LavaPyType
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
@@ -19,68 +18,44 @@ from neurotarget.sim.lava.processes.fixed_synapse import lava_weights, shifted
 ROTARY_BITS = 22  # bits of fraction of an oscillator's state and of its turn a step
 
 
-def _in() -> Any:
-    return LavaPyType(PyInPort.VEC_DENSE, np.int64)
+def in_integers(model: type) -> type:
+    """The model with int64 for every number and port that its floating-point model has in float64.
+
+    Lava finds a model by its class and its ports as attributes of the class, so each is a class of its own.
+    """
+    for name in dir(model):
+        if isinstance(port := getattr(model, name), LavaPyType):
+            setattr(model, name, LavaPyType(port.cls, np.int64))
+    model.number = np.int64  # type: ignore[attr-defined]
+    decorated: type = implements(proc=model.implements_process, protocol=LoihiProtocol)(  # type: ignore[attr-defined]
+        requires(CPU)(tag("fixed_pt")(model))
+    )
+    return decorated
 
 
-def _out() -> Any:
-    return LavaPyType(PyOutPort.VEC_DENSE, np.int64)
-
-
-@implements(proc=ends.Source, protocol=LoihiProtocol)
-@requires(CPU)
-@tag("fixed_pt")
+@in_integers
 class FixedSourceModel(ends.SourceModel):
     """Frames are integers."""
 
-    number = np.int64
-    s_out: PyOutPort = _out()
 
-
-@implements(proc=ends.Recorder, protocol=LoihiProtocol)
-@requires(CPU)
-@tag("fixed_pt")
+@in_integers
 class FixedRecorderModel(ends.RecorderModel):
     """int64 in, `dtype` kept."""
 
-    number = np.int64
 
-
-for _port in range(ends.PORTS):
-    setattr(FixedRecorderModel, f"port{_port}", _in())
-
-
-@implements(proc=memory.Relay, protocol=LoihiProtocol)
-@requires(CPU)
-@tag("fixed_pt")
+@in_integers
 class FixedRelayModel(memory.RelayModel):
     """int64."""
 
-    number = np.int64
-    a_in: PyInPort = _in()
-    s_out: PyOutPort = _out()
 
-
-@implements(proc=memory.Delay, protocol=LoihiProtocol)
-@requires(CPU)
-@tag("fixed_pt")
+@in_integers
 class FixedDelayModel(memory.DelayModel):
     """int64."""
 
-    number = np.int64
-    a_in: PyInPort = _in()
-    s_out: PyOutPort = _out()
 
-
-@implements(proc=memory.TemporalConv, protocol=LoihiProtocol)
-@requires(CPU)
-@tag("fixed_pt")
+@in_integers
 class FixedTemporalConvModel(memory.TemporalConvModel):
     """int64: `shift(sum of weight * payload, weight_exp) + bias`, the weights as Lava's Dense would take them."""
-
-    number = np.int64
-    s_in: PyInPort = _in()
-    a_out: PyOutPort = _out()
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
@@ -90,27 +65,14 @@ class FixedTemporalConvModel(memory.TemporalConvModel):
         return shifted(total, self.proc_params["weight_exp"])
 
 
-@implements(proc=operations.Gate, protocol=LoihiProtocol)
-@requires(CPU)
-@tag("fixed_pt")
+@in_integers
 class FixedGateModel(operations.GateModel):
     """int64."""
 
-    number = np.int64
-    current: PyInPort = _in()
-    gate: PyInPort = _in()
-    s_out: PyOutPort = _out()
 
-
-@implements(proc=operations.Rotary, protocol=LoihiProtocol)
-@requires(CPU)
-@tag("fixed_pt")
+@in_integers
 class FixedRotaryModel(operations.RotaryModel):
     """int64; an oscillator a pair, (1, 0) at the first step of a window, turned once a step; every shift floors."""
-
-    number = np.int64
-    a_in: PyInPort = _in()
-    s_out: PyOutPort = _out()
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
@@ -136,17 +98,9 @@ class FixedRotaryModel(operations.RotaryModel):
         )
 
 
-@implements(proc=operations.Attention, protocol=LoihiProtocol)
-@requires(CPU)
-@tag("fixed_pt")
+@in_integers
 class FixedAttentionModel(operations.AttentionModel):
     """int64: counts of coincidences, shifted."""
-
-    number = np.int64
-    query: PyInPort = _in()
-    key: PyInPort = _in()
-    value: PyInPort = _in()
-    s_out: PyOutPort = _out()
 
     def scaled(self, total: np.ndarray) -> np.ndarray:
         return shifted(total, self.proc_params["weight_exp"])
