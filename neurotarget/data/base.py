@@ -9,6 +9,8 @@ import numpy as np
 
 from neurotarget.errors import UserError
 
+from .standardisation import Standardisation
+
 SPLITS = ("train", "validation", "test")
 
 
@@ -41,9 +43,30 @@ class Dataset:
     features: int
     step_seconds: float
     splits: Mapping[str, Split] = field(repr=False)
+    standardisation: Standardisation | None = field(default=None, repr=False)  # of log-mel frames; spikes have none
 
     def split(self, name: str) -> Split:
-        """Split "train", "validation" or "test"; DataError for any other name."""
-        if name not in self.splits:
+        """Split "train", "validation" or "test"; DataError for any other name, and for one without utterances."""
+        if name not in SPLITS:
             raise DataError(f"{self.spec}: no split {name!r}; expected one of {', '.join(SPLITS)}")
+        if name not in self.splits:
+            raise DataError(
+                f"{self.spec}: no utterance for the {name} split; there are some for {', '.join(self.splits)}"
+            )
         return self.splits[name]
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """Words that nobody has labelled, padded with zeros to one number of steps.
+
+    frames: float32 [samples, steps, features], zero after `lengths`
+    lengths: int64 [samples], in steps, at least 1
+    keys: the file of each, relative to the folder that was named
+    """
+
+    spec: str
+    step_seconds: float
+    frames: np.ndarray
+    lengths: np.ndarray
+    keys: tuple[str, ...]

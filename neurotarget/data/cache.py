@@ -15,13 +15,14 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .base import SPLITS, DataError, Dataset, Split
+from .standardisation import Standardisation
 
 FORMAT = 1  # raise when the prepared bytes change for the same source and options
 
@@ -86,21 +87,32 @@ def save_split(folder: Path, split: str, labels: np.ndarray, lengths: np.ndarray
     (folder / f"{split}.keys.json").write_text(json.dumps(list(keys)))
 
 
-def load_dataset(folder: Path, spec: str, classes: tuple[str, ...], step_seconds: float) -> Dataset:
-    """Open a prepared folder; frames stay on disk as a read-only memory map. DataError when it was damaged."""
-    splits = {}
-    for name in SPLITS:
-        try:
-            frames = np.load(folder / f"{name}.frames.npy", mmap_mode="r")
-            labels = np.load(folder / f"{name}.labels.npy")
-            lengths = np.load(folder / f"{name}.lengths.npy")
-            keys = tuple(json.loads((folder / f"{name}.keys.json").read_text()))
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{folder}: the prepared {name} split is damaged ({error}); delete this folder") from error
-        if not len(frames) == len(labels) == len(lengths) == len(keys):
-            raise DataError(
-                f"{folder}: the prepared {name} split holds {len(frames)} frames, {len(labels)} labels, "
-                f"{len(lengths)} lengths and {len(keys)} keys, expected as many of each; delete this folder"
-            )
-        splits[name] = Split(frames, labels, lengths, keys)
-    return Dataset(spec, classes, int(splits["train"].frames.shape[2]), step_seconds, splits)
+def load_split(folder: Path, name: str) -> Split:
+    """One split of a prepared folder; frames stay on disk as a read-only memory map. DataError when it was damaged."""
+    try:
+        frames = np.load(folder / f"{name}.frames.npy", mmap_mode="r")
+        labels = np.load(folder / f"{name}.labels.npy")
+        lengths = np.load(folder / f"{name}.lengths.npy")
+        keys = tuple(json.loads((folder / f"{name}.keys.json").read_text()))
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{folder}: the prepared {name} split is damaged ({error}); delete this folder") from error
+    if not len(frames) == len(labels) == len(lengths) == len(keys):
+        raise DataError(
+            f"{folder}: the prepared {name} split holds {len(frames)} frames, {len(labels)} labels, "
+            f"{len(lengths)} lengths and {len(keys)} keys, expected as many of each; delete this folder"
+        )
+    return Split(frames, labels, lengths, keys)
+
+
+def load_dataset(
+    folder: Path,
+    spec: str,
+    classes: tuple[str, ...],
+    step_seconds: float,
+    names: Collection[str] = SPLITS,
+    standardisation: Standardisation | None = None,
+) -> Dataset:
+    """Opens the splits `names` of a prepared folder. DataError when it was damaged."""
+    splits = {name: load_split(folder, name) for name in names}
+    features = int(next(iter(splits.values())).frames.shape[2])
+    return Dataset(spec, classes, features, step_seconds, splits, standardisation)

@@ -10,18 +10,15 @@ their percentage, are divided by rank in the same shares.
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-import numpy as np
-import scipy.signal
-
-from . import cache, logmel
+from . import logmel
 from .base import SPLITS, DataError, Dataset
 from .logmel import Utterance
 from .spec import Spec
-from .wav import count_samples, read_wav
+from .standardisation import Standardisation
+from .wav import HIGH_HZ, is_wav
 
-RATE_HZ = 16_000
 TEN_WORDS = ("down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes")
 MAX_NUM_WAVS_PER_CLASS = 2**27 - 1  # the published rule's name for its modulus - 1
 LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
@@ -33,23 +30,13 @@ def speaker_percentage(speaker: str) -> float:
     return hashed * (100.0 / MAX_NUM_WAVS_PER_CLASS)
 
 
-def count_at_8_khz(path: Path) -> int:
-    """Number of samples that `read_at_8_khz` gives."""
-    return -(-count_samples(path, RATE_HZ) // 2)
-
-
-def read_at_8_khz(path: Path) -> np.ndarray:
-    """Samples of a 16 kHz file, low-pass filtered and decimated to 8 kHz, float32."""
-    return scipy.signal.resample_poly(read_wav(path, RATE_HZ), 1, 2).astype(np.float32)
-
-
 def find_utterances(root: Path, words: tuple[str, ...] | None) -> tuple[tuple[str, ...], list[Utterance]]:
     """Words in alphabetical order and their files in order of word and name; all words of the folder by default."""
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; expected the unpacked data set, with a folder a word")
     # _background_noise_ is not a word.
     folders = sorted(entry for entry in root.iterdir() if entry.is_dir() and entry.name[0] not in "_.")
-    files = {entry.name: sorted(entry.glob("*.wav")) for entry in folders}
+    files = {entry.name: sorted(filter(is_wav, entry.iterdir())) for entry in folders}
     present = tuple(word for word in files if files[word])
     classes = words or present
     missing = [word for word in classes if word not in present]
@@ -70,15 +57,35 @@ def find_utterances(root: Path, words: tuple[str, ...] | None) -> tuple[tuple[st
     return classes, utterances
 
 
+def _listed(path: Path, utterances: dict[str, Utterance]) -> set[str]:
+    """Keys of the utterances that a list names. Words that are not among them are another choice of words."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path}: cannot be read ({error}); expected both {' and '.join(LISTS.values())}, or none"
+        ) from error
+    words = {PurePosixPath(key).parent.name for key in utterances}
+    named = [_plain(line) for line in lines if line.strip()]
+    missing = [name for name in named if name not in utterances and name.partition("/")[0] in words]
+    if missing or not any(name in utterances for name in named):
+        first = (missing or named or ["nothing"])[0]
+        raise DataError(
+            f"{path}: {len(missing) or len(named)} of {len(named)} names are no file of {path.parent}, the first of "
+            f"them {first}; copy them, or delete both lists: the published rule then divides the speakers as they do"
+        )
+    return {utterances[name].key for name in named if name in utterances}
+
+
+def _plain(name: str) -> str:
+    """One spelling of `word/file.wav`: `./word/file.WAV` and `word\\file.wav` are the same."""
+    path = PurePosixPath(name.strip().replace("\\", "/"))
+    return path.with_suffix(path.suffix.lower()).as_posix() if path.name else path.as_posix()
+
+
 def _split_by_lists(root: Path, utterances: list[Utterance]) -> dict[str, list[Utterance]]:
-    listed = {}
-    for name, file_name in LISTS.items():
-        try:
-            listed[name] = set((root / file_name).read_text(encoding="utf-8").split())
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(
-                f"{root / file_name}: cannot be read ({error}); expected both {' and '.join(LISTS.values())}, or none"
-            ) from error
+    known = {_plain(utterance.key): utterance for utterance in utterances}
+    listed = {name: _listed(root / file_name, known) for name, file_name in LISTS.items()}
     both = sorted(listed["validation"] & listed["test"])
     if both:
         raise DataError(
@@ -116,8 +123,14 @@ def _split_by_hash(
     return divide({name: 100 * (rank + 0.5) / len(speakers) for rank, name in enumerate(speakers)})
 
 
-def split_by_speaker(spec: Spec, utterances: list[Utterance]) -> dict[str, list[Utterance]]:
-    """Utterances by split, no speaker in two of them. DataError when that cannot be or a split is empty."""
+def split_by_speaker(spec: Spec, utterances: list[Utterance], trained: bool) -> dict[str, list[Utterance]]:
+    """Utterances by split, no speaker in two of them. DataError when that cannot be or a split is empty.
+
+    Args:
+        trained: they are for a network that is trained already; too few speakers to divide are then all test.
+    """
+    if trained and len({utterance.speaker for utterance in utterances}) < 3:
+        return {"test": utterances}
     if any((spec.path / name).exists() for name in LISTS.values()):
         if {"validation", "test"} & spec.options.keys():
             raise DataError(
@@ -140,24 +153,12 @@ def split_by_speaker(spec: Spec, utterances: list[Utterance]) -> dict[str, list[
     return splits
 
 
-def open_gsc(spec: Spec) -> Dataset:
+def open_gsc(spec: Spec, standardisation: Standardisation | None) -> Dataset:
     """Open `gsc:PATH`, on first use reading every file and caching the frames."""
     words = spec.options.get("words")
     if words not in (None, "10"):
         raise DataError(f"{spec.text}: words={words}; expected words=10, or leave it out for all words of the folder")
-    hop_samples, fmax_hz = logmel.hop_of(spec), logmel.fmax_of(spec)
+    logmel.check_options(spec)
     classes, utterances = find_utterances(spec.path, TEN_WORDS if words else None)
-    splits = split_by_speaker(spec, utterances)
-    identity = {
-        "folder": str(spec.path.resolve()),
-        "files": cache.file_identity((utterance.path for utterance in utterances), spec.path),
-        "splits": {name: [utterance.key for utterance in of_split] for name, of_split in splits.items()},
-        "hop": hop_samples,
-        "fmax": fmax_hz,
-    }
-    folder = cache.prepared(
-        "gsc",
-        identity,
-        lambda target: logmel.build(target, splits, count_at_8_khz, read_at_8_khz, hop_samples, fmax_hz),
-    )
-    return cache.load_dataset(folder, spec.text, classes, hop_samples / logmel.RATE_HZ)
+    splits = split_by_speaker(spec, utterances, trained=standardisation is not None)
+    return logmel.open_words(spec, splits, classes, HIGH_HZ, standardisation)

@@ -3,25 +3,30 @@
 Hann window and FFT of 256 samples, hop 8000 / steps, 140 triangular filters on the HTK mel scale from 50 Hz to `fmax`
 (unit peak, as torchaudio's default), power in dB floored 80 dB below the loudest cell of the utterance. Each feature
 is then brought to mean 0 and standard deviation 1 over all frames of the training utterances (without padding), so
-that a padded zero is the mean and an input layer needs no scale of its own. A filter that is too narrow to hold an FFT
-bin (31.25 Hz apart), or lies above 4 kHz, gives a feature that is zero everywhere.
+that a padded zero is the mean and an input layer needs no scale of its own. A trained network brings its own numbers
+for that (standardisation.py), so that it hears one word, or another speaker, as it heard those it learned. A filter
+that is too narrow to hold an FFT bin (31.25 Hz apart), or lies above 4 kHz, gives a feature that is zero everywhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse
 from tqdm import tqdm
 
 from . import cache
-from .base import DataError
+from .base import DataError, Dataset, Recordings
 from .spec import Spec
+from .standardisation import Standardisation
+from .wav import HIGH_HZ, LOW_HZ, count_at_8_khz, is_wav, read_at_8_khz
 
-RATE_HZ = 8_000
+RATE_HZ = LOW_HZ
 FFT_SAMPLES = 256
 MELS = 140
 FMIN_HZ = 50
@@ -90,50 +95,146 @@ def fmax_of(spec: Spec) -> int:
     return spec.integer("fmax", FMAX_HZ, 1_000, FMAX_LARGEST_HZ)
 
 
-def build(
-    folder: Path,
+def check_options(spec: Spec) -> None:
+    """A wrong option is said before any file is looked for. DataError."""
+    hop_of(spec)
+    fmax_of(spec)
+
+
+def open_words(
+    spec: Spec,
     splits: Mapping[str, Sequence[Utterance]],
-    count_samples: Callable[[Path], int],
-    read: Callable[[Path], np.ndarray],
-    hop_samples: int,
-    fmax_hz: int,
-) -> None:
-    """Write normalised frames of all splits; `read` gives a file's samples at 8 kHz, `count_samples` their number."""
-    filters = mel_filters(fmax_hz)
-    used = filters.any(axis=0)
+    classes: tuple[str, ...],
+    rate_hz: int,
+    standardisation: Standardisation | None,
+) -> Dataset:
+    """The data set of `splits`, on first use reading every file and caching the frames.
+
+    Args:
+        splits: one without utterances is left out of the data set; without `standardisation`, train has some.
+        rate_hz: of the files, 8000 or 16000.
+        standardisation: that of a trained network; the train split's own when left out.
+
+    Raises:
+        DataError: a file that cannot be used, or a `standardisation` of other filters.
+    """
+    hop_samples, fmax_hz = hop_of(spec), fmax_of(spec)
+    splits = {name: of_split for name, of_split in splits.items() if of_split}  # no file can be mapped without bytes
+    if standardisation is None:
+        used = _identity(spec, {"train": splits["train"]}, (rate_hz,))
+        folder = cache.prepared(
+            f"{spec.kind}-standardisation",
+            used,
+            lambda target: _measure(splits["train"], rate_hz, hop_samples, fmax_hz, target / "standardisation.json"),
+        )
+        standardisation = _measured(folder / "standardisation.json")
+    folder = _prepared(spec, splits, (rate_hz,), standardisation)
+    return cache.load_dataset(folder, spec.text, classes, hop_samples / RATE_HZ, tuple(splits), standardisation)
+
+
+def open_recordings(spec: Spec, standardisation: Standardisation) -> Recordings:
+    """The words of `wav:PATH`: one file, or all WAV files of a folder and the folders in it, in order of their names.
+
+    DataError: no such file, a file that cannot be used, or a `standardisation` of other filters.
+    """
+    check_options(spec)
+    if spec.path.is_dir():
+        found = sorted(path for path in spec.path.rglob("*") if is_wav(path) and path.is_file())
+        utterances = [Utterance(path, path.relative_to(spec.path).as_posix(), "", 0) for path in found]
+    else:
+        utterances = [Utterance(spec.path, spec.path.name, "", 0)]
+    if not utterances:
+        raise DataError(f"{spec.path}: no .wav file in this folder; expected a WAV file, or a folder of them")
+    folder = _prepared(spec, {"test": utterances}, (LOW_HZ, HIGH_HZ), standardisation)
+    split = cache.load_split(folder, "test")
+    return Recordings(spec.text, hop_of(spec) / RATE_HZ, split.frames, split.lengths, split.keys)
+
+
+def _identity(spec: Spec, splits: Mapping[str, Sequence[Utterance]], rates_hz: tuple[int, ...]) -> dict[str, Any]:
+    paths = [utterance.path for of_split in splits.values() for utterance in of_split]
+    for path in paths:
+        if not path.is_file():
+            raise DataError(f"{path}: no such file")
+    root = spec.path if spec.path.is_dir() else spec.path.parent
+    return {
+        "folder": str(root.resolve()),
+        "files": cache.file_identity(paths, root),
+        "splits": {name: [utterance.key for utterance in of_split] for name, of_split in splits.items()},
+        "rates": rates_hz,
+        "hop": hop_of(spec),
+        "fmax": fmax_of(spec),
+    }
+
+
+def _prepared(
+    spec: Spec,
+    splits: Mapping[str, Sequence[Utterance]],
+    rates_hz: tuple[int, ...],
+    standardisation: Standardisation,
+) -> Path:
+    """The folder with the standardised frames of all splits."""
+    fmax_hz = fmax_of(spec)
+    if standardisation.fmax_hz != fmax_hz or standardisation.mean.shape != (MELS,):
+        raise DataError(
+            f"{spec.text}: {MELS} filters up to {fmax_hz} Hz; the network was trained on {len(standardisation.mean)} "
+            f"up to {standardisation.fmax_hz} Hz: write fmax={standardisation.fmax_hz}"
+        )
+    identity = {**_identity(spec, splits, rates_hz), "standardisation": standardisation.identity}
+    return cache.prepared(
+        spec.kind, identity, lambda target: _write(target, splits, rates_hz, hop_of(spec), standardisation)
+    )
+
+
+def _sparse_filters(fmax_hz: int) -> scipy.sparse.csr_array:
     # Two weights an FFT bin at most. A dense product would start the BLAS threads for each word, which costs more than
     # it saves and makes the last digits depend on their number.
-    sparse = scipy.sparse.csr_array(filters)
+    return scipy.sparse.csr_array(mel_filters(fmax_hz))
+
+
+def _measure(train: Sequence[Utterance], rate_hz: int, hop_samples: int, fmax_hz: int, path: Path) -> None:
+    """Writes the mean and the standard deviation of each feature over the frames of the train split."""
+    filters = _sparse_filters(fmax_hz)
     sums, squares, count = np.zeros(MELS), np.zeros(MELS), 0
-    written: dict[str, tuple[np.memmap, np.ndarray]] = {}
+    for utterance in tqdm(train, desc="log-mel, mean and deviation", unit="utterance", leave=False, disable=None):
+        decibels = log_mel(read_at_8_khz(utterance.path, (rate_hz,)), hop_samples, filters)
+        sums += decibels.sum(axis=0, dtype=np.float64)
+        squares += (decibels.astype(np.float64) ** 2).sum(axis=0)
+        count += len(decibels)
+    mean = sums / count
+    deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    used = mel_filters(fmax_hz).any(axis=0) & (deviation > 1e-3)
+    scale = np.where(used, 1 / np.maximum(deviation, 1e-3), 0)
+    found = Standardisation(mean.astype(np.float32), scale.astype(np.float32), fmax_hz)
+    path.write_text(json.dumps(found.as_dict()))
+
+
+def _measured(path: Path) -> Standardisation:
+    try:
+        return Standardisation.of(json.loads(path.read_text()))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: damaged ({error}); delete this folder") from error
+
+
+def _write(
+    folder: Path,
+    splits: Mapping[str, Sequence[Utterance]],
+    rates_hz: tuple[int, ...],
+    hop_samples: int,
+    standardisation: Standardisation,
+) -> None:
+    filters = _sparse_filters(standardisation.fmax_hz)
     # The padded length has to be known before the first frame is written.
     lengths = {
-        name: np.array([frame_count(count_samples(utterance.path), hop_samples) for utterance in of_split], np.int64)
+        name: np.array([frame_count(count_at_8_khz(u.path, rates_hz), hop_samples) for u in of_split], np.int64)
         for name, of_split in splits.items()
     }
-    longest = max(int(of_split.max()) for of_split in lengths.values())
+    longest = max(int(of_split.max(initial=0)) for of_split in lengths.values())
     with tqdm(total=sum(map(len, splits.values())), desc="log-mel", unit="utterance", leave=False, disable=None) as bar:
         for name, of_split in splits.items():
             frames = cache.create_frames(folder, name, (len(of_split), longest, MELS), np.float32)
             for row, utterance in enumerate(of_split):
-                decibels = log_mel(read(utterance.path), hop_samples, sparse)
-                frames[row, : len(decibels)] = decibels
-                if name == "train":
-                    sums += decibels.sum(axis=0, dtype=np.float64)
-                    squares += (decibels.astype(np.float64) ** 2).sum(axis=0)
-                    count += len(decibels)
+                decibels = log_mel(read_at_8_khz(utterance.path, rates_hz), hop_samples, filters)
+                frames[row, : len(decibels)] = standardisation.applied(decibels)
                 bar.update()
-            written[name] = frames, lengths[name]
-    mean = sums / count
-    deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
-    scale = np.where(used & (deviation > 1e-3), 1 / np.maximum(deviation, 1e-3), 0).astype(np.float32)
-    for name, (frames, of_split_lengths) in written.items():
-        for row, length in enumerate(of_split_lengths):
-            frames[row, :length] = (frames[row, :length] - mean.astype(np.float32)) * scale
-        cache.save_split(
-            folder,
-            name,
-            np.array([utterance.label for utterance in splits[name]]),
-            of_split_lengths,
-            [utterance.key for utterance in splits[name]],
-        )
+            labels = np.array([utterance.label for utterance in of_split], np.int64)
+            cache.save_split(folder, name, labels, lengths[name], [utterance.key for utterance in of_split])

@@ -26,6 +26,9 @@ UNITS = 700
 UNITS_PER_FEATURE = 5
 FEATURES = UNITS // UNITS_PER_FEATURE
 CAP_SECONDS = 1.4  # the longest real utterance ends before
+# Step 0 begins at the recording's 0 s, or at the utterance's first event, as SpikingJelly's frames of a fixed duration
+# do (spikingjelly 2.0, datasets/shd.py, `_integrate_events_by_fixed_duration`).
+ORIGINS = ("zero", "first_event")
 MAX_UTTERANCES = 1_000_000  # in one file; the largest real one has 75,466
 MAX_EVENTS = 1_000_000  # in one utterance; real ones have about 10,000
 
@@ -152,12 +155,15 @@ def cap_steps(steps: int) -> int:
     return -(-round(CAP_SECONDS * 10) * steps // 10)
 
 
-def bin_events(times: np.ndarray, units: np.ndarray, steps: int) -> np.ndarray:
+def bin_events(times: np.ndarray, units: np.ndarray, steps: int, origin: str = "zero") -> np.ndarray:
     """Count events in steps of 1/steps s and groups of five units.
 
     times: float64 [events] in seconds; units: int64 [events] in 0..699.
+    origin: where the first step begins, one of `ORIGINS`.
     Returns int64 [length, 140]; length is the last event's step + 1, or 1 when there is no event before the cap.
     """
+    if origin == "first_event" and len(times):
+        times = times - times.min()
     keep = times < CAP_SECONDS
     step = step_of(times[keep], steps)
     length = int(step.max()) + 1 if len(step) else 1
@@ -179,7 +185,7 @@ class Part:
     rows: np.ndarray
 
 
-def _write(folder: Path, parts: Mapping[str, Part], steps: int) -> None:
+def _write(folder: Path, parts: Mapping[str, Part], steps: int, origin: str) -> None:
     lengths: dict[str, np.ndarray] = {}
     largest = 0
     total = sum(len(part.rows) for part in parts.values())
@@ -192,7 +198,7 @@ def _write(folder: Path, parts: Mapping[str, Part], steps: int) -> None:
             lengths[name] = np.empty(len(part.rows), np.int64)
             with SpikeFile(part.file) as source:
                 for position, row in enumerate(part.rows):
-                    counts = bin_events(*source.events(int(row)), steps)
+                    counts = bin_events(*source.events(int(row)), steps, origin)
                     lengths[name][position] = len(counts)
                     largest = max(largest, int(counts.max()))
                     bar.update()
@@ -204,7 +210,7 @@ def _write(folder: Path, parts: Mapping[str, Part], steps: int) -> None:
             frames = cache.create_frames(folder, name, (len(part.rows), longest, FEATURES), dtype)
             with SpikeFile(part.file) as source:
                 for position, row in enumerate(part.rows):
-                    counts = bin_events(*source.events(int(row)), steps)
+                    counts = bin_events(*source.events(int(row)), steps, origin)
                     frames[position, : len(counts)] = counts
                     bar.update()
                 keys = [f"{part.file.stem}/{row:06d}" for row in part.rows]
@@ -216,15 +222,16 @@ def open_parts(spec: Spec, parts: Mapping[str, Part], classes: tuple[str, ...]) 
     for name, part in parts.items():
         if len(part.rows) == 0:
             raise DataError(f"{part.file}: no utterance for the {name} split")
-    steps = spec.steps()
+    steps, origin = spec.steps(), spec.word("origin", ORIGINS)
     files = sorted({part.file for part in parts.values()})
     identity = {
         "files": cache.file_identity(files, files[0].parent),
         "folder": str(files[0].parent.resolve()),
         "rows": {name: part.rows.tolist() for name, part in parts.items()},
         "steps": steps,
+        "origin": origin,
     }
-    folder = cache.prepared(f"{spec.kind}-frames", identity, lambda target: _write(target, parts, steps))
+    folder = cache.prepared(f"{spec.kind}-frames", identity, lambda target: _write(target, parts, steps, origin))
     return cache.load_dataset(folder, spec.text, classes, 1 / steps)
 
 
@@ -255,6 +262,7 @@ def open_files(spec: Spec, train: Path, validation: Path | None, test: Path) -> 
 
 def open_spike_set(spec: Spec) -> Dataset:
     """Open `shd:PATH` or `ssc:PATH`: PATH is the folder with the unpacked .h5 files."""
+    spec.word("origin", ORIGINS)  # a wrong option is said before any file is looked for
     if not spec.path.is_dir():
         raise DataError(f"{spec.path}: no such folder; expected the folder with {spec.kind}_train.h5")
     validation = spec.path / "ssc_valid.h5" if spec.kind == "ssc" else None

@@ -13,9 +13,10 @@ from .base import DataError
 OPTIONS: dict[str, tuple[str, ...]] = {
     "synth": ("steps", "voices"),
     "gsc": ("steps", "words", "fmax", "validation", "test"),
-    "shd": ("steps",),
-    "ssc": ("steps",),
+    "shd": ("steps", "origin"),
+    "ssc": ("steps", "origin"),
     "fsdd": ("steps", "fmax"),
+    "wav": ("steps", "fmax"),
 }
 
 
@@ -40,6 +41,13 @@ class Spec:
                 f"leave it out for {default}"
             )
         return int(text)
+
+    def word(self, key: str, allowed: tuple[str, ...]) -> str:
+        """Option `key` as one of the words `allowed`, the first by default; DataError for anything else."""
+        text = self.options.get(key, allowed[0])
+        if text not in allowed:
+            raise DataError(f"{self.text}: {key}={text}; expected one of {', '.join(allowed)}")
+        return text
 
     def steps(self, minimum: int = 1, maximum: int = 10_000) -> int:
         """Steps a second; 100 unless the SPEC says otherwise."""
@@ -81,3 +89,8 @@ def parse(text: str) -> Spec:
             raise DataError(f"{text}: option {key} is given twice; keep one of them")
         options[key] = value
     return Spec(text, kind, Path(path).expanduser(), options)
+
+
+def unlabelled(text: str) -> bool:
+    """Whether a SPEC names recordings without labels."""
+    return parse(text).kind == "wav"

@@ -1,47 +1,102 @@
-"""Reading a WAV file of one channel of 16-bit samples, its header checked before anything is allocated."""
+"""Reading WAV files of one channel through libsndfile: PCM of any width, floating point, extensible, streamed.
+
+The header is judged before anything is allocated. libsndfile takes what is there where a file is shorter than its
+header says; a word that was cut off would train and test as a whole one, so that is found here.
+"""
 
 from __future__ import annotations
 
-import wave
+import os
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
+import scipy.signal
+import soundfile
 
 from .base import DataError
 
 MAX_SECONDS = 10.0  # a word, not a recording session
+FORMATS = ("WAV", "WAVEX", "RF64")  # libsndfile's names; it would open FLAC or Ogg under the name .wav, too
+STREAMED_BYTES = 0x7FFF0000  # sizes from here on were written by a program that did not yet know the length
+LOW_HZ, HIGH_HZ = 8_000, 16_000  # rates that become 8 kHz
 
 
-def read_wav(path: Path, rate_hz: int) -> np.ndarray:
-    """Samples of a file as float32 [samples] in -1..1. DataError unless it is whole, mono, 16 bit and at `rate_hz`."""
-    count, data = _read(path, rate_hz, samples_too=True)
-    if len(data) != 2 * count:
-        raise DataError(
-            f"{path}: truncated: {len(data) // 2} of the {count} samples its header announces; copy it again"
-        )
-    return np.frombuffer(data, "<i2").astype(np.float32) / 32768
+def is_wav(path: Path) -> bool:
+    """Whether a name is that of a WAV file; `._word.wav` is macOS's book-keeping, and hidden files are no data."""
+    return path.suffix.lower() == ".wav" and not path.name.startswith(".")
 
 
-def count_samples(path: Path, rate_hz: int) -> int:
-    """Number of samples that the header of a file announces. DataError unless it is mono, 16 bit and at `rate_hz`."""
-    return _read(path, rate_hz, samples_too=False)[0]
+def count_at_8_khz(path: Path, rates_hz: Collection[int]) -> int:
+    """Number of samples that `read_at_8_khz` gives, from the header alone. DataError as there."""
+    with _opened(path, rates_hz) as file:
+        return -(-file.frames // (file.samplerate // LOW_HZ))
 
 
-def _read(path: Path, rate_hz: int, samples_too: bool) -> tuple[int, bytes]:
+def read_at_8_khz(path: Path, rates_hz: Collection[int]) -> np.ndarray:
+    """Samples of a word at 8 kHz, float32 [samples], full scale at 1; at 16 kHz it is low-pass filtered and decimated.
+
+    Args:
+        rates_hz: the rates that the file may have, of `LOW_HZ` and `HIGH_HZ`.
+
+    Raises:
+        DataError: no WAV file, cut off, empty, longer than `MAX_SECONDS`, of several channels or of another rate, or
+            with samples that are no finite numbers.
+    """
+    with _opened(path, rates_hz) as file:
+        announced, rate_hz = file.frames, file.samplerate
+        try:
+            sound = file.read(dtype="float32")
+        except soundfile.SoundFileError as error:
+            raise _damaged(path, error) from error
+    if len(sound) != announced:
+        raise DataError(f"{path}: truncated: {len(sound)} of {announced} samples can be read; copy it again")
+    if not np.isfinite(sound).all():
+        raise DataError(f"{path}: {int((~np.isfinite(sound)).sum())} samples are no finite numbers; record it again")
+    return sound if rate_hz == LOW_HZ else scipy.signal.resample_poly(sound, 1, 2).astype(np.float32)
+
+
+def _opened(path: Path, rates_hz: Collection[int]) -> soundfile.SoundFile:
     try:
-        with wave.open(str(path), "rb") as file:
-            channels, width, found_hz, count = file.getparams()[:4]
-            if (channels, width, found_hz) != (1, 2, rate_hz):
-                raise DataError(
-                    f"{path}: {channels} channel(s) of {8 * width} bit at {found_hz} Hz; expected 1 channel of 16 bit "
-                    f"at {rate_hz} Hz"
-                )
-            if not 0 < count <= MAX_SECONDS * rate_hz:
-                raise DataError(f"{path}: {count} samples; expected one word, from 1 sample to {MAX_SECONDS:g} seconds")
-            return count, file.readframes(count) if samples_too else b""
-    except (wave.Error, EOFError) as error:
-        raise DataError(
-            f"{path}: not a whole WAV file ({error or 'it ends too early'}); expected 16-bit PCM: copy it again"
-        ) from error
+        with path.open("rb") as file:
+            _refuse_cut_off(path, file.read(2**16), path.stat().st_size)
+        sound = soundfile.SoundFile(os.fsencode(path))
+    except DataError:  # is a ValueError, too
+        raise
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
+    except (soundfile.SoundFileError, ValueError, TypeError) as error:
+        raise _damaged(path, error) from error
+    reason = None
+    if sound.format not in FORMATS:
+        reason = f"a {sound.format} file by its content; expected WAV: convert it"
+    elif sound.channels != 1:
+        reason = f"{sound.channels} channels; expected 1: mix them down to one"
+    elif sound.samplerate not in rates_hz:
+        expected = " or ".join(f"{rate} Hz" for rate in sorted(rates_hz))
+        reason = f"{sound.samplerate} Hz; expected {expected}: resample it"
+    elif not 0 < sound.frames <= MAX_SECONDS * sound.samplerate:
+        reason = f"{sound.frames} samples; expected one word, from 1 sample to {MAX_SECONDS:g} seconds"
+    if reason:
+        sound.close()
+        raise DataError(f"{path}: {reason}")
+    return sound
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path}: not a whole WAV file ({error}); copy it again")
+
+
+def _refuse_cut_off(path: Path, head: bytes, size: int) -> None:
+    """RIFF chunks, one after the other: four letters, the size in 32 bits, the data, padded to an even number."""
+    at = 12
+    while head[:4] == b"RIFF" and at + 8 <= len(head):
+        announced = int.from_bytes(head[at + 4 : at + 8], "little")
+        if head[at : at + 4] == b"data":
+            if size - at - 8 < announced < STREAMED_BYTES:
+                raise DataError(
+                    f"{path}: truncated: {size - at - 8} of the {announced} bytes of sound that its header announces; "
+                    "copy it again"
+                )
+            return
+        at += 8 + announced + announced % 2

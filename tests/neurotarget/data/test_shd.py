@@ -1,6 +1,7 @@
 import h5py
 import numpy as np
 import pytest
+from spikingjelly.datasets.shd import _integrate_events_by_fixed_duration
 
 from neurotarget.data import DataError, open_dataset, shd
 from tests.recordings import random_utterances, write_spikes
@@ -32,6 +33,32 @@ def test_counts_equal_a_histogram(steps):
     np.testing.assert_array_equal(counts, expected[:length])
     assert counts.sum() == 3000
     assert counts[-1].any()
+
+
+def test_steps_from_the_first_event_are_those_of_spikingjelly():
+    generator = np.random.default_rng(0)
+    times = np.sort(generator.uniform(0.0371, 0.9, 500))
+    units = generator.integers(0, 700, 500)
+    theirs = _integrate_events_by_fixed_duration({"t": times, "x": units}, 10, 700)  # 10 ms
+    ours = shd.bin_events(times, units, 100, "first_event")
+    np.testing.assert_array_equal(ours, theirs.reshape(len(theirs), 140, 5).sum(axis=2))
+    zero = shd.bin_events(times, units, 100)
+    assert len(zero) > len(ours) and not zero[:3].any()
+    assert shd.bin_events(np.array([]), np.array([], np.int64), 100, "first_event").tolist() == [[0] * 140]
+
+
+def test_the_origin_is_an_option_of_shd_and_ssc(shd_folder):
+    late = [(times + np.float16(0.25), units) for times, units in random_utterances(2, 4)]
+    write_spikes(shd_folder / "shd_test.h5", late, [1, 0, 1, 0], speakers=[4] * 4)
+    frames = {}
+    for option in ("", "?origin=zero", "?origin=first_event"):
+        frames[option] = open_dataset(f"shd:{shd_folder}{option}").split("test").frames
+    np.testing.assert_array_equal(frames[""], frames["?origin=zero"])
+    assert not frames[""][:, 0].any()
+    for row, (times, units) in enumerate(late):
+        expected = shd.bin_events(np.float64(times), units, 100, "first_event")
+        np.testing.assert_array_equal(frames["?origin=first_event"][row, : len(expected)], expected)
+        assert expected[0].any()
 
 
 def test_events_from_the_cap_on_are_dropped():

@@ -33,6 +33,8 @@ from neurotarget.data import DataError, cache, open_dataset, spec
         ("gsc:/data?steps=300", "expected one of [32, 40, 50, 64, 80, 100"),
         ("gsc:/data?steps=20", "expected one of [32, 40, 50, 64, 80, 100"),
         ("gsc:/data?fmax=10", "whole number from 1000"),
+        ("shd:/data?origin=last_event", "expected one of zero, first_event"),
+        ("wav:/data", "wav has no labels, so it can be classified but not learned or judged"),
     ],
 )
 def test_a_wrong_spec_says_what_is_allowed(text, said):

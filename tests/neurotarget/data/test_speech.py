@@ -4,6 +4,7 @@ import os
 import numpy as np
 import pytest
 import scipy.signal
+import soundfile
 
 from neurotarget.data import DataError, gsc, logmel, open_dataset, wav
 from tests.recordings import noise, write_wav
@@ -182,15 +183,16 @@ def test_fsdd_splits_by_speaker(fsdd_folder):
 
 
 WRONG_FILES = {
-    "rate": (lambda p: write_wav(p, noise(0, 800), 8_000), "1 channel.s. of 16 bit at 8000 Hz"),
-    "stereo": (lambda p: write_wav(p, noise(0, 800), 16_000, channels=2), "2 channel.s."),
-    "8 bit": (lambda p: write_wav(p, noise(0, 800), 16_000, width=1), "of 8 bit"),
-    "truncated": (lambda p: p.write_bytes(p.read_bytes()[:2000]), "truncated: 978 of the"),
+    "rate": (lambda p: write_wav(p, noise(0, 800), 8_000), "8000 Hz; expected 16000 Hz: resample it"),
+    "stereo": (lambda p: write_wav(p, noise(0, 800), 16_000, channels=2), "2 channels; expected 1: mix them down"),
+    "truncated": (lambda p: p.write_bytes(p.read_bytes()[:2000]), "truncated: 1956 of the 4800 bytes of sound"),
     "cut in the header": (lambda p: p.write_bytes(p.read_bytes()[:30]), "not a whole WAV file"),
     "empty": (lambda p: p.write_bytes(b""), "not a whole WAV file"),
     "no samples": (lambda p: write_wav(p, noise(0, 0), 16_000), "0 samples"),
     "too long": (lambda p: write_wav(p, noise(0, 200_000), 16_000), "200000 samples"),
     "foreign": (lambda p: p.write_text("hello, this is no sound" * 9), "not a whole WAV file"),
+    "FLAC": (lambda p: soundfile.write(p, np.zeros(800), 16_000, format="FLAC"), "a FLAC file by its content"),
+    "NaN": (lambda p: soundfile.write(p, np.full(800, np.nan), 16_000, subtype="FLOAT"), "800 samples are no finite"),
 }
 
 
@@ -205,14 +207,97 @@ def test_a_wrong_file_is_named_with_what_is_wrong(gsc_folder, cache_folder, case
     assert not list(cache_folder.glob("*/*.npy"))
 
 
-def test_a_header_that_announces_gigabytes_is_refused(tmp_path):
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
+@pytest.mark.parametrize("form", ["WAV", "WAVEX"])
+def test_every_width_and_wave_format_extensible_give_the_same_sound(tmp_path, subtype, form):
+    sound = noise(0, 801) // 256 * 256  # whole in 8 bits
+    soundfile.write(tmp_path / "word.WAV", sound / 32768, 8_000, subtype=subtype, format=form)
+    assert wav.count_at_8_khz(tmp_path / "word.WAV", (8_000,)) == 801
+    found = wav.read_at_8_khz(tmp_path / "word.WAV", (8_000, 16_000))
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, sound / 32768)
+
+
+def test_16_khz_is_halved(tmp_path):
+    tone = np.sin(2 * np.pi * 440 * np.arange(16_001) / 16_000) / 2
+    soundfile.write(tmp_path / "word.wav", tone, 16_000, subtype="DOUBLE")
+    found = wav.read_at_8_khz(tmp_path / "word.wav", (16_000,))
+    assert len(found) == wav.count_at_8_khz(tmp_path / "word.wav", (16_000,)) == 8_001
+    np.testing.assert_allclose(found[100:-100], tone[200:-200:2], atol=2e-3)
+
+
+@pytest.mark.parametrize("size", [2**32 - 1, 2**31, 2**31 - 1])
+@pytest.mark.parametrize("more", [b"", b"LIST\x05\0\0\0words\0"])
+def test_a_header_of_a_stream_does_not_know_the_length(tmp_path, size, more):
+    """As ffmpeg, arecord and sox write them into a pipe."""
     path = tmp_path / "word.wav"
     write_wav(path, noise(0, 800), 16_000)
-    header = bytearray(path.read_bytes())
-    header[40:44] = (2**31).to_bytes(4, "little")
-    path.write_bytes(header)
-    with pytest.raises(DataError, match="expected one word"):
-        wav.read_wav(path, 16_000)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:36] + more + b"data" + size.to_bytes(4, "little") + whole[44:])
+    assert wav.count_at_8_khz(path, (16_000,)) == 400
+    streamed = wav.read_at_8_khz(path, (16_000,))
+    path.write_bytes(whole)
+    np.testing.assert_array_equal(streamed, wav.read_at_8_khz(path, (16_000,)))
+
+
+def test_any_header_is_read_or_refused(tmp_path):
+    """Bytes of the header changed at random: sizes, formats, rates, channels, widths."""
+    generator, path = np.random.default_rng(0), tmp_path / "word.wav"
+    write_wav(path, noise(0, 800), 16_000)
+    whole = path.read_bytes()
+    read = 0
+    for _ in range(400):
+        changed = bytearray(whole)
+        for at in generator.integers(0, 44, generator.integers(1, 4)):
+            changed[at] = generator.integers(0, 256)
+        path.write_bytes(changed)
+        try:
+            read += len(wav.read_at_8_khz(path, (8_000, 16_000))) > 0
+        except DataError as error:
+            assert str(path) in str(error) and "\n" not in str(error)
+    assert 10 < read < 390
+
+
+def test_upper_case_names_and_the_book_keeping_of_macos(gsc_folder, fsdd_folder):
+    before = open_dataset(f"gsc:{gsc_folder}"), open_dataset(f"fsdd:{fsdd_folder}")
+    for folder in (gsc_folder, fsdd_folder):
+        for path in list(folder.rglob("*.wav")):
+            path.with_name(f"._{path.name}").write_bytes(b"\0\5\26\7 no sound")
+            path.rename(path.with_suffix(".WAV"))
+    after = open_dataset(f"gsc:{gsc_folder}"), open_dataset(f"fsdd:{fsdd_folder}")
+    for one, other in zip(before, after, strict=True):
+        for name in SPLITS:
+            assert [key.replace(".wav", ".WAV") for key in one.split(name).keys] == list(other.split(name).keys)
+            np.testing.assert_array_equal(one.split(name).frames, other.split(name).frames)
+
+
+def test_gsc_lists_in_other_spellings_and_names_that_are_no_file(gsc_folder):
+    speakers = sorted(path.name.split("_")[0] for path in (gsc_folder / "yes").iterdir())
+
+    def write(spelling, extra=()):
+        for file_name, chosen in (("validation_list.txt", speakers[:2]), ("testing_list.txt", speakers[2:7])):
+            names = [f"{word}/{speaker}_nohash_0.wav" for word in ("yes", "no", "wow") for speaker in chosen]
+            (gsc_folder / file_name).write_text("".join(map(spelling, [*names, *extra])), encoding="utf-8-sig")
+
+    for spelling in (
+        lambda name: f"./{name}\n",
+        lambda name: f"{name.upper()[:-4].lower()}.WAV\r\n",
+        lambda name: name.replace("/", "\\") + " \n\n",
+    ):
+        write(spelling, ["zebra/00000000_nohash_0.wav"])  # a word that this folder leaves out
+        dataset = open_dataset(f"gsc:{gsc_folder}")
+        assert [speakers_of(dataset.split(name)) for name in ("validation", "test")] == [
+            set(speakers[:2]),
+            set(speakers[2:7]),
+        ]
+    write(lambda name: f"{name}\n", ["yes/ffffffff_nohash_0.wav"])
+    with pytest.raises(
+        DataError, match=r"validation_list.txt: 1 of 7 names are no file of .*yes/ffffffff_nohash_0.wav"
+    ):
+        open_dataset(f"gsc:{gsc_folder}")
+    write(lambda name: f"/data/speech/{name}\n")
+    with pytest.raises(DataError, match=r"validation_list.txt: 6 of 6 names are no file of .* delete both lists"):
+        open_dataset(f"gsc:{gsc_folder}")
 
 
 def test_wrong_folders(tmp_path, gsc_folder, fsdd_folder):

@@ -1,0 +1,60 @@
+"""The numbers that bring log-mel frames to mean 0 and deviation 1: a network's, measured on what it was trained on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+KEYS = ("mean", "scale", "fmax_hz")
+
+
+@dataclass(frozen=True, eq=False)
+class Standardisation:
+    """Frames are `(decibels - mean) * scale`, feature by feature.
+
+    Attributes:
+        mean: float32 [features], in dB.
+        scale: float32 [features], one over the standard deviation in dB; 0 where a feature is empty.
+        fmax_hz: upper edge of the mel filters that gave the features.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    fmax_hz: int
+
+    @classmethod
+    def of(cls, values: object) -> Standardisation:
+        """What `as_dict` gave, from a file.
+
+        Raises:
+            ValueError: something else; the message says what.
+        """
+        if not isinstance(values, Mapping) or set(values) != set(KEYS):
+            raise ValueError(f"standardisation holds {values!r:.60}; {', '.join(KEYS)} are expected")
+        arrays = {key: np.asarray(values[key]) for key in KEYS}
+        for key, array in arrays.items():
+            if array.dtype.kind not in "iuf" or not np.isfinite(array.astype(np.float64)).all():
+                raise ValueError(f"standardisation: {key} is not finite numbers")
+        mean, scale, fmax_hz = (arrays[key] for key in KEYS)
+        if mean.ndim != 1 or mean.shape != scale.shape or fmax_hz.ndim:
+            raise ValueError(
+                f"standardisation: shapes {mean.shape}, {scale.shape}, {fmax_hz.shape}; a row, a row, a number"
+            )
+        return cls(mean.astype(np.float32), scale.astype(np.float32), int(fmax_hz))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Lists and numbers, for a file."""
+        return {"mean": self.mean.tolist(), "scale": self.scale.tolist(), "fmax_hz": self.fmax_hz}
+
+    def applied(self, decibels: np.ndarray) -> np.ndarray:
+        """Standardised frames of float32 decibels [..., features]."""
+        return (decibels - self.mean) * self.scale
+
+    @property
+    def identity(self) -> str:
+        """The same for the same numbers."""
+        return hashlib.sha256(self.mean.tobytes() + self.scale.tobytes() + str(self.fmax_hz).encode()).hexdigest()
