@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from neurotarget.model.training import registry
 
+from neurotarget.data import Standardisation
 from neurotarget.errors import UserError
 from neurotarget.files import write_bytes
 
@@ -51,6 +52,7 @@ class Checkpoint:
         data: SPEC of the data set it was trained on.
         classes: name of each output.
         step_seconds: duration of a step of the data.
+        standardisation: of its log-mel frames, for data from elsewhere; None for spikes, and in files of before 0.2.
         versions: of the libraries that wrote it.
     """
 
@@ -61,6 +63,7 @@ class Checkpoint:
     classes: tuple[str, ...]
     step_seconds: float
     versions: Mapping[str, str]
+    standardisation: Standardisation | None = None
 
     def model(self) -> registry.Network:
         """The network with its weights, in evaluation mode."""
@@ -88,6 +91,8 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
         "step_seconds": float(checkpoint.step_seconds),
         "versions": dict(checkpoint.versions),
     }
+    if checkpoint.standardisation is not None:
+        content["standardisation"] = checkpoint.standardisation.as_dict()
     save_by_rename(path, content)
 
 
@@ -163,6 +168,12 @@ def load(path: str | Path) -> Checkpoint:
         raise CheckpointError(f"{path}: names {len(classes)} classes; its network has {config.classes}")
     if not 0 < step_seconds < math.inf:
         raise CheckpointError(f"{path}: step_seconds is {step_seconds}; expected a duration above 0 s")
+    standardisation = None
+    if "standardisation" in content:
+        try:
+            standardisation = Standardisation.of(content["standardisation"])
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise CheckpointError(f"{path}: {error}") from error
     return Checkpoint(
         config=config,
         state=content["state"],
@@ -171,6 +182,7 @@ def load(path: str | Path) -> Checkpoint:
         classes=classes,
         step_seconds=step_seconds,
         versions=content["versions"],
+        standardisation=standardisation,
     )
 
 

@@ -41,6 +41,7 @@ def as_checkpoint(
         classes=dataset.classes,
         step_seconds=dataset.step_seconds,
         versions=checkpoint.versions(),
+        standardisation=dataset.standardisation,
     )
 
 

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from . import cache
 from .base import DataError, Dataset, Recordings
 from .spec import Spec
-from .standardisation import Standardisation
+from .standardisation import LARGEST_HZ, Standardisation
 from .wav import HIGH_HZ, LOW_HZ, count_at_8_khz, is_wav, read_at_8_khz
 
 RATE_HZ = LOW_HZ
@@ -31,7 +31,6 @@ FFT_SAMPLES = 256
 MELS = 140
 FMIN_HZ = 50
 FMAX_HZ = 4_000  # half of RATE_HZ. The published code says 14,000, where 8 kHz sampling has nothing.
-FMAX_LARGEST_HZ = 20_000
 RANGE_DECIBELS = 80.0
 POWER_FLOOR = 1e-10
 
@@ -92,7 +91,7 @@ def hop_of(spec: Spec) -> int:
 
 def fmax_of(spec: Spec) -> int:
     """Upper edge of the filters in Hz."""
-    return spec.integer("fmax", FMAX_HZ, 1_000, FMAX_LARGEST_HZ)
+    return spec.integer("fmax", FMAX_HZ, 1_000, LARGEST_HZ)
 
 
 def check_options(spec: Spec) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+LARGEST_HZ = 20_000  # upper edge of mel filters
+LARGEST = 1e30  # of a number: float32 holds it
 KEYS = ("mean", "scale", "fmax_hz")
 
 
@@ -37,12 +39,16 @@ class Standardisation:
             raise ValueError(f"standardisation holds {values!r:.60}; {', '.join(KEYS)} are expected")
         arrays = {key: np.asarray(values[key]) for key in KEYS}
         for key, array in arrays.items():
-            if array.dtype.kind not in "iuf" or not np.isfinite(array.astype(np.float64)).all():
-                raise ValueError(f"standardisation: {key} is not finite numbers")
+            if array.dtype.kind not in "iuf" or not (np.abs(array.astype(np.float64)) < LARGEST).all():
+                raise ValueError(f"standardisation: {key} is not finite numbers below {LARGEST:g}")
         mean, scale, fmax_hz = (arrays[key] for key in KEYS)
         if mean.ndim != 1 or mean.shape != scale.shape or fmax_hz.ndim:
             raise ValueError(
                 f"standardisation: shapes {mean.shape}, {scale.shape}, {fmax_hz.shape}; a row, a row, a number"
+            )
+        if not 1 <= fmax_hz == np.rint(fmax_hz) <= LARGEST_HZ:
+            raise ValueError(
+                f"standardisation: fmax_hz is {fmax_hz}; a whole number from 1 to {LARGEST_HZ} is expected"
             )
         return cls(mean.astype(np.float32), scale.astype(np.float32), int(fmax_hz))
 
