@@ -186,7 +186,8 @@ def work(arguments: argparse.Namespace) -> Result:
     if target.resolve() == arguments.model.resolve():
         raise GraphError(f"{target}: the quantised file would replace the float one; name another with -o")
     check_output(target)
-    data = open_input(arguments.calibrate, arguments.split, arguments.samples)
+    graph = load(arguments.model, arguments.dt)
+    data = open_input(arguments.calibrate, graph, arguments.split, arguments.samples)
     result = quantize_file(arguments.model, target, data, arguments.dt, progress=True)
     figures = {"file": str(target), **dataclasses.asdict(result)}
     if wrapped := result.overflow["wrapped_u"]:

@@ -91,11 +91,13 @@ def convert_checkpoint(source: Path, target: Path) -> list[tuple[str, Parity]]:
     """
     loaded = checkpoint.load(source)
     network = loaded.model()
-    content = to_bytes(to_nir(network, (loaded.config.features,)))
+    written = to_nir(network, (loaded.config.features,), loaded.step_seconds)
+    written.metadata |= dialect.data_metadata(loaded.classes, loaded.standardisation)
+    content = to_bytes(written)
     graph = load(target, content=content)
     checks = [("random input", check(network, graph, *random_frames((loaded.config.features,))))]
     try:
-        part = open_dataset(loaded.data).split("test")
+        part = open_dataset(loaded.data, loaded.standardisation).split("test")
     except DataError as error:
         complain(f"note: no check on real input: {error}")
     else:

@@ -59,8 +59,9 @@ def priced(path: Path, samples: int, tables: Sequence[PriceTable]) -> dict[str, 
     for what, parity in convert_checkpoint(path, target):
         if not parity.holds:
             raise ParityError(f"{path}: PyTorch and the reference differ on {what}: {parity.first_divergence}")
-    data = open_input(checkpoint.load(path).data, split="test", samples=samples)
-    run = run_and_price(load(target), data, tables, precision="float32")
+    graph = load(target)
+    data = open_input(checkpoint.load(path).data, graph, split="test", samples=samples)
+    run = run_and_price(graph, data, tables, precision="float32")
     return {
         "samples": run.trace.samples,
         **{key: run.totals[key] for key in COUNTS},

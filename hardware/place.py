@@ -64,7 +64,7 @@ def _run(graph: Graph, spec: str, samples: int) -> Trace:
     from neurotarget.sim import reference
     from neurotarget.sim.inputs import open_input
 
-    data = open_input(spec, split="test", samples=samples)
+    data = open_input(spec, graph, split="test", samples=samples)
     return reference.run(graph, data.frames, data.lengths)
 
 

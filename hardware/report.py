@@ -111,7 +111,7 @@ def build(arguments: argparse.Namespace) -> tuple[dict[str, Any], Trace]:
     claims = [] if arguments.claims is None else load_claims(arguments.claims)
     check_tables(claims, [table.name for table in tables])
     graph = load(arguments.model, arguments.dt)
-    data = open_input(arguments.input, split="test", samples=arguments.samples)
+    data = open_input(arguments.input, graph, split="test", samples=arguments.samples)
     run = run_and_price(graph, data, tables, progress=True)
     trace, counts = run.trace, run.counts
     parity, unavailable = check_parity(graph, trace, data.frames, arguments.checkpoint, arguments.lava_samples)

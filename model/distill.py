@@ -254,7 +254,7 @@ def _load_teacher(path: Path, first: Stage) -> Teacher:
             f"{path}: has {steps} steps per second, fewer than the first stage's {first.steps}; a teacher has no fewer"
         )
     base, _, _ = first.settings.data.rpartition("steps=")
-    return Teacher(path, loaded, open_dataset(f"{base}steps={steps}"))
+    return Teacher(path, loaded, open_dataset(f"{base}steps={steps}", loaded.standardisation))
 
 
 def _measured(teacher: Teacher) -> dict[str, Any]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import numpy as np
+from neurotarget.sim.graph import Graph
 
 from neurotarget.arrays import ArraysError, read_arrays
-from neurotarget.data import open_dataset
-from neurotarget.data.spec import expanded
+from neurotarget.cli import complain
+from neurotarget.data import open_dataset, open_recordings, renumbered
+from neurotarget.data.spec import expanded, unlabelled
 from neurotarget.errors import UserError
 
 
@@ -36,11 +39,13 @@ class Input:
     classes: tuple[str, ...] = ()
 
 
-def open_input(text: str, split: str = "test", samples: int | None = None) -> Input:
+def open_input(text: str, graph: Graph, split: str = "test", samples: int | None = None) -> Input:
     """Opens a data SPEC, or an `.npz` with `input` [samples, steps, *features], optional `label`, `length` [samples].
 
     Args:
-        split: of a data set; an `.npz` has none.
+        graph: the network that will run on it: log-mel frames are standardised as for its training, labels are numbered
+            as its outputs. Where its file says neither, the data set's own hold, and a note says so.
+        split: of a data set; an `.npz` has none, nor have recordings.
         samples: take that many, evenly spaced over the split so that classes and speakers stay mixed; all when None.
 
     Raises:
@@ -51,15 +56,38 @@ def open_input(text: str, split: str = "test", samples: int | None = None) -> In
     text = expanded(text)
     if text.endswith(".npz"):
         data = _open_npz(Path(text))
+    elif unlabelled(text):
+        recordings = open_recordings(text, graph.standardisation)
+        _note_other_steps(text, recordings.step_seconds, graph)
+        data = Input(text, recordings.frames, recordings.lengths, None)
     else:
-        dataset = open_dataset(text)
-        part = dataset.split(split)
-        data = Input(text, part.frames, part.lengths, part.labels, dataset.classes)
+        data = _open_dataset(text, split, graph)
     if samples is not None and samples < len(data.lengths):
         rows = np.linspace(0, len(data.lengths) - 1, samples).round().astype(int)
         labels = None if data.labels is None else data.labels[rows]
         return dataclasses.replace(data, frames=data.frames[rows], lengths=data.lengths[rows], labels=labels)
     return data
+
+
+def _open_dataset(text: str, split: str, graph: Graph) -> Input:
+    dataset = open_dataset(text, graph.standardisation)
+    part = dataset.split(split)
+    _note_other_steps(text, dataset.step_seconds, graph)
+    if dataset.standardisation is not None and graph.standardisation is None:
+        complain(
+            f"note: {graph.source} does not say how its log-mel frames were standardised: those of {text} are brought "
+            "to mean 0 by its own train split; train again and convert again to have it in the file"
+        )
+    classes = graph.classes or dataset.classes
+    return Input(text, part.frames, part.lengths, renumbered(part.labels, dataset.classes, classes), classes)
+
+
+def _note_other_steps(text: str, step_seconds: float, graph: Graph) -> None:
+    if not graph.dt_is_default and not math.isclose(step_seconds, graph.dt, rel_tol=1e-6):
+        complain(
+            f"note: {text} has steps of {1000 * step_seconds:g} ms, {graph.source} is for steps of "
+            f"{1000 * graph.dt:g} ms"
+        )
 
 
 def _open_npz(path: Path) -> Input:

@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def work(arguments: argparse.Namespace) -> Result:
     check_output(arguments.trace)
     graph = load(arguments.model, arguments.dt)
-    data = open_input(arguments.input, arguments.split, arguments.samples)
+    data = open_input(arguments.input, graph, arguments.split, arguments.samples)
     started = time.perf_counter()
     trace = simulate(graph, data, arguments.backend, arguments.precision)
     seconds = time.perf_counter() - started

@@ -62,6 +62,7 @@ def emit_fixed(graph: Graph, fixed: Fixed) -> nir.NIRGraph:
         dialect.KEY_READOUT: graph.readout,
         dialect.KEY_ARITHMETIC: dialect.ARITHMETIC_LAVA_FIXED,
         dialect.KEY_FIXED: {name: dict(keys) for name, keys in fixed.items()},
+        **dialect.data_metadata(graph.classes, graph.standardisation),
     }
     try:
         return nir.NIRGraph(nodes=nodes, edges=edges, metadata=metadata)

@@ -86,8 +86,9 @@ class Runs:
         if key not in self.known:
             if side.checkpoint is not None and not side.checkpoint.is_file():  # without a meter nobody would open it
                 raise ClaimError(f"{side.checkpoint}: no such file; it is the checkpoint of {side.model}")
-            data = open_input(spec, split="test", samples=side.samples or self.samples)
-            run = run_and_price(load(side.model, self.dt), data, self.tables, progress=True)
+            graph = load(side.model, self.dt)
+            data = open_input(spec, graph, split="test", samples=side.samples or self.samples)
+            run = run_and_price(graph, data, self.tables, progress=True)
             measured = measure(side.checkpoint, data.frames, data.lengths, run.figures)
             self.known[key] = run.summary(measured)
         return self.known[key]

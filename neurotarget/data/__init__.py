@@ -12,11 +12,21 @@ Options follow `?`: `gsc:PATH?words=10&steps=40`. docs/data.md describes them. N
 
 from __future__ import annotations
 
-from . import fsdd, gsc, logmel, shd, spec, synth
-from .base import DataError, Dataset, Recordings, Split
-from .standardisation import Standardisation
+from neurotarget.standardisation import Standardisation
 
-__all__ = ["DataError", "Dataset", "Recordings", "Split", "Standardisation", "open_dataset", "open_recordings"]
+from . import fsdd, gsc, logmel, shd, spec, synth
+from .base import DataError, Dataset, Recordings, Split, renumbered
+
+__all__ = [
+    "DataError",
+    "Dataset",
+    "Recordings",
+    "Split",
+    "Standardisation",
+    "open_dataset",
+    "open_recordings",
+    "renumbered",
+]
 
 
 def open_dataset(spec_text: str, standardisation: Standardisation | None = None) -> Dataset:

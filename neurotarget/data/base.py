@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from neurotarget.errors import UserError
-
-from .standardisation import Standardisation
+from neurotarget.standardisation import Standardisation
 
 SPLITS = ("train", "validation", "test")
 
@@ -70,3 +69,18 @@ class Recordings:
     frames: np.ndarray
     lengths: np.ndarray
     keys: tuple[str, ...]
+
+
+def renumbered(labels: np.ndarray, classes: tuple[str, ...], wanted: tuple[str, ...]) -> np.ndarray:
+    """Labels that index `classes` as labels that index `wanted`: a folder may hold some of a network's words only.
+
+    Raises:
+        DataError: `classes` has a word that `wanted` has not.
+    """
+    if unknown := [word for word in classes if word not in wanted]:
+        raise DataError(
+            f"{len(unknown)} of {len(classes)} words of the data, {unknown[0]!r} the first, are none of the network's "
+            f"{len(wanted)}: {', '.join(wanted[:40])}"
+        )
+    places: np.ndarray = np.array([wanted.index(word) for word in classes], np.int64)[labels]
+    return places

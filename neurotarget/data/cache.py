@@ -21,8 +21,9 @@ from typing import Any
 
 import numpy as np
 
+from neurotarget.standardisation import Standardisation
+
 from .base import SPLITS, DataError, Dataset, Split
-from .standardisation import Standardisation
 
 FORMAT = 1  # raise when the prepared bytes change for the same source and options
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from neurotarget.standardisation import Standardisation
+
 from . import logmel
 from .base import SPLITS, DataError, Dataset
 from .logmel import Utterance
 from .spec import Spec
-from .standardisation import Standardisation
 from .wav import LOW_HZ, is_wav
 
 CLASSES = tuple("0123456789")

@@ -12,11 +12,12 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path, PurePosixPath
 
+from neurotarget.standardisation import Standardisation
+
 from . import logmel
 from .base import SPLITS, DataError, Dataset
 from .logmel import Utterance
 from .spec import Spec
-from .standardisation import Standardisation
 from .wav import HIGH_HZ, is_wav
 
 TEN_WORDS = ("down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes")

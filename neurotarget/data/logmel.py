@@ -4,8 +4,9 @@ Hann window and FFT of 256 samples, hop 8000 / steps, 140 triangular filters on 
 (unit peak, as torchaudio's default), power in dB floored 80 dB below the loudest cell of the utterance. Each feature
 is then brought to mean 0 and standard deviation 1 over all frames of the training utterances (without padding), so
 that a padded zero is the mean and an input layer needs no scale of its own. A trained network brings its own numbers
-for that (standardisation.py), so that it hears one word, or another speaker, as it heard those it learned. A filter
-that is too narrow to hold an FFT bin (31.25 Hz apart), or lies above 4 kHz, gives a feature that is zero everywhere.
+for that (neurotarget/standardisation.py), so that it hears one word, or another speaker, as it heard those it learned.
+A filter that is too narrow to hold an FFT bin (31.25 Hz apart), or lies above 4 kHz, gives a feature that is zero
+everywhere.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ import numpy as np
 import scipy.sparse
 from tqdm import tqdm
 
+from neurotarget.standardisation import LARGEST_HZ, Standardisation
+
 from . import cache
 from .base import DataError, Dataset, Recordings
 from .spec import Spec
-from .standardisation import LARGEST_HZ, Standardisation
 from .wav import HIGH_HZ, LOW_HZ, count_at_8_khz, is_wav, read_at_8_khz
 
 RATE_HZ = LOW_HZ

@@ -17,6 +17,8 @@ import nir
 import numpy as np
 from neurotarget.sim.graph.kinds import KINDS
 
+from neurotarget.standardisation import Standardisation
+
 DIALECT = "neurotarget-1"
 
 # Graph metadata. `dt` in seconds; `rule` is how a neuron compares v with its threshold.
@@ -28,6 +30,9 @@ KEY_DIALECT, KEY_DT, KEY_SCHEME, KEY_RULE, KEY_THETA, KEY_READOUT = (
     "theta",
     "readout",
 )
+# What belongs to the data that a network was trained on: names of its outputs, and how log-mel frames were standardised
+# (neurotarget/standardisation.py). Files without them run; data from elsewhere then brings its own.
+KEY_CLASSES, KEY_INPUT_MEAN, KEY_INPUT_SCALE, KEY_INPUT_FMAX = "classes", "input_mean", "input_scale", "input_fmax_hz"
 # Metadata of a convolution node: its kernel is block diagonal with this many blocks (nir 1.0.8 cannot check `groups`).
 KEY_GROUPS = "groups"
 # Metadata of a tap of a convolution over time: the name of its layer.
@@ -78,3 +83,29 @@ def extension(op: str, features: int, metadata: Mapping[str, Any]) -> nir.NIRGra
         edges=[("input", "undefined"), ("undefined", "output")],
         metadata={"op": op, **metadata},
     )
+
+
+def data_metadata(classes: tuple[str, ...], standardisation: Standardisation | None) -> dict[str, Any]:
+    """Metadata of a graph about the data that it was trained on; nothing where nothing is known."""
+    metadata: dict[str, Any] = {KEY_CLASSES: list(classes)} if classes else {}
+    if standardisation is not None:
+        metadata[KEY_INPUT_MEAN], metadata[KEY_INPUT_SCALE] = standardisation.mean, standardisation.scale
+        metadata[KEY_INPUT_FMAX] = standardisation.fmax_hz
+    return metadata
+
+
+def classes_of(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the outputs, from a graph's metadata; none where it has none."""
+    names = np.atleast_1d(np.asarray(metadata.get(KEY_CLASSES, []), dtype=object))
+    return tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names)
+
+
+def standardisation_of(metadata: Mapping[str, Any]) -> Standardisation | None:
+    """How log-mel frames were standardised, from a graph's metadata.
+
+    Raises:
+        ValueError: the metadata are incomplete or hold no such numbers.
+    """
+    keys = {"mean": KEY_INPUT_MEAN, "scale": KEY_INPUT_SCALE, "fmax_hz": KEY_INPUT_FMAX}
+    values = {name: metadata[key] for name, key in keys.items() if key in metadata}
+    return Standardisation.of(values) if values else None

@@ -20,6 +20,8 @@ from neurotarget.sim.graph.node import GraphError, Node
 from neurotarget.sim.graph.taps import join_taps
 from neurotarget.sim.graph.wiring import edges_of, flatten, infer_shapes, join_inputs, loops, order
 
+from neurotarget.standardisation import Standardisation
+
 
 @dataclass(frozen=True, eq=False)
 class Graph:
@@ -28,6 +30,7 @@ class Graph:
     `components` are the strongly connected components in that order: one node runs over all steps at once, several run
     step by step together. `recurrent_edges` are the (source, target) pairs inside a component that carry the value
     of the step before. `notes` are sentences for the user about what a file left open and what was assumed.
+    Where a file says so, `classes` names the outputs, `standardisation` how log-mel frames were brought to mean 0.
     """
 
     nodes: Mapping[str, Node]
@@ -41,6 +44,8 @@ class Graph:
     arithmetic: str = dialect.ARITHMETIC_FLOAT
     fixed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    standardisation: Standardisation | None = None
 
     @property
     def quantised(self) -> bool:
@@ -94,6 +99,10 @@ def load(source: str | Path | nir.NIRGraph, dt: float | None = None, content: by
     if str(metadata.get(dialect.KEY_DIALECT, dialect.DIALECT)) != dialect.DIALECT:
         raise GraphError(f"{origin}: dialect {metadata[dialect.KEY_DIALECT]!r}, this version reads {dialect.DIALECT!r}")
     words = _words(metadata, origin)
+    try:
+        classes, standardisation = dialect.classes_of(metadata), dialect.standardisation_of(metadata)
+    except ValueError as error:
+        raise GraphError(f"{origin}: {error}") from error
     dt, dt_is_default = _time_step(metadata, dt, origin)
     nodes = flatten(raw, dt)
     _check_ports(nodes, origin)
@@ -116,6 +125,8 @@ def load(source: str | Path | nir.NIRGraph, dt: float | None = None, content: by
         arithmetic=words[dialect.KEY_ARITHMETIC],
         fixed=_fixed(metadata, origin),
         notes=notes,
+        classes=classes,
+        standardisation=standardisation,
     )
 
 

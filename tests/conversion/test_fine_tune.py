@@ -268,7 +268,7 @@ def folder(tmp_path_factory):
         )
         nir.write(path / "float.nir", to_nir(networks.tiny(features=140), (140,)))
         nir.write(path / "narrow.nir", to_nir(networks.tiny(), (12,)))
-        data = open_input(spec, "train")
+        data = open_input(spec, load(path / "float.nir"), "train")
         quantize.quantize_file(path / "float.nir", path / "q.nir", data)
         nir.write(path / "narrow.q.nir", quantize.quantize(load(path / "narrow.nir"), frames_of((12,)))[0])
         yield path

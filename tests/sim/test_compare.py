@@ -170,7 +170,7 @@ def test_compare_exits_1_at_a_divergence(files, capsys, monkeypatch):
 
 
 def test_samples_are_spread_over_the_split(files):
-    data = open_input(str(files / "in.npz"), samples=2)
+    data = open_input(str(files / "in.npz"), load(files / "net.nir"), samples=2)
     assert data.labels.tolist() == [0, 1] and data.lengths.tolist() == [6, 3]
 
 

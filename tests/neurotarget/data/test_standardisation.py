@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from neurotarget.data import DataError, Standardisation, logmel, open_dataset, open_recordings, wav
-
-from .conftest import noise, write_wav
+from tests.recordings import noise, write_wav
 
 
 @pytest.fixture

@@ -23,7 +23,8 @@ SAMPLES, STEPS, FEATURES, WIDTH, CLASSES, TAPS = 3, 100, 140, 128, 20, 31
 
 def main() -> None:
     if len(sys.argv) == 3:
-        graph, data = load(sys.argv[1]), open_input(sys.argv[2], samples=SAMPLES)
+        graph = load(sys.argv[1])
+        data = open_input(sys.argv[2], graph, samples=SAMPLES)
         frames, lengths = data.frames, data.lengths
     else:
         graph = spike_scr(FEATURES, WIDTH, CLASSES, taps=TAPS)
