@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from neurotarget.model.training import checkpoint
-from neurotarget.model.training.evaluation import evaluate, scores_of
+from neurotarget.model.training.evaluation import evaluate, in_evaluation, split_scores
 
 from neurotarget.cli import Command, Result
 from neurotarget.data import DataError, Split, open_dataset, open_recordings, renumbered, spec
@@ -49,7 +49,8 @@ def _classified(loaded: checkpoint.Checkpoint, arguments: argparse.Namespace) ->
     recordings = open_recordings(arguments.data, loaded.standardisation)
     notes = _notes(loaded, arguments, recordings.frames.shape[2], recordings.step_seconds)
     unknown = np.zeros(len(recordings.keys), np.int64)
-    scores = scores_of(loaded.model(), Split(recordings.frames, unknown, recordings.lengths, recordings.keys))
+    split = Split(recordings.frames, unknown, recordings.lengths, recordings.keys)
+    scores = split_scores(in_evaluation(loaded.model()), split)
     words = [loaded.classes[index] for index in scores.argmax(-1).tolist()]
     heard = dict(zip(recordings.keys, words, strict=True))
     text = "\n".join(f"{file}: {word}" for file, word in heard.items())
