@@ -26,10 +26,10 @@ from neurotarget.sim.graph.nir_file import to_bytes
 from neurotarget.sim.graph.node import GraphError
 from neurotarget.sim.inputs import Input, open_input
 from neurotarget.sim.reference.integer_kernels import STATE_LIMIT
-from neurotarget.sim.trace import Trace, accuracy
+from neurotarget.sim.trace import Trace, accuracy, unreadable
 from tqdm import tqdm
 
-from neurotarget.cli import Command, Result
+from neurotarget.cli import Command, Result, complain
 from neurotarget.files import check_output, write_bytes
 
 # What happens to the float network before its groups of synapses are rounded, in order.
@@ -156,6 +156,8 @@ def quantize_file(source: Path, target: Path, data: Input, dt: float | None = No
     run.print_notes(graph)  # the file written will not leave it open
     network, choices, before = quantize(graph, data.frames, data.lengths, progress)
     before = dataclasses.replace(before, labels=data.labels)
+    if data.labels is not None and (reason := unreadable(before.output)):
+        complain(f"note: {reason}")
     content = to_bytes(network)
     after = reference.run(load(target, content=content), data.frames, data.lengths, data.labels)
     result = report(choices, before, after, graph)

@@ -35,7 +35,7 @@ from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.graph.node import GraphError
 from neurotarget.sim.inputs import open_input
 from neurotarget.sim.schedule import schedule
-from neurotarget.sim.trace import Trace
+from neurotarget.sim.trace import Trace, unreadable
 
 from neurotarget.cli import Command, Result
 from neurotarget.errors import UserError
@@ -128,7 +128,7 @@ def build(arguments: argparse.Namespace) -> tuple[dict[str, Any], Trace]:
         "model": describe_model(graph, arguments.model, counts),
         "input": {"spec": arguments.input, "samples": trace.samples, "steps": trace.sample_steps},
         "accuracy": run.accuracy,
-        "accuracy_note": accuracy_note(arguments.input, run.accuracy, trace.samples),
+        "accuracy_note": accuracy_note(arguments.input, run.accuracy, trace),
         "latency_steps": schedule(graph, trace.input.shape[1]).total,
         "verdicts": [verdict.as_dict() for verdict in verdicts(run.energy, measured)],
         "parity": parity,
@@ -234,11 +234,11 @@ def describe_model(graph: Graph, path: Path, counts: list[LayerCount]) -> dict[s
     }
 
 
-def accuracy_note(spec: str, accuracy: float | None, samples: int) -> str:
+def accuracy_note(spec: str, accuracy: float | None, trace: Trace) -> str:
     if accuracy is None:
-        return "the input has no labels"
+        return (None if trace.labels is None else unreadable(trace.output)) or "the input has no labels"
     synthetic = spec.partition("?")[0].partition(":")[0] == "synth"
-    return f"measured on {samples} samples of {spec}" + (f" ({SYNTHETIC})" if synthetic else "")
+    return f"measured on {trace.samples} samples of {spec}" + (f" ({SYNTHETIC})" if synthetic else "")
 
 
 def environment() -> dict[str, Any]:

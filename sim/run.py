@@ -6,12 +6,13 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.inputs import Input, open_input
-from neurotarget.sim.trace import Trace, accuracy, classify
+from neurotarget.sim.trace import Trace, accuracy, classify, unreadable
 
 from neurotarget.cli import Command, Result, complain
 from neurotarget.files import check_output
@@ -58,7 +59,7 @@ def work(arguments: argparse.Namespace) -> Result:
     if arguments.trace:
         trace.save(arguments.trace)
     figures = summary(graph, trace) | {"seconds": round(seconds, 3)}
-    notes = list(graph.notes)
+    notes = list(figures["notes"])
     for key, what in (("wrapped_u", "u wrapped around"), ("clipped_v", "v was clipped")):
         if trace.header.get(key):
             notes.append(f"{what} at 24 bits in {', '.join(trace.header[key])}")
@@ -78,9 +79,10 @@ def print_notes(graph: Graph) -> None:
         complain(f"note: {note}")
 
 
-def summary(graph: Graph, trace: Trace) -> dict[str, object]:
+def summary(graph: Graph, trace: Trace) -> dict[str, Any]:
     """Flat figures of a run: backend, samples, steps, spikes, accuracy, latency, classes of the samples, notes."""
-    predicted = classify(trace.output, trace.lengths, graph.readout)
+    reason = unreadable(trace.output)
+    predicted: list[int] = [] if reason else classify(trace.output, trace.lengths, graph.readout).tolist()
     return {
         "backend": trace.header["backend"],
         "model": graph.source,
@@ -90,8 +92,8 @@ def summary(graph: Graph, trace: Trace) -> dict[str, object]:
         "spikes": sum(int(spikes.sum(dtype=np.int64)) for spikes in trace.spikes.values()),
         "accuracy": accuracy(trace, graph.readout),
         "latency_steps": int(trace.header["latency_steps"]),
-        "predicted": [int(label) for label in predicted],
-        "notes": list(graph.notes),
+        "predicted": predicted,
+        "notes": [*graph.notes, *([reason] if reason and trace.labels is not None else [])],
     }
 
 

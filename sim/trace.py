@@ -124,6 +124,16 @@ def windowed(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return masked(values, partial_window(lengths, values.shape[1]))
 
 
+def unreadable(output: np.ndarray) -> str | None:
+    """Why no class can be read from outputs [samples, steps, *outputs], in one sentence; None where one can."""
+    shape = list(output.shape[2:])
+    if len(shape) == 1 and shape[0]:
+        return None
+    return (
+        f"labels cannot be read from outputs of shape {shape}: a vector, one number per class, is needed; no accuracy"
+    )
+
+
 def classify(output: np.ndarray, lengths: np.ndarray, readout: str) -> np.ndarray:
     """Class of each sample, int64 [samples], from outputs [samples, steps, classes].
 
@@ -138,7 +148,7 @@ def classify(output: np.ndarray, lengths: np.ndarray, readout: str) -> np.ndarra
 
 
 def accuracy(trace: Trace, readout: str) -> float | None:
-    """Share of the samples that `classify` gets right; None without labels."""
-    if trace.labels is None:
+    """Share of the samples that `classify` gets right; None without labels, or where the output is no vector."""
+    if trace.labels is None or unreadable(trace.output):
         return None
     return float(np.mean(classify(trace.output, trace.lengths, readout) == trace.labels))

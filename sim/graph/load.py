@@ -188,9 +188,12 @@ def _fixed(metadata: Mapping[str, Any], origin: str) -> Mapping[str, Mapping[str
 
 def _time_step(metadata: Mapping[str, Any], asked: float | None, origin: str) -> tuple[float, bool]:
     try:
-        written = None if dialect.KEY_DT not in metadata else float(metadata[dialect.KEY_DT])
+        given = None if dialect.KEY_DT not in metadata else np.asarray(metadata[dialect.KEY_DT])
+        if given is not None and given.dtype.kind == "c":
+            raise ValueError
+        written = None if given is None else float(given.item())
     except (TypeError, ValueError):
-        raise GraphError(f"{origin}: dt = {metadata[dialect.KEY_DT]!r} in the metadata is no number") from None
+        raise GraphError(f"{origin}: dt = {metadata[dialect.KEY_DT]!r} in the metadata is no real number") from None
     if written is not None and asked is not None and not np.isclose(written, asked, rtol=1e-9):
         raise GraphError(f"{origin}: written for dt = {written:g} s, asked to run at {asked:g} s")
     chosen = asked if written is None else written

@@ -23,10 +23,15 @@ LARGEST_LAYER = 2**27  # values that one node may hold a step, padding and delay
 NEURONS = {getattr(nir, name): kind for kind in KINDS.values() if kind.neuron for name in kind.nir}
 
 
-def convert_node(name: str, raw: nir.NIRNode, sources: tuple[str, ...], dt: float) -> Node:
+def convert_node(name: str, raw: nir.NIRNode, sources: tuple[str, ...], dt: float, prefix: str = "") -> Node:
+    """One NIR node as a node that runs; `prefix` stands before the names of the nodes beside it.
+
+    Raises:
+        GraphError: it is none that is supported, or what it holds cannot be run.
+    """
     require_hard_reset(f"node {name}", raw.metadata or {})
     if isinstance(raw, nir.NIRGraph):
-        return _extension(name, raw, sources)
+        return _extension(name, raw, sources, prefix)
     neuron = NEURONS.get(type(raw))
     if neuron is not None:
         arrays = {key: np.asarray(getattr(raw, key), dtype=np.float64) for key in neuron.parameters}
@@ -65,7 +70,7 @@ def _require_finite(name: str, key: str, array: np.ndarray) -> None:
         raise GraphError(f"node {name}: {bad} of {array.size} values of {key} are NaN or infinite")
 
 
-def _extension(name: str, raw: nir.NIRGraph, sources: tuple[str, ...]) -> Node:
+def _extension(name: str, raw: nir.NIRGraph, sources: tuple[str, ...], prefix: str) -> Node:
     op = str(raw.metadata["op"])
     if op not in EXTENSIONS:
         raise GraphError(f"node {name}: operation {op!r} is not one of {sorted(EXTENSIONS)}")
@@ -73,7 +78,7 @@ def _extension(name: str, raw: nir.NIRGraph, sources: tuple[str, ...]) -> Node:
     missing = {*role_names, *parameter_names} - set(raw.metadata)
     if missing:
         raise GraphError(f"node {name}: {op} lacks {sorted(missing)} in its metadata")
-    roles = {role: (str(raw.metadata[role]),) for role in role_names}
+    roles = {role: (prefix + str(raw.metadata[role]),) for role in role_names}
     if roles and set(sources) != {source for names in roles.values() for source in names}:
         raise GraphError(f"node {name}: its edges come from {list(sources)}, its roles name {dict(roles)}")
     parameters = {key: _operation_parameter(name, key, raw.metadata[key]) for key in parameter_names}
@@ -126,11 +131,12 @@ def _conv(dimensions: int) -> Callable[[str, Any, float], tuple[str, dict[str, A
         weight = np.asarray(raw.weight, np.float64)
         if weight.ndim != 2 + dimensions:
             raise GraphError(f"node {name}: weight has shape {weight.shape}; {2 + dimensions} dimensions are expected")
-        weight, groups = _compact(name, weight, int(raw.groups), raw.metadata or {})
+        (groups,) = _wholes(name, "groups", raw.groups, 1)
+        weight, groups = _compact(name, weight, groups, raw.metadata or {})
         parameters: dict[str, Any] = {"weight": weight, "groups": groups}
         parameters["bias"] = np.broadcast_to(np.asarray(raw.bias, np.float64), weight.shape[:1])
         for key in ("stride", "dilation"):
-            parameters[key] = _pair(getattr(raw, key), dimensions)
+            parameters[key] = _wholes(name, key, getattr(raw, key), dimensions)
         padding = raw.padding
         if isinstance(padding, (str, bytes)) or (isinstance(padding, np.ndarray) and padding.dtype.kind in "SUO"):
             word = padding.decode() if isinstance(padding, bytes) else str(padding)
@@ -141,7 +147,7 @@ def _conv(dimensions: int) -> Callable[[str, Any, float], tuple[str, dict[str, A
                 raise GraphError(f"node {name}: padding 'same' with an even kernel is not symmetric")
             parameters["padding"] = tuple(span // 2 if word == "same" else 0 for span in spans)
         else:
-            parameters["padding"] = _pair(padding, dimensions)
+            parameters["padding"] = _wholes(name, "padding", padding, dimensions)
         _require_windows(name, weight.shape[2:], parameters, groups)
         return f"conv{dimensions}d", parameters
 
@@ -161,7 +167,7 @@ def _compact(name: str, weight: np.ndarray, groups: int, metadata: Mapping[str, 
     """Takes the zeros out of a block diagonal kernel whose metadata says that it is one."""
     if dialect.KEY_GROUPS not in metadata:
         return weight, groups
-    groups = int(metadata[dialect.KEY_GROUPS])
+    (groups,) = _wholes(name, f"{dialect.KEY_GROUPS} in the metadata", metadata[dialect.KEY_GROUPS], 1)
     if groups < 1 or weight.shape[0] % groups or weight.shape[1] % groups:
         raise GraphError(f"node {name}: a kernel of shape {weight.shape} does not divide into {groups} groups")
     rows, columns = weight.shape[0] // groups, weight.shape[1] // groups
@@ -171,13 +177,19 @@ def _compact(name: str, weight: np.ndarray, groups: int, metadata: Mapping[str, 
     return np.concatenate(blocks), groups
 
 
-def _pair(value: Any, dimensions: int) -> tuple[int, ...]:
-    return tuple(int(v) for v in np.broadcast_to(np.asarray(value), (dimensions,)))
+def _wholes(name: str, key: str, value: Any, count: int) -> tuple[int, ...]:
+    """`count` whole numbers, from as many or from one that holds for all."""
+    array = np.asarray(value)
+    whole = array.dtype.kind in "iuf" and bool(np.isfinite(array).all()) and np.array_equal(array, np.rint(array))
+    if not whole or array.size not in (1, count) or np.abs(array.astype(np.float64)).max() > LARGEST_LAYER:
+        found = np.array2string(array, threshold=8)
+        raise GraphError(f"node {name}: {key} = {found}; {count} whole number(s) up to {LARGEST_LAYER} are expected")
+    return tuple(int(v) for v in np.broadcast_to(array.reshape(-1), (count,)))
 
 
 def _pool(kind: str) -> Callable[[str, Any, float], tuple[str, dict[str, Any]]]:
     def convert(name: str, raw: Any, dt: float) -> tuple[str, dict[str, Any]]:
-        parameters = {key: _pair(getattr(raw, key), 2) for key in ("kernel_size", "stride", "padding")}
+        parameters = {key: _wholes(name, key, getattr(raw, key), 2) for key in ("kernel_size", "stride", "padding")}
         _require_windows(name, parameters["kernel_size"], parameters)
         return kind, parameters
 
@@ -185,7 +197,7 @@ def _pool(kind: str) -> Callable[[str, Any, float], tuple[str, dict[str, Any]]]:
 
 
 def _flat(name: str, raw: Any, dt: float) -> tuple[str, dict[str, Any]]:
-    return "flatten", {"start_dim": int(raw.start_dim), "end_dim": int(raw.end_dim)}
+    return "flatten", {key: _wholes(name, key, getattr(raw, key), 1)[0] for key in ("start_dim", "end_dim")}
 
 
 def _delay(name: str, raw: Any, dt: float) -> tuple[str, dict[str, Any]]:

@@ -27,16 +27,20 @@ def flatten(graph: nir.NIRGraph, dt: float, prefix: str = "") -> dict[str, Node]
         if isinstance(raw, nir.NIRGraph) and "op" not in (raw.metadata or {}):
             inner = flatten(raw, dt, name + ".")
             entry, exit_ = _one(inner, "input", name), _one(inner, "output", name)
+            if both := sorted(inner.keys() & nodes.keys()):
+                raise GraphError(f"node {both[0]}: two nodes have this path, one of them inside the graph {name}")
             # The nested Input and Output only carry values: what reads them reads their own sources.
             nodes |= redirect(inner, {entry: sources})
             nodes[name] = replace(nodes.pop(exit_), name=name, kind="junction")
             nodes.pop(entry)
             continue
+        if name in nodes:
+            raise GraphError(f"node {name}: two nodes have this path, one of them inside a nested graph")
         try:
-            nodes[name] = convert_node(name, raw, sources, dt)
+            nodes[name] = convert_node(name, raw, sources, dt, prefix)
         except GraphError:
             raise
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
+        except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
             raise GraphError(f"node {name} ({type(raw).__name__}): {error}") from error
     while junctions := [node for node in nodes.values() if node.kind == "junction"]:
         junction = junctions[0]

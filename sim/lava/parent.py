@@ -105,12 +105,13 @@ def run_with_states(
                 bar.update(event["done"] - bar.n)
 
         run_child(Path(folder), deadline_seconds, on_event)
-        recorded = {
-            (record["node"], record["what"]): np.load(Path(folder, f"record{i}.npy")).reshape(
-                *frames.shape[:2], *graph.nodes[record["node"]].output_shape
-            )
-            for i, record in enumerate(planned.records)
-        }
+        recorded = {}
+        for i, record in enumerate(planned.records):
+            file, node = Path(folder, f"record{i}.npy"), graph.nodes[record["node"]]
+            if not file.is_file():  # Lava builds what is connected to its first Process
+                raise LavaError(f"node {node.name}: Lava did not run it, because nothing joins it to the other nodes")
+            values = np.load(file).reshape(*frames.shape[:2], *node.output_shape)
+            recorded[node.name, record["what"]] = values
     header: dict[str, Any] = {"backend": "lava", "precision": graph.arithmetic if graph.quantised else "float64"}
     header |= {"source": graph.source, "dt": graph.dt}
     header |= {"readout": graph.readout, "latency_steps": timing.total, "latency": dict(timing.latency)}
@@ -129,5 +130,8 @@ def make_plan(
 ) -> plan.Plan:
     """The plan in the arithmetic of the graph; `states` are neurons whose u and v are recorded in fixed point."""
     if graph.quantised:
-        return fixed_plan.make_plan(graph, timing, frames, lengths, states)
-    return plan.make_plan(graph, timing, frames, lengths)
+        planned = fixed_plan.make_plan(graph, timing, frames, lengths, states)
+    else:
+        planned = plan.make_plan(graph, timing, frames, lengths)
+    planned.drop_unread()
+    return planned

@@ -55,7 +55,6 @@ def test_taps_that_an_attention_reads():
     assert run(network, [[2.0], [3.0]])[1].ravel().tolist() == [0, 12]
 
 
-@pytest.mark.xfail(strict=True, reason="roles inside a nested graph are looked up outside it")
 def test_gate_inside_a_nested_graph():
     gate = extension("gate", 1, {"current": "i", "gate": "t"})
     inner = {"i": port(nir.Input), "t": nir.Threshold(threshold=full(1)), "n": gate, "o": port(nir.Output)}
@@ -84,7 +83,6 @@ def test_loop_that_nothing_enters_is_refused():
         run(graph(nodes, "in>s s>out n>n"), np.zeros((3, 1)))
 
 
-@pytest.mark.xfail(strict=True, reason="a node `m.n` and node `n` of the nested graph `m` share one name; one is lost")
 def test_two_nodes_of_one_path_are_refused():
     inner = graph({"i": port(nir.Input), "n": lif(), "o": port(nir.Output)}, "i>n n>o")
     nodes = {"in": port(nir.Input), "m": inner, "m.n": lif(theta=100), "out": port(nir.Output)}

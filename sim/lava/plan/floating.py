@@ -57,6 +57,20 @@ class Plan:
         slowest = max(record["latency"] for record in self.records)
         return (len(self.lengths) - 1) * self.schedule.period + self.schedule.steps + slowest
 
+    def drop_unread(self) -> None:
+        """Leaves out the Processes that reach no record: Lava runs what is connected to the first one, and no more."""
+        feeders: dict[str, list[str]] = {}
+        for source, target, _ in self.connections:
+            feeders.setdefault(target, []).append(source if source in self.specs else source.rpartition(".")[0])
+        left = [f"record {i}" for i in range(len(self.records))]
+        read: set[str] = set()
+        while left:
+            new = set(feeders.get(left.pop(), ())) - read
+            read |= new
+            left += new
+        self.specs = {name: spec for name, spec in self.specs.items() if name in read}
+        self.connections = [edge for edge in self.connections if edge[1] in read or edge[1].startswith("record ")]
+
     def save(self, folder: Path) -> None:
         """Writes `plan.json` and `plan.npz`."""
         arrays: dict[str, Any] = {"lengths": self.lengths}
