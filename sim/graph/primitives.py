@@ -17,6 +17,7 @@ from neurotarget.sim.graph.kinds import EXTENSIONS, KINDS
 from neurotarget.sim.graph.node import GraphError, Node
 
 HARD_RESET = ("hard", "zero", "to_zero", "v_reset", "value")  # words in metadata that mean NIR's own reset
+LARGEST_WHOLE = 2**53  # up to here float64 holds every whole number
 LARGEST_LAYER = 2**27  # values that one node may hold a step, padding and delay lines included: 1 GiB in float64
 
 # NIR class -> kind of neuron, whose `parameters` are the arrays of the class.
@@ -181,9 +182,9 @@ def _wholes(name: str, key: str, value: Any, count: int) -> tuple[int, ...]:
     """`count` whole numbers, from as many or from one that holds for all."""
     array = np.asarray(value)
     whole = array.dtype.kind in "iuf" and bool(np.isfinite(array).all()) and np.array_equal(array, np.rint(array))
-    if not whole or array.size not in (1, count) or np.abs(array.astype(np.float64)).max() > LARGEST_LAYER:
+    if not whole or array.size not in (1, count) or np.abs(array.astype(np.float64)).max() > LARGEST_WHOLE:
         found = np.array2string(array, threshold=8)
-        raise GraphError(f"node {name}: {key} = {found}; {count} whole number(s) up to {LARGEST_LAYER} are expected")
+        raise GraphError(f"node {name}: {key} = {found}; {count} whole number(s) up to {LARGEST_WHOLE} are expected")
     return tuple(int(v) for v in np.broadcast_to(array.reshape(-1), (count,)))
 
 

@@ -216,7 +216,7 @@ def without(path):
         (without("node/edges"), "the graph lacks its nodes or edges"),
         (without("node"), "not a NIR file that can be run"),
         (without("node/nodes/lif/tau"), "missing 1 required positional argument: 'tau'"),
-        (put("node/metadata/dt", "soon", dtype=TEXT), "dt = 'soon' in the metadata is no number"),
+        (put("node/metadata/dt", "soon", dtype=TEXT), "dt = 'soon' in the metadata is no real number"),
         (enormous("node/nodes/fc/weight", (200_000, 200_000), (1000, 1000)), "fc/weight has shape (200000, 200000)"),
         (enormous("node/nodes/fc/bias", (2**27,), (2**23,), dtype="i1"), "unpacked to float64 it takes more than"),
         (enormous("node/metadata/x", (2**40,), (2**20,)), "unpacked to float64 it takes more than 1073741824 bytes"),
