@@ -30,7 +30,7 @@ from neurotarget.sim.trace import accuracy
 
 from neurotarget.cli import Command, Result
 from neurotarget.data import Dataset, Split, open_dataset
-from neurotarget.files import check_folder, remove_unfinished, write_bytes, write_text
+from neurotarget.files import check_folder, only_writer, write_bytes, write_text
 
 CHECKED = 64  # samples on which the file written is compared with the training network
 NAME = "model.q.nir"
@@ -48,6 +48,7 @@ def fine_tune(config: settings.Settings, source: Path, out: Path) -> dict[str, A
         GraphError: the file cannot be trained, or does not fit the data.
         DataError: data that cannot be used.
         TrainingError: a gradient is not finite, or the file written is not the network that was trained.
+        OutputError: another process trains into the same folder.
         OSError: the run's folder cannot be written; what was in it is whole.
     """
     loop.settle_threads()
@@ -58,8 +59,13 @@ def fine_tune(config: settings.Settings, source: Path, out: Path) -> dict[str, A
     _check_fits(graph, dataset)
     if (out / NAME).resolve() == source.resolve():
         raise GraphError(f"{source}: the fine-tuned file would replace the one it starts from; choose another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    remove_unfinished(out)
+    with only_writer(out):
+        return _fine_tune(config, dataset, graph, network, out)
+
+
+def _fine_tune(
+    config: settings.Settings, dataset: Dataset, graph: Graph, network: IntegerNetwork, out: Path
+) -> dict[str, Any]:
     learner = IntegerLearner(network, config.training)
     history = [_as_it_came(learner, dataset, config.training.batch)]
     write_checked(network, out / NAME, dataset.split("validation"))
@@ -80,7 +86,7 @@ def fine_tune(config: settings.Settings, source: Path, out: Path) -> dict[str, A
         "calibrated_test_accuracy": _accuracy(graph, test),
         "seconds": sum(row["seconds"] for row in history),
     }
-    identity = {"data": config.data, "quantized": str(source), "settings": config.as_dict()}
+    identity = {"data": config.data, "quantized": graph.source, "settings": config.as_dict()}
     write_text(out / "metrics.json", json.dumps({**identity, **metrics}, indent=2))
     run_folder.plot(out / "curves.png", history, config.data)
     return metrics

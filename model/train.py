@@ -9,6 +9,7 @@ train one network, each on its share of every batch (training/parallel.py).
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import sys
@@ -26,7 +27,7 @@ from neurotarget.model.training.run_folder import TrainingError
 
 from neurotarget.cli import Command, Result, run_verb
 from neurotarget.data import Dataset, Split, open_dataset
-from neurotarget.files import check_folder, remove_unfinished, write_text
+from neurotarget.files import check_folder, only_writer, write_text
 
 KEPT = "what was written before is whole; mend this, then go on with --resume"
 
@@ -72,14 +73,19 @@ def train(
         DataError, CheckpointError: input that cannot be used.
         TrainingError: the loss is not finite, or the run to resume has other settings.
         ProcessError: a process of several has ended, or has other data or settings.
+        OutputError: another process trains into the same folder.
         OSError: the run's folder cannot be written; what was in it is whole.
     """
     task = task or Task()
     dataset = open_dataset(config.data)
     config = settings.fitted(config, dataset)
-    if parallel.first():
-        out.mkdir(parents=True, exist_ok=True)
-        remove_unfinished(out)
+    with only_writer(out) if parallel.first() else contextlib.nullcontext():
+        return _train(config, dataset, out, resume, tensorboard, task)
+
+
+def _train(
+    config: settings.Settings, dataset: Dataset, out: Path, resume: bool, tensorboard: bool, task: Task
+) -> dict[str, Any]:
     torch.manual_seed(config.training.seed)
     loop.settle_threads()
     device = best_device()

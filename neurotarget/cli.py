@@ -141,7 +141,8 @@ class Command:
 
 def _words(error: OSError) -> str:
     reason = error.strerror or str(error).partition("\n")[0] or type(error).__name__
-    return reason if error.filename is None else f"{os.fspath(error.filename)}: {reason}"
+    name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
+    return reason if name is None else f"{name}: {reason}"
 
 
 def _say(text: str, code: int) -> int:

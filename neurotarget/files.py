@@ -6,9 +6,11 @@ hide a full disk: HDF5 ends in a segmentation fault there.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +150,25 @@ def _runs(process: int) -> bool:
     return True
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Deletes what killed writers left in a folder that no other process is writing to."""
-    for temporary in folder.glob("*.part"):
-        temporary.unlink(missing_ok=True)
+@contextlib.contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Makes a folder that no other process writes to meanwhile, and deletes what killed writers left in it.
+
+    The operating system drops the lock when its holder dies. A file system that has no locks gives none.
+
+    Raises:
+        OutputError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise OutputError(f"{folder}: another process is writing there; wait for it or name another") from None
+        for temporary in folder.glob("*.part"):
+            temporary.unlink(missing_ok=True)
+        yield
+    finally:
+        os.close(descriptor)

@@ -21,6 +21,7 @@ from types import UnionType
 from typing import Any, TypeVar
 
 from neurotarget.errors import UserError, nearest
+from neurotarget.kinds import Kind, mistaken
 
 Filled = TypeVar("Filled")
 
@@ -65,13 +66,15 @@ def _field(default: Any, **rules: Any) -> Any:
 # ---- reading ---------------------------------------------------------------------------------------------------------
 
 
-def read(path: str | Path, what: str = "TOML", error: type[UserError] = TableError) -> dict[str, Any]:
+def read(path: str | Path, kind: Kind, error: type[UserError] = TableError) -> dict[str, Any]:
     """The tables of a TOML file, not checked yet.
 
     Args:
-        what: the file should be, for the message about one that is no TOML.
+        kind: what the file should be.
         error: to be raised.
     """
+    if mistake := mistaken(path, kind):
+        raise error(mistake)
     try:
         return parse(Path(path).read_bytes().decode())
     except FileNotFoundError:
@@ -79,7 +82,7 @@ def read(path: str | Path, what: str = "TOML", error: type[UserError] = TableErr
     except OSError as fault:
         raise error(f"{path}: {fault.strerror or fault}") from fault
     except (ValueError, RecursionError) as fault:
-        raise error(f"{path}: not {what}: {fault}") from fault
+        raise error(f"{path}: not {kind.words}: {fault}") from fault
 
 
 def parse(content: str) -> dict[str, Any]:

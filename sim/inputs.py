@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from neurotarget.sim.graph import Graph
 
+from neurotarget import kinds
 from neurotarget.arrays import ArraysError, read_arrays
 from neurotarget.cli import complain
 from neurotarget.data import open_dataset, open_recordings, renumbered
@@ -91,6 +92,8 @@ def _note_other_steps(text: str, step_seconds: float, graph: Graph) -> None:
 
 
 def _open_npz(path: Path) -> Input:
+    if mistake := kinds.mistaken(path, kinds.SAMPLES, kinds.TRACE):
+        raise InputError(mistake)
     try:
         arrays = read_arrays(path, ("input", "label", "length").__contains__)
     except ArraysError as error:

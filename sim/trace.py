@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from neurotarget import kinds
 from neurotarget.arrays import ArraysError, read_arrays
 from neurotarget.errors import UserError
 from neurotarget.files import write_npz
@@ -82,6 +83,8 @@ class Trace:
         Raises:
             TraceError: the file is missing, damaged or not a trace.
         """
+        if mistake := kinds.mistaken(path, kinds.TRACE):
+            raise TraceError(mistake)
         try:
             arrays = read_arrays(path, largest_bytes=LARGEST_BYTES)
             header = json.loads(str(arrays["header"]))

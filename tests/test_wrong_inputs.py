@@ -62,7 +62,7 @@ def folder(tmp_path, monkeypatch):
         (["evaluate", "missing.pt", "--data", "synth"], "missing.pt: no such file"),
         (["train", "missing.toml", "--out", "out"], "missing.toml"),
         (["to-nir", "foreign.pt"], "foreign.pt: not a checkpoint of this program"),
-        (["to-nir", "good.nir"], "good.nir: not a checkpoint"),
+        (["to-nir", "good.nir"], "good.nir: this is a NIR file, not a checkpoint; sim.run"),
         (["train", "train.toml", "--out", "out"], "shd_train.h5"),
         (["run", "good.nir", "--input", "shd:cut"], "shd_train.h5"),
         (["run", "good.nir", "--input", "wide.npz"], "(2, 5, 13)"),

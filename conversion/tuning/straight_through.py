@@ -20,6 +20,8 @@ from neurotarget.sim.reference.integer import CURRENT_LIMIT, INTEGER, Parameters
 from neurotarget.sim.reference.integer_kernels import ALIGN_BITS, DECAY_BITS
 from torch import Tensor
 
+from neurotarget.compiled import compiled
+
 
 def straight_through(real: Tensor, integer: Tensor) -> Tensor:
     """`integer` in the forward pass, the gradient of `real` in the backward pass."""
@@ -112,7 +114,7 @@ class FixedPointNeuron(torch.autograd.Function):
         )
 
 
-@numba.njit(parallel=True, cache=True)
+@compiled
 def _backward(grad_out, v, fires, constants, grad_current, grad_bias):
     """grad_out, v, grad_current [samples, steps, neurons]; grad_bias [samples, neurons], zero at first; float32.
 

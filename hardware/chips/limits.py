@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from neurotarget import tables
+from neurotarget import kinds, tables
 from neurotarget.errors import UserError
 from neurotarget.tables import number, table, text
 
@@ -128,4 +128,4 @@ def load_chip(name: str) -> Chip:
     path = Path(name) if name.endswith(".toml") else SHIPPED / f"{name}.toml"
     if not path.is_file():
         raise ChipError(f"{name}: no such chip; shipped are {', '.join(shipped())}, or give the path of a .toml file")
-    return tables.fill(Chip, tables.read(path, "a chip", ChipError), str(path), ChipError, name=path.stem)
+    return tables.fill(Chip, tables.read(path, kinds.CHIP, ChipError), str(path), ChipError, name=path.stem)

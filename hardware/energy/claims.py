@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from neurotarget import tables
+from neurotarget import kinds, tables
 from neurotarget.errors import UserError
 from neurotarget.tables import number, text
 
@@ -86,7 +86,7 @@ def load_claims(path: str | Path) -> list[Claim]:
         ClaimError: the file is missing or damaged, a key is unknown or missing, or a value cannot be.
     """
     path = Path(path)
-    read = tables.read(path, "a claims file", ClaimError)
+    read = tables.read(path, kinds.CLAIMS, ClaimError)
     if unknown := sorted(set(read) - {"claim"}):
         raise ClaimError(f"{path}: unknown key {unknown[0]!r}; claims are tables [[claim]]")
     entries = read.get("claim")

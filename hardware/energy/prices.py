@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from neurotarget import tables
+from neurotarget import kinds, tables
 from neurotarget.errors import UserError
 from neurotarget.tables import table, text
 
@@ -75,7 +75,7 @@ def load_table(path: str | Path) -> PriceTable:
         PriceError: the file is missing or damaged, a key is unknown or missing, or a price is not a number above 0.
     """
     path = Path(path)
-    read = tables.read(path, "a price table", PriceError)
+    read = tables.read(path, kinds.PRICES, PriceError)
     access = _checked_access(path, read.pop("access_pj")) if "access_pj" in read else ()
     found = tables.fill(PriceTable, read, str(path), PriceError, name=path.stem, access_pj=access)
     prices = found.prices_pj

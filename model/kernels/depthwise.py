@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neurotarget.compiled import compiled
 
-@numba.njit(parallel=True, cache=True)
+
+@compiled
 def _convolve(x, taps, before, out):
     """`out[t] = sum over k of taps[k] x[t + k - before]`, zeros beyond the ends; x, out [T, B, C], taps [K, C]."""
     steps, samples, channels = x.shape
@@ -30,7 +32,7 @@ def _convolve(x, taps, before, out):
             out[t, sample] = total
 
 
-@numba.njit(parallel=True, cache=True)
+@compiled
 def _correlate(grad, x, before, grad_taps):
     """`grad_taps[b, k] = sum over t of grad[t] x[t + k - before]`; grad, x [T, B, C], grad_taps [B, K, C]."""
     steps, samples, channels = x.shape

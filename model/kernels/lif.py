@@ -13,12 +13,14 @@ import numba
 import numpy as np
 import torch
 
+from neurotarget.compiled import compiled
+
 CHUNK = 512  # neurons per task: their potentials stay in the first-level cache
 
 
 # Both loops over neurons work on slices of one step and a local array: the compiler then knows that nothing overlaps
 # and vectorises them, measured ten times faster. Literals would widen float32, hence `zero` and `one`.
-@numba.njit(parallel=True, cache=True)
+@compiled
 def _forward(x, decay, threshold, reset, v, spikes, charged):
     """x, spikes [steps, neurons]; v [neurons] in and out; charged [steps, neurons], or no rows when not wanted."""
     steps, neurons = x.shape
@@ -41,7 +43,7 @@ def _forward(x, decay, threshold, reset, v, spikes, charged):
         v[start : start + size] = potential
 
 
-@numba.njit(parallel=True, cache=True)
+@compiled
 def _backward(grad_spikes, charged, decay, threshold, slope, peak, grad_x):
     """Surrogate gradient, reset detached: grad_h[t] = grad_s[t] g'(h - threshold) + (1 - s[t]) decay grad_h[t + 1]."""
     steps, neurons = charged.shape

@@ -15,10 +15,12 @@ import torch
 from neurotarget.model.kernels.lif import CHUNK, atan_slope_and_peak
 from torch import Tensor
 
+from neurotarget.compiled import compiled
+
 ROWS = 256  # rows of a block whose moments are taken in one go: 128 KB of float32 at 128 channels
 
 
-@numba.njit(parallel=True, cache=True)
+@compiled
 def _moments(rows, means, squares):
     """Of each block of `ROWS` rows [rows, channels]: mean and sum of squared distances from it, [blocks, channels]."""
     count, channels = rows.shape
@@ -48,7 +50,7 @@ def moments(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, (squares.astype(np.float64) + sizes * (means - mean) ** 2).sum(axis=0) / len(rows)
 
 
-@numba.njit(parallel=True, cache=True)
+@compiled
 def _forward(x, scale, shift, keep, decay, threshold, out):
     """x, out [steps, neurons]; scale, shift and keep (the dropout's mask) [neurons]; membranes start and reset at 0."""
     steps, neurons = x.shape
@@ -66,7 +68,7 @@ def _forward(x, scale, shift, keep, decay, threshold, out):
                 potential[n] = zero if h >= threshold else h
 
 
-@numba.njit(parallel=True, cache=True)
+@compiled
 def _backward(grad, x, scale, shift, keep, mean, deviation, decay, threshold, slope, peak, grad_y, sums, products):
     """Gradient at the normalised input, and of each neuron its sum over steps, alone and times the normalised value.
 
@@ -103,7 +105,7 @@ def _backward(grad, x, scale, shift, keep, mean, deviation, decay, threshold, sl
         sums[start : start + size], products[start : start + size] = total, product
 
 
-@numba.njit(parallel=True, cache=True)
+@compiled
 def _combine(grad_y, x, a, b, c):
     """`grad_y = a grad_y + b x + c` in place; rows [rows, channels], a, b, c [channels]."""
     count, channels = x.shape

@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neurotarget.compiled import compiled
 
-@numba.njit(parallel=True, cache=True)
+
+@compiled
 def _turn(x, cos, sin, out):
     """x, out [T, rows, 2 * pairs]; cos, sin [T, pairs]."""
     steps, rows, channels = x.shape

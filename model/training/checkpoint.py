@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from neurotarget.model.training import registry
 
+from neurotarget import kinds
 from neurotarget.data import Standardisation
 from neurotarget.errors import UserError
 from neurotarget.files import write_bytes
@@ -113,6 +114,8 @@ def load_content(path: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: missing, damaged (checksums are compared), or a pickle that holds more than data.
     """
+    if mistake := kinds.mistaken(path, kinds.CHECKPOINT):
+        raise CheckpointError(mistake)
     try:
         _check_archive(path)
         with warnings.catch_warnings(action="ignore"):  # torch warns of sparse tensors, which `load` refuses

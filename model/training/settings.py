@@ -9,7 +9,7 @@ from typing import Any
 
 from neurotarget.model.training import registry
 
-from neurotarget import tables
+from neurotarget import kinds, tables
 from neurotarget.data import DataError, Dataset
 from neurotarget.data.spec import expanded
 from neurotarget.errors import UserError
@@ -85,12 +85,12 @@ def read(path: str | Path, overrides: Iterable[str] = ()) -> Settings:
     Raises:
         SettingsError: missing file, TOML that does not parse, unknown table or key, wrong type or value.
     """
-    return from_tables(path, load_tables(path, overrides))
+    return from_tables(path, load_tables(path, kinds.TRAINING, overrides))
 
 
-def load_tables(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
+def load_tables(path: str | Path, kind: kinds.Kind, overrides: Iterable[str] = ()) -> dict[str, Any]:
     """The tables of a TOML file with the overrides in place, not checked yet."""
-    read = tables.read(path, error=SettingsError)
+    read = tables.read(path, kind, SettingsError)
     for text in overrides:
         tables.override(read, text, SettingsError)
     return read

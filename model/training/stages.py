@@ -32,6 +32,7 @@ from neurotarget.model.training.settings import (
     load_tables,
 )
 
+from neurotarget import kinds
 from neurotarget import tables as toml
 from neurotarget.data import spec
 
@@ -89,7 +90,7 @@ def read(path: str | Path, overrides: Iterable[str] = ()) -> tuple[Stage, ...]:
             steps are not fewer than those of the one before.
         DataError: the SPEC is not valid.
     """
-    tables = load_tables(path, overrides)
+    tables = load_tables(path, kinds.CHAIN, overrides)
     given = tables.pop("stage", None)
     if not isinstance(given, list) or not given or not all(isinstance(table, dict) for table in given):
         raise SettingsError(f"{path}: no stages; write [[stage]] with steps = N, once for each stage")

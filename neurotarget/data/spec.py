@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from neurotarget.kinds import SPEC, mistaken
+
 from .base import DataError
 
 # kind -> the options it takes; every kind but synth needs a PATH.
@@ -71,6 +73,8 @@ def parse(text: str) -> Spec:
     kinds = ", ".join("synth" if kind == "synth" else f"{kind}:PATH" for kind in OPTIONS)
     source, question, query = text.partition("?")
     kind, colon, path = source.partition(":")
+    if kind not in OPTIONS and Path(text).is_file() and (mistake := mistaken(text, SPEC)):
+        raise DataError(mistake)
     if kind not in OPTIONS:
         raise DataError(f"{text!r}: unknown data source {kind!r}; expected one of {kinds}")
     if kind == "synth" and colon:

@@ -17,6 +17,7 @@ import numpy as np
 from neurotarget.sim.graph.kinds import KINDS
 from neurotarget.sim.graph.node import GraphError
 
+from neurotarget import kinds
 from neurotarget.arrays import LARGEST_BYTES  # HDF5, too, packs terabytes of zeros into kilobytes
 
 MOST_OBJECTS = 2**17  # groups, arrays and strings; hard links can make more of them than a file has bytes
@@ -59,6 +60,8 @@ def read(path: Path, content: bytes | None = None) -> NirFile:
     """
     if content is None and not path.is_file():
         raise GraphError(f"{path}: no such file")
+    if content is None and (mistake := kinds.mistaken(path, kinds.NIR)):
+        raise GraphError(mistake)
     survey = _Survey(path)
 
     def place() -> Path | io.BytesIO:

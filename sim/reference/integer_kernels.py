@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import numba
 
+from neurotarget.compiled import compiled
+
 STATE_LIMIT = 2**23  # u lies in -(2^23 - 1) .. 2^23, v in -(2^23 - 1) .. 2^23 - 1
 DECAY_BITS = 12
 ALIGN_BITS = 6  # input and threshold are shifted left by this much
@@ -31,7 +33,7 @@ def wrapped(u):
     return u
 
 
-@numba.njit(parallel=True, cache=True)
+@compiled
 def neuron(current, keep_u, keep_v, bias, threshold, fires, u, v, spikes, potential, states, peaks):
     """`u = decay(u) + (a << 6)`, wrapped; `v = clip(decay(v) + u + bias)`; fire at `v > threshold`; then `v = 0`.
 
@@ -71,7 +73,7 @@ def neuron(current, keep_u, keep_v, bias, threshold, fires, u, v, spikes, potent
         peaks[sample, 0], peaks[sample, 1] = peak_u, peak_v
 
 
-@numba.njit(parallel=True, cache=True)
+@compiled
 def oscillate(cos, sin, bits, c, s):
     """Per-pair oscillators: state (1, 0) at step 0, turned by one angle a step; products floor by `>> bits`.
 

@@ -16,8 +16,10 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from neurotarget.compiled import compiled
 
-@numba.njit(parallel=True, cache=True)
+
+@compiled
 def lif(current, decay, gain, offset, v_threshold, v_reset, v, spikes, potential):
     """LIF and IF: `v = v * decay + (gain * I + offset)`.
 
@@ -41,7 +43,7 @@ def lif(current, decay, gain, offset, v_threshold, v_reset, v, spikes, potential
         v[sample] = state
 
 
-@numba.njit(parallel=True, cache=True)
+@compiled
 def leaky(current, decay, gain, offset, v, out):
     """LI and I, which never fire: the potential is the output."""
     samples, steps, neurons = current.shape
@@ -52,7 +54,7 @@ def leaky(current, decay, gain, offset, v, out):
                 out[sample, step, n] = v[sample, n]
 
 
-@numba.njit(parallel=True, cache=True)
+@compiled
 def synaptic_current(current, decay, gain, u, out):
     """Current-based synapse of CubaLI and CubaLIF: `u = u * (1 - dt/tau_syn) + dt/tau_syn * w_in * I`."""
     samples, steps, neurons = current.shape
@@ -68,7 +70,7 @@ def as_rows(array: np.ndarray, neurons: int) -> np.ndarray:
     return np.ascontiguousarray(array).reshape(*array.shape[:2], neurons)
 
 
-@numba.njit(parallel=True, cache=True)
+@compiled
 def depthwise(padded, weight, out):
     """Depthwise convolution over time: padded [samples, steps + taps - 1, neurons], weight [taps, neurons]."""
     samples, steps, neurons = out.shape

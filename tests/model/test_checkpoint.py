@@ -10,7 +10,7 @@ from neurotarget.model.spikescr import SpikeSCR, SpikeSCRConfig
 from neurotarget.model.training import checkpoint
 from neurotarget.model.training.checkpoint import Checkpoint, CheckpointError
 
-from neurotarget.files import remove_unfinished, write_bytes, write_text
+from neurotarget.files import write_text
 
 
 @pytest.fixture
@@ -88,17 +88,10 @@ def test_a_file_appears_by_rename(tmp_path, monkeypatch):
     assert seen == ["old"] and path.read_text() == "new"
 
 
-def test_what_a_killed_writer_left_is_removed(tmp_path):
-    write_bytes(tmp_path / "kept.pt", b"kept")
-    (tmp_path / "ckpt.pt.4711.part").write_bytes(b"half")
-    remove_unfinished(tmp_path)
-    assert [file.name for file in tmp_path.iterdir()] == ["kept.pt"]
-
-
 def test_a_missing_file_and_a_folder_are_refused_by_name(tmp_path):
     with pytest.raises(CheckpointError, match=r"nowhere\.pt: no such file"):
         checkpoint.load(tmp_path / "nowhere.pt")
-    with pytest.raises(CheckpointError, match="cannot be read: Is a directory"):
+    with pytest.raises(CheckpointError, match="this is a folder, not a checkpoint"):
         checkpoint.load(tmp_path)
 
 
@@ -129,7 +122,9 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, trained, damage):
     checkpoint.save(tmp_path / "ckpt.pt", trained)
     path = tmp_path / "damaged.pt"
     path.write_bytes(damage((tmp_path / "ckpt.pt").read_bytes()))
-    with pytest.raises(CheckpointError, match=r"damaged\.pt: not a checkpoint, or damaged: ."):
+    with pytest.raises(
+        CheckpointError, match=r"damaged\.pt: (not a checkpoint, or damaged: .|this is an empty file, not a checkpoint)"
+    ):
         checkpoint.load(path)
 
 

@@ -82,8 +82,8 @@ def test_a_wrong_key_or_value_is_named(file, override, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"[data", "not TOML"),
-        (b"\xff\xfe", "not TOML"),
+        (b"[data", "not a training configuration"),
+        (b"\xff\xfe", "not a training configuration"),
         (b"data = 3", r"data = 3; a table \[data\] is expected"),
         (b"[training]\nepochs = 3", r"\[data\] takes one key, spec"),
     ],
@@ -97,7 +97,7 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path, text, message):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(SettingsError, match=r"nowhere\.toml: no such file"):
         settings.read(tmp_path / "nowhere.toml")
-    with pytest.raises(SettingsError, match="Is a directory"):
+    with pytest.raises(SettingsError, match="this is a folder, not a training configuration"):
         settings.read(tmp_path)
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from neurotarget import tables
 from neurotarget.errors import UserError
+from neurotarget.kinds import Kind
 from neurotarget.tables import TableError, number, table, text
 
 
@@ -33,6 +34,7 @@ class Tree:
     file: Path | None = None
 
 
+KIND = Kind("a tree")
 GIVEN = {"title": "a", "kind": "oak", "leaves": {"first": {"value": 128}}, "prices": {"ac": 1}}
 
 
@@ -108,7 +110,7 @@ HOSTILE = {
 def test_hostile_toml_is_one_sentence(tmp_path, name):
     (tmp_path / "bad.toml").write_bytes(HOSTILE[name])
     try:
-        tables.fill(Tree, tables.read(tmp_path / "bad.toml"), str(tmp_path / "bad.toml"))
+        tables.fill(Tree, tables.read(tmp_path / "bad.toml", KIND), str(tmp_path / "bad.toml"))
     except TableError as error:
         assert "bad.toml: " in str(error) and len(str(error)) < 1000
     else:
@@ -123,7 +125,7 @@ def test_any_bytes_are_read_or_refused(content):
         path = Path(folder, "a.toml")
         path.write_bytes(content)
         try:
-            tables.fill(Tree, tables.read(path), str(path))
+            tables.fill(Tree, tables.read(path, KIND), str(path))
         except TableError as error:
             assert str(path) in str(error)
 
