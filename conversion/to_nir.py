@@ -20,6 +20,7 @@ from neurotarget.conversion.export.rules import draft_module
 from neurotarget.model.training import checkpoint, registry
 from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph, dialect, load
+from neurotarget.sim.graph.kinds import SYNAPTIC
 from neurotarget.sim.graph.nir_file import to_bytes
 from neurotarget.sim.parity import Parity, compare
 from torch import nn
@@ -31,6 +32,7 @@ from neurotarget.files import check_output, write_bytes
 # What happens to the draft between PyTorch's modules and NIR's nodes, in order.
 STEPS = [fold_batch_norm, fold_time_constant]
 
+SAME_WEIGHT = 1e-6  # of the largest weight: a file may hold float32
 RANDOM_SAMPLES, RANDOM_STEPS, REAL_SAMPLES = 4, 50, 16
 
 
@@ -74,6 +76,37 @@ def check(network: nn.Module, graph: Graph, frames: np.ndarray, lengths: np.ndar
     """
     lengths = reference.checked_lengths(graph, frames, lengths)
     return compare(graph, pytorch_trace(network, frames, lengths), reference.run(graph, frames, lengths))
+
+
+def require_same_network(graph: Graph, path: Path) -> None:
+    """Refuses a checkpoint of another network than the file's, before work goes into comparing the two.
+
+    Names and shapes of the spiking layers have to agree, and in floating point the weights of every synapse; the
+    weights of a quantised file are others than those of what it was made of.
+
+    Raises:
+        CheckpointError: names what differs first; or the checkpoint cannot be used.
+    """
+    loaded = checkpoint.load(path)
+    own = load(to_nir(loaded.model(), (loaded.config.features,), loaded.step_seconds))
+
+    def other(found: str) -> checkpoint.CheckpointError:
+        return checkpoint.CheckpointError(
+            f"{path}: not the checkpoint of {graph.source}: {found}; give the one that it was converted from"
+        )
+
+    shapes, wanted = ({node.name: node.output_shape for node in either.spiking} for either in (own, graph))
+    for name in [*wanted, *shapes]:
+        if shapes.get(name) != wanted.get(name):
+            here, there = (found.get(name, "missing") for found in (shapes, wanted))
+            raise other(f"spiking layer {name} is {here} in it and {there} in the file")
+    for node in () if graph.quantised else graph.of_kind(*SYNAPTIC):
+        weight = own.nodes[node.name].parameters.get("weight") if node.name in own.nodes else None
+        if weight is None or weight.shape != node.parameters["weight"].shape:
+            raise other(f"it has no synapse {node.name} with weights of shape {node.parameters['weight'].shape}")
+        difference = float(np.abs(weight - node.parameters["weight"]).max(initial=0))
+        if difference > SAME_WEIGHT * max(1.0, float(np.abs(weight).max(initial=0))):
+            raise other(f"weights of {node.name} differ by up to {difference:.3g}")
 
 
 def random_frames(shape: tuple[int, ...], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -111,6 +111,10 @@ def build(arguments: argparse.Namespace) -> tuple[dict[str, Any], Trace]:
     claims = [] if arguments.claims is None else load_claims(arguments.claims)
     check_tables(claims, [table.name for table in tables])
     graph = load(arguments.model, arguments.dt)
+    if arguments.checkpoint is not None:
+        from neurotarget.conversion.to_nir import require_same_network
+
+        require_same_network(graph, arguments.checkpoint)
     data = open_input(arguments.input, graph, split="test", samples=arguments.samples)
     run = run_and_price(graph, data, tables, progress=True)
     trace, counts = run.trace, run.counts

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from neurotarget.conversion.export.draft import UnsupportedModule
 from neurotarget.model.training import checkpoint, registry
 from neurotarget.sim.trace import Trace, windowed
 from spikingjelly.activation_based import base, functional, neuron
@@ -16,6 +17,7 @@ from torch import nn
 from torch.func import functional_call
 
 BATCH = 64
+ONE_STEP = (nn.Conv1d, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.AvgPool2d, nn.Flatten)  # exactly these classes
 
 
 def pytorch_trace(
@@ -107,6 +109,12 @@ def _forward(
     """Output [steps, samples, ...] of x [samples, steps, ...] with `values` in place of parameters and buffers."""
     if isinstance(module, registry.Network):
         return functional_call(module, values, (x, lengths))
+    for name, child in module.named_modules():
+        if type(child) in ONE_STEP:
+            raise UnsupportedModule(
+                f"layer {name} ({type(child).__name__}) of torch takes one step at a time, among layers that take all "
+                f"at once; use spikingjelly.activation_based.layer.{type(child).__name__}"
+            )
     functional.reset_net(module)
     steps = [child for child in module.modules() if isinstance(child, base.StepModule)]
     if any(child.step_mode != "m" for child in steps):
