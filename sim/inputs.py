@@ -10,10 +10,10 @@ import numpy as np
 from neurotarget.sim.graph import Graph
 
 from neurotarget import kinds
-from neurotarget.arrays import ArraysError, read_arrays
+from neurotarget.arrays import read_arrays
 from neurotarget.cli import complain
 from neurotarget.data import open_dataset, open_recordings, renumbered
-from neurotarget.data.spec import expanded, unlabelled
+from neurotarget.data.spec import as_written, expanded, unlabelled
 from neurotarget.errors import UserError
 
 
@@ -50,19 +50,14 @@ def open_input(text: str, graph: Graph, split: str = "test", samples: int | None
         samples: take that many, evenly spaced over the split so that classes and speakers stay mixed; all when None.
 
     Raises:
-        InputError, DataError: missing, damaged or foreign input.
+        InputError: missing, damaged or foreign input.
     """
     if samples is not None and samples < 1:
         raise InputError(f"--samples {samples}: at least 1 is needed")
-    text = expanded(text)
-    if text.endswith(".npz"):
-        data = _open_npz(Path(text))
-    elif unlabelled(text):
-        recordings = open_recordings(text, graph.standardisation)
-        _note_other_steps(text, recordings.step_seconds, graph)
-        data = Input(text, recordings.frames, recordings.lengths, None)
-    else:
-        data = _open_dataset(text, split, graph)
+    try:
+        data = _open(text, graph, split)
+    except UserError as error:
+        raise InputError(as_written(str(error), text)) from error
     if samples is not None and samples < len(data.lengths):
         rows = np.linspace(0, len(data.lengths) - 1, samples).round().astype(int)
         labels = None if data.labels is None else data.labels[rows]
@@ -70,8 +65,15 @@ def open_input(text: str, graph: Graph, split: str = "test", samples: int | None
     return data
 
 
-def _open_dataset(text: str, split: str, graph: Graph) -> Input:
-    dataset = open_dataset(text, graph.standardisation)
+def _open(text: str, graph: Graph, split: str) -> Input:
+    place = expanded(text)
+    if place.endswith(".npz"):
+        return _open_npz(Path(place))
+    if unlabelled(place):
+        recordings = open_recordings(place, graph.standardisation)
+        _note_other_steps(text, recordings.step_seconds, graph)
+        return Input(text, recordings.frames, recordings.lengths, None)
+    dataset = open_dataset(place, graph.standardisation)
     part = dataset.split(split)
     _note_other_steps(text, dataset.step_seconds, graph)
     if dataset.standardisation is not None and graph.standardisation is None:
@@ -94,10 +96,7 @@ def _note_other_steps(text: str, step_seconds: float, graph: Graph) -> None:
 def _open_npz(path: Path) -> Input:
     if mistake := kinds.mistaken(path, kinds.SAMPLES, kinds.TRACE):
         raise InputError(mistake)
-    try:
-        arrays = read_arrays(path, ("input", "label", "length").__contains__)
-    except ArraysError as error:
-        raise InputError(str(error)) from error
+    arrays = read_arrays(path, ("input", "label", "length").__contains__)
     if "input" not in arrays:
         raise InputError(f"{path}: an array `input` is expected, of [samples, steps, features]")
     frames, labels, lengths = arrays["input"], arrays.get("label"), arrays.get("length")

@@ -22,6 +22,10 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 }
 
 
+VARIABLE = re.compile(r"\$\{?(\w+)")
+SHORTEST_HIDDEN = 4
+
+
 @dataclass(frozen=True)
 class Spec:
     """A SPEC taken apart; option values are still text."""
@@ -62,10 +66,21 @@ def expanded(text: str) -> str:
     Raises:
         DataError: a variable that is not set.
     """
-    for name in re.findall(r"\$\{?(\w+)", text):
+    for name in VARIABLE.findall(text):
         if name not in os.environ:
             raise DataError(f"{text}: environment variable {name} is not set; set it to the folder")
     return os.path.expandvars(text)
+
+
+def as_written(message: str, text: str) -> str:
+    """A message about an expanded text with the names of its variables again: who wrote it may not know their values.
+
+    Values of a few characters stay; elsewhere in the message they would be another word's.
+    """
+    for name in VARIABLE.findall(text):
+        value = os.environ.get(name, "")
+        message = message.replace(value, f"${name}") if len(value) >= SHORTEST_HIDDEN else message
+    return message
 
 
 def parse(text: str) -> Spec:

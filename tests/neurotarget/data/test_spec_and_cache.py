@@ -135,3 +135,11 @@ def test_environment_variables_of_a_shared_file(monkeypatch):
     assert spec.expanded("${SPEECH}/in.npz") == "/data/speech/in.npz"
     with pytest.raises(DataError, match="environment variable NOWHERE is not set"):
         spec.expanded("gsc:$NOWHERE")
+
+
+def test_messages_name_variables_and_not_what_they_hold(monkeypatch):
+    monkeypatch.setenv("SECRET", "hunter2")
+    monkeypatch.setenv("SHORT", "a")
+    text = "gsc:${SECRET}/$SHORT"
+    assert spec.as_written(f"{spec.expanded(text)}/x.wav: no such file", text) == "gsc:$SECRET/a/x.wav: no such file"
+    assert spec.as_written("hunter2: no such file", "gsc:elsewhere") == "hunter2: no such file"
