@@ -353,7 +353,11 @@ def test_a_trace_survives_its_file(tmp_path):
 def test_damaged_traces_are_refused_by_name(tmp_path):
     (tmp_path / "x.npz").write_bytes(b"no zip")
     np.savez(tmp_path / "y.npz", input=np.zeros(3))
-    for name, words in (("x.npz", "not an .npz file"), ("y.npz", "not a trace"), ("z.npz", "no such file")):
+    for name, words in (
+        ("x.npz", "not an .npz file"),
+        ("y.npz", "this is an .npz of arrays, not a trace"),
+        ("z.npz", "no such file"),
+    ):
         with pytest.raises(TraceError, match=f"{name}: {words}"):
             Trace.load(tmp_path / name)
 

@@ -126,7 +126,9 @@ def test_all_shared_memory_carries_the_token(monkeypatch: pytest.MonkeyPatch) ->
         def look(event: dict[str, Any]) -> None:
             on_event(event)
             if event["event"] == "built":
-                (worker,) = (pid for pid in children(os.getpid()) if b"sim.lava.worker" in process_file(pid, "cmdline"))
+                (worker,) = (
+                    pid for pid in children(os.getpid()) if b"sim.lava.child.worker" in process_file(pid, "cmdline")
+                )
                 for pid in group.alive(worker):
                     found.update(re.findall(r"/dev/shm/(.+)", process_file(pid, "maps").decode()))
 
