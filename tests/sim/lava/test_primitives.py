@@ -61,7 +61,7 @@ def test_a_loop_through_two_synapses_is_refused_with_the_reason() -> None:
     net.layer("m", N, N, "n")
     net.affine("back", N, N, "m.lif")
     net.edges.append(("back", "n"))
-    with pytest.raises(ValueError, match="loop"):
+    with pytest.raises(scheduling.ScheduleError, match="loop"):
         lava.run(net.finish("n", outputs=N), spikes(1, 5, 3))
 
 
