@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from neurotarget.conversion.to_nir import convert_checkpoint
-from neurotarget.hardware.energy.operations import OPERATIONS
+from neurotarget.hardware.energy.figure import OPERATIONS
 from neurotarget.hardware.energy.prices import PriceTable, load_tables
 from neurotarget.hardware.energy.runs import run_and_price
 from neurotarget.model.ablation import checkpoint_of, compare, standard_deviation
@@ -64,10 +64,10 @@ def priced(path: Path, samples: int, tables: Sequence[PriceTable]) -> dict[str, 
     run = run_and_price(graph, data, tables, precision="float32")
     return {
         "samples": run.trace.samples,
-        **{key: run.totals[key] for key in COUNTS},
+        **{key: getattr(run.totals, key) for key in COUNTS},
         "energy": [
             {"table": figure.table, "boundary": figure.boundary, "title": figure.title, "snn_uj": figure.snn_uj}
-            for figure in run.figures
+            for figure in run.energy
             if figure.snn_uj is not None
         ],
     }

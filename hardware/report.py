@@ -15,25 +15,38 @@ import platform
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from neurotarget.hardware.chips.limits import load_chip, shipped
-from neurotarget.hardware.counts.layers import LayerCount
-from neurotarget.hardware.counts.summary import layer_row, totals_row
-from neurotarget.hardware.energy import beside, twin
-from neurotarget.hardware.energy.claims import check_tables, judge, load_claims
+from neurotarget.hardware.chips.fit import Fit, NotPlaced, fit
+from neurotarget.hardware.chips.limits import Chip, load_chip, shipped
+from neurotarget.hardware.counts.other_packages import compare_counters
+from neurotarget.hardware.counts.summary import Totals, mean_layer
+from neurotarget.hardware.energy import twin
+from neurotarget.hardware.energy.beside import NetworkRow, network_row
+from neurotarget.hardware.energy.claims import Side, check_tables, load_claims
+from neurotarget.hardware.energy.judgement import judge
 from neurotarget.hardware.energy.memory import by_layer
 from neurotarget.hardware.energy.prices import load_tables
-from neurotarget.hardware.energy.published import PUBLISHED
+from neurotarget.hardware.energy.published import load_published
 from neurotarget.hardware.energy.runs import OWN, Runs, run_and_price
 from neurotarget.hardware.energy.verdict import verdicts
-from neurotarget.hardware.meters.measurement import measure
-from neurotarget.hardware.place import describe, sentence
-from neurotarget.sim import reference
+from neurotarget.hardware.page.card import layers_csv, render_card
+from neurotarget.hardware.page.contents import (
+    FORMAT,
+    Environment,
+    InputRun,
+    Model,
+    ParityCheck,
+    ParityUnavailable,
+    Report,
+    as_json,
+)
+from neurotarget.hardware.page.render import render_page
+from neurotarget.sim import lava, reference
 from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.graph.node import GraphError
 from neurotarget.sim.inputs import open_input
+from neurotarget.sim.parity import compare
 from neurotarget.sim.schedule import schedule
 from neurotarget.sim.trace import Trace, unreadable
 
@@ -41,7 +54,6 @@ from neurotarget.cli import Command, Result
 from neurotarget.errors import UserError
 from neurotarget.files import as_utf8, check_folder, write_together
 
-FORMAT = 1
 SYNTHETIC = "synthetic speech, made by a speech synthesiser: says nothing about accuracy on people"
 
 
@@ -62,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--claims", type=Path, help="a TOML file of energy claims to judge; configs/ has examples")
     parser.add_argument(
         "--beside",
-        type=beside.side,
+        type=beside,
         action="append",
         default=[],
         metavar="MODEL.nir[=INPUT]",
@@ -73,23 +85,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="run SpikingJelly's op_counter, syops and NeuroBench on the --checkpoint too (requirements-counters.txt)",
     )
-    parser.add_argument("--dt", type=float, help="seconds a step, for a file that does not say (default 1e-4)")
+    parser.add_argument("--dt", type=float, help="seconds per step, for a file that does not say (default 1e-4)")
+
+
+def beside(text: str) -> Side:
+    """What `--beside MODEL.nir` or `--beside MODEL.nir=INPUT` names; without INPUT it runs on the report's own.
+
+    Raises:
+        argparse.ArgumentTypeError: no model before the equals sign.
+    """
+    model, _, spec = text.partition("=")
+    if not model:
+        raise argparse.ArgumentTypeError(f"{text!r}: MODEL.nir or MODEL.nir=INPUT is expected")
+    return Side(model=Path(model), input=spec or None)
 
 
 def work(arguments: argparse.Namespace) -> Result:
     check_folder(arguments.out)
     report, trace = build(arguments)
     write(arguments.out, report, trace)
-    lines = [f"note: {note}" for note in report["model"]["notes"]]
-    lines += [verdict["sentence"] for verdict in report["verdicts"]]
-    lines += [f"claim: {claim['name']}: {claim['answer']}" for claim in report["claims"]]
-    for result in report["placement"]:
-        lines.append(f"{result['chip']}: {result['reason']}" if "reason" in result else sentence(result))
-    lines += [f"meter: {meter['meter']}: {meter['reason']}" for meter in report["measured"]["meters"]]
-    lines += [f"parity: {entry['sides']}: {parity_words(entry)}" for entry in report["parity"]]
-    lines.append(f"written: {arguments.out / 'report.html'}")
-    holds = all(entry["holds"] for entry in report["parity"] if entry["required"])
-    return Result(report, "\n".join(lines), holds)
+    holds = all(check.holds for check in report.parity if check.required)
+    return Result(as_json(report), words(report, arguments.out), holds)
+
+
+def words(report: Report, folder: Path) -> str:
+    """The report for a terminal."""
+    lines = [f"note: {note}" for note in report.model.notes]
+    lines += [verdict.sentence for verdict in report.verdicts]
+    lines += [f"claim: {claim.name}: {claim.answer}" for claim in report.claims]
+    for result in report.placement:
+        lines.append(result.sentence if isinstance(result, Fit) else f"{result.chip}: {result.reason}")
+    lines += [f"meter: {meter.meter}: {meter.reason}" for meter in report.measured.meters]
+    lines += [f"parity: {check.sides}: {check.sentence}" for check in report.parity]
+    return "\n".join([*lines, f"written: {folder / 'report.html'}"])
 
 
 class ReportError(UserError):
@@ -99,7 +127,7 @@ class ReportError(UserError):
 # ---- the flow --------------------------------------------------------------------------------------------------------
 
 
-def build(arguments: argparse.Namespace) -> tuple[dict[str, Any], Trace]:
+def build(arguments: argparse.Namespace) -> tuple[Report, Trace]:
     """Everything that `report.json` holds, and the reference run that it was counted from.
 
     Raises:
@@ -119,68 +147,64 @@ def build(arguments: argparse.Namespace) -> tuple[dict[str, Any], Trace]:
     run = run_and_price(graph, data, tables, progress=True)
     trace, counts = run.trace, run.counts
     parity, unavailable = check_parity(graph, trace, data.frames, arguments.checkpoint, arguments.lava_samples)
-    measured = measure(arguments.checkpoint, data.frames, data.lengths, run.figures)
-    counters = None
-    if arguments.compare_counters:
-        from neurotarget.hardware.counts.other_packages import compare_counters
-
-        counters = compare_counters(arguments.checkpoint, graph, trace)
+    measured = run.measured(arguments.checkpoint)
     runs = Runs(tables, arguments.input, arguments.samples, arguments.dt)
-    own = runs.known[OWN] = run.summary(measured)
-    report = {
-        "format": FORMAT,
-        "model": describe_model(graph, arguments.model, counts),
-        "input": {"spec": arguments.input, "samples": trace.samples, "steps": trace.sample_steps},
-        "accuracy": run.accuracy,
-        "accuracy_note": accuracy_note(arguments.input, run.accuracy, trace),
-        "latency_steps": schedule(graph, trace.input.shape[1]).total,
-        "verdicts": [verdict.as_dict() for verdict in verdicts(run.energy, measured)],
-        "parity": parity,
-        "parity_unavailable": unavailable,
-        "layers": [layer_row(layer) for layer in counts],
-        "totals": run.totals,
-        "energy": run.energy,
-        "memory_layers": by_layer(counts, tables),
-        "networks": beside.networks(own, arguments.model, arguments.input, arguments.beside, runs),
-        "twin": twin.compare(counts),
-        "placement": placements(graph, trace),
-        "claims": judge(claims, runs),
-        "counters": counters,
-        "measured": measured,
-        "published": [figure.as_dict() for figure in PUBLISHED],
-        "environment": environment(),
-    }
+    runs.known[OWN] = run.priced(measured)
+    report = Report(
+        format=FORMAT,
+        model=describe_model(graph, arguments.model, run.totals),
+        input=InputRun(arguments.input, trace.samples, trace.sample_steps),
+        accuracy=run.accuracy,
+        accuracy_note=accuracy_note(arguments.input, run.accuracy, trace),
+        latency_steps=schedule(graph, trace.input.shape[1]).total,
+        verdicts=tuple(verdicts(run.energy, measured)),
+        parity=tuple(parity),
+        parity_unavailable=tuple(unavailable),
+        layers=tuple(mean_layer(layer) for layer in counts),
+        totals=run.totals,
+        energy=run.energy,
+        memory_layers=tuple(by_layer(counts, tables)),
+        networks=networks(arguments, runs),
+        twin=twin.compare(counts),
+        placement=tuple(placed(graph, load_chip(name), trace) for name in shipped()),
+        claims=tuple(judge(claim, runs) for claim in claims),
+        counters=compare_counters(arguments.checkpoint, graph, trace) if arguments.compare_counters else None,
+        measured=measured,
+        published=tuple(load_published()),
+        environment=environment(),
+    )
     return report, trace
 
 
-def placements(graph: Graph, trace: Trace) -> list[dict[str, Any]]:
-    """The network on each chip that ships, or the reason why it cannot be placed."""
-    result: list[dict[str, Any]] = []
-    for name in shipped():
-        chip = load_chip(name)
-        try:
-            result.append(describe(graph, chip, trace=trace))
-        except GraphError as error:  # a graph that cannot stream can still be counted
-            result.append({"chip": chip.title, "fits": False, "reason": str(error)})
-    return result
+def networks(arguments: argparse.Namespace, runs: Runs) -> tuple[NetworkRow, ...]:
+    """The report's own network and those beside it; none without others."""
+    if not arguments.beside:
+        return ()
+    own = network_row(arguments.model, arguments.input, runs.known[OWN])
+    return own, *(network_row(side.model, side.input or arguments.input, runs(side)) for side in arguments.beside)
+
+
+def placed(graph: Graph, chip: Chip, trace: Trace) -> Fit | NotPlaced:
+    """The network on a chip, or the reason why it cannot be placed."""
+    try:
+        return fit(graph, chip, trace=trace)
+    except GraphError as error:  # a graph that cannot stream can still be counted
+        return NotPlaced(chip.title, False, str(error))
 
 
 def check_parity(
     graph: Graph, trace: Trace, frames: np.ndarray, checkpoint: Path | None, lava_samples: int
-) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+) -> tuple[list[ParityCheck], list[ParityUnavailable]]:
     """Compares the other simulators with the reference in double precision.
 
     Returns:
-        Entries of `parity`; those with `required` decide the exit code, the single-precision one is a measurement. And
-        what could not be checked, with the reason.
+        What was compared, and what could not be, with the reason.
     """
-    from neurotarget.sim.parity import compare
-
-    entries: list[dict[str, Any]] = []
-    unavailable: list[dict[str, str]] = []
+    checks: list[ParityCheck] = []
+    unavailable: list[ParityUnavailable] = []
 
     def add(first: Trace, second: Trace, required: bool) -> None:
-        entries.append(compare(graph, first, second).as_dict() | {"required": required})
+        checks.append(ParityCheck(**compare(graph, first, second).as_dict(), required=required))
 
     if checkpoint is not None:
         from neurotarget.conversion.export.parity import pytorch_trace
@@ -189,53 +213,35 @@ def check_parity(
             run = pytorch_trace(checkpoint, frames, trace.lengths, precision=precision)
             add(run, trace, required=precision == "float64")
     else:
-        unavailable.append({"sides": "pytorch against reference", "reason": "no --checkpoint was given"})
+        unavailable.append(ParityUnavailable("pytorch against reference", "no --checkpoint was given"))
         try:
             add(reference.run(graph, frames, trace.lengths, precision="float32"), trace, required=False)
         except GraphError as error:  # what double precision holds may overflow here
-            unavailable.append({"sides": "reference float32 against reference float64", "reason": str(error)})
+            unavailable.append(ParityUnavailable("reference float32 against reference float64", str(error)))
     if lava_samples < 1:
-        unavailable.append({"sides": "reference against lava", "reason": "left out by --lava-samples 0"})
-        return entries, unavailable
-    from neurotarget.sim.lava import LavaError
-
+        unavailable.append(ParityUnavailable("reference against lava", "left out by --lava-samples 0"))
+        return checks, unavailable
     few = trace.rows(slice(lava_samples))
     try:
-        from neurotarget.sim import lava
-
         add(few, lava.run(graph, few.input, few.lengths, progress=True), required=True)
-    except LavaError as error:
-        unavailable.append({"sides": "reference against lava", "reason": str(error)})
-    return entries, unavailable
+    except lava.LavaError as error:
+        unavailable.append(ParityUnavailable("reference against lava", str(error)))
+    return checks, unavailable
 
 
-def parity_words(entry: dict[str, Any]) -> str:
-    """A parity entry in words."""
-    if entry["holds"]:
-        ties = f", {entry['near_threshold']} ties" if entry["near_threshold"] else ""
-        return f"equal, {entry['spikes']} spikes over {entry['samples']} samples and {entry['steps']} steps{ties}"
-    if not entry["mismatched"]:
-        return (
-            f"no spike differs in {entry['samples']} samples, outputs differ by up to {entry['output_difference']:.3g}"
-        )
-    difference = f"first divergence: {entry['first_divergence']}"
-    return f"{entry['mismatched']} of {entry['spikes']} spikes differ in {entry['samples']} samples, {difference}"
-
-
-def describe_model(graph: Graph, path: Path, counts: list[LayerCount]) -> dict[str, Any]:
-    totals = totals_row(counts)
-    return {
-        "file": str(path),
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "nodes": len(graph.nodes),
-        "spiking_nodes": len(graph.spiking),
-        "neurons": totals["neurons"],
-        "parameters": totals["parameters"],
-        "dt_seconds": graph.dt,
-        "dt_is_default": graph.dt_is_default,
-        "readout": graph.readout,
-        "notes": list(graph.notes),
-    }
+def describe_model(graph: Graph, path: Path, totals: Totals) -> Model:
+    return Model(
+        file=str(path),
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        nodes=len(graph.nodes),
+        spiking_nodes=len(graph.spiking),
+        neurons=totals.neurons,
+        parameters=totals.parameters,
+        dt_seconds=graph.dt,
+        dt_is_default=graph.dt_is_default,
+        readout=graph.readout,
+        notes=tuple(graph.notes),
+    )
 
 
 def accuracy_note(spec: str, accuracy: float | None, trace: Trace) -> str:
@@ -245,38 +251,34 @@ def accuracy_note(spec: str, accuracy: float | None, trace: Trace) -> str:
     return f"measured on {trace.samples} samples of {spec}" + (f" ({SYNTHETIC})" if synthetic else "")
 
 
-def environment() -> dict[str, Any]:
+def environment() -> Environment:
     """Versions and machine."""
-    names = ("numpy", "nir", "torch", "spikingjelly", "numba", "lava-nc", "matplotlib", "neurotarget")
     versions: dict[str, str | None] = {}
-    for name in names:
+    for name in ("numpy", "nir", "torch", "spikingjelly", "numba", "lava-nc", "matplotlib", "neurotarget"):
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             versions[name] = None
-    return {
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "cores": os.cpu_count(),
-        "versions": versions,
-    }
+    return Environment(
+        python=platform.python_version(),
+        system=f"{platform.system()} {platform.machine()}",
+        cores=os.cpu_count(),
+        versions=versions,
+    )
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------
 
 
-def write(folder: Path, report: dict[str, Any], trace: Trace) -> None:
+def write(folder: Path, report: Report, trace: Trace) -> None:
     """Writes the report's files; none appears under its name before all are complete."""
-    from neurotarget.hardware.page.card import layers_csv, model_card
-    from neurotarget.hardware.page.render import render
-
-    folder.mkdir(parents=True, exist_ok=True)
     texts = {
-        "report.json": json.dumps(report, indent=1, allow_nan=False) + "\n",
-        "report.html": render(report, trace),
+        "report.json": json.dumps(as_json(report), indent=1) + "\n",
+        "report.html": render_page(report, trace),
         "layers.csv": layers_csv(report),
-        "model_card.md": model_card(report),
+        "model_card.md": render_card(report),
     }
+    folder.mkdir(parents=True, exist_ok=True)
     write_together({folder / name: as_utf8(text) for name, text in texts.items()})
 
 

@@ -8,8 +8,7 @@ estimate: a real placer and multicast would do better, congestion worse.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from neurotarget.hardware.chips.limits import Chip
@@ -20,14 +19,15 @@ PJ_PER_UJ = 1e6
 
 @dataclass(frozen=True)
 class Traffic:
-    """Spikes on the mesh, an inference.
+    """Spikes on the mesh, per inference.
 
     Attributes:
         messages: spikes times axons on the chip.
         east_west_hops, north_south_hops: of all messages.
-        mean_hops: a message.
-        energy_uj: None where the chip has no published energy of a hop.
-        rate: how the spike rates are known.
+        mean_hops: per message.
+        energy_uj: `null` where the chip has no published energy per hop.
+        rate_source: how the spike rates are known.
+        kind: `estimated`.
     """
 
     messages: float
@@ -35,11 +35,8 @@ class Traffic:
     north_south_hops: float
     mean_hops: float
     energy_uj: float | None
-    rate: str
-    kind: str = "estimated"
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+    rate_source: str
+    kind: str
 
 
 def tile_of(chip: Chip, core: int) -> tuple[int, int, int]:
@@ -50,12 +47,12 @@ def tile_of(chip: Chip, core: int) -> tuple[int, int, int]:
     return board, row, column if row % 2 == 0 else columns - 1 - column
 
 
-def traffic(placement: Placement, spikes: Mapping[str, float], rate: str) -> Traffic:
-    """Messages and hops of one inference.
+def traffic(placement: Placement, spikes: Mapping[str, float], rate_source: str) -> Traffic:
+    """Messages and hops per inference.
 
     Args:
-        spikes: population -> spikes an inference, all its neurons together; relays repeat their origin's.
-        rate: where the spikes come from, in words.
+        spikes: population -> spikes per inference, all its neurons together; relays repeat their origin's.
+        rate_source: where the spikes come from, in words.
     """
     chip = placement.chip
     homes: dict[str, list[int]] = {}
@@ -88,7 +85,7 @@ def traffic(placement: Placement, spikes: Mapping[str, float], rate: str) -> Tra
         energy = messages * pj["within_tile_pj"] + east_west * pj["east_west_pj"] + north_south * pj["north_south_pj"]
         energy /= PJ_PER_UJ
     mean = (east_west + north_south) / messages if messages else 0.0
-    return Traffic(messages, east_west, north_south, mean, energy, rate)
+    return Traffic(messages, east_west, north_south, mean, energy, rate_source, "estimated")
 
 
 def _by_start(placement: Placement, name: str) -> list[int]:

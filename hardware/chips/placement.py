@@ -24,7 +24,7 @@ CONFIGURATIONS = ("compartment_configurations", "threshold_configurations", "syn
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class CorePart:
     """Neurons `start` to `stop` of one population, and what they take of a core.
 
     Attributes:
@@ -48,15 +48,15 @@ class Core:
     """One core and the parts on it."""
 
     index: int
-    parts: list[Part] = field(default_factory=list)
+    parts: list[CorePart] = field(default_factory=list)
 
     @property
     def use(self) -> dict[str, int]:
-        """Amount of each resource, and number of distinct settings of each configuration."""
+        """Amount of each resource, and how many distinct settings of each configuration."""
         amounts = {key: sum(part.use[key] for part in self.parts) for key in RESOURCES}
         return amounts | {key: len(frozenset().union(*(p.sets[key] for p in self.parts))) for key in CONFIGURATIONS}
 
-    def fits(self, chip: Chip, part: Part) -> bool:
+    def fits(self, chip: Chip, part: CorePart) -> bool:
         """Whether the part fits beside what is there."""
         return within(chip, Core(self.index, [*self.parts, part]).use)
 
@@ -78,12 +78,12 @@ class Placement:
     payload_bits: int | None = None
 
     @property
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[CorePart]:
         return [part for core in self.cores for part in core.parts]
 
 
 def within(chip: Chip, use: Mapping[str, int]) -> bool:
-    """Whether no amount is above the chip's limit a core."""
+    """Whether no amount is above the chip's limit per core."""
     return all(amount <= chip.limit(key) for key, amount in use.items())
 
 
@@ -114,18 +114,18 @@ def place(network: Network, chip: Chip, weight_bits: int = 8, payload_bits: int 
 
 
 def bounds(neurons: int, parts: int) -> list[int]:
-    """Borders of even parts: parts + 1 numbers from 0 to `neurons`."""
-    return [neurons * number // parts for number in range(parts + 1)]
+    """Borders of even parts: parts + 1 of them, from 0 to `neurons`."""
+    return [neurons * index // parts for index in range(parts + 1)]
 
 
 def _split(network: Network, chip: Chip, name: str, splits: Mapping[str, int], weight_bits: int) -> int:
     """The fewest parts of which each fits an empty core; as many as neurons where none does."""
 
-    def parts(number: int) -> list[Part]:
-        return _parts(network, chip, name, {**splits, name: number}, weight_bits)
+    def parts(count: int) -> list[CorePart]:
+        return _parts(network, chip, name, {**splits, name: count}, weight_bits)
 
-    def fit(number: int) -> bool:
-        return all(within(chip, Core(0, [part]).use) for part in parts(number))
+    def fit(count: int) -> bool:
+        return all(within(chip, Core(0, [part]).use) for part in parts(count))
 
     def least(keys: Iterable[str]) -> int:
         # No amount shrinks when it is split, so that a part of n holds at least an n-th of the whole.
@@ -133,18 +133,18 @@ def _split(network: Network, chip: Chip, name: str, splits: Mapping[str, int], w
 
     neurons = network.populations[name].neurons
     whole = parts(1)[0]
-    number = least(RESOURCES)
-    while number < neurons:
-        if fit(number):
-            return number
-        number = min(neurons, max(number + 1, number * 9 // 8))
+    count = least(RESOURCES)
+    while count < neurons:
+        if fit(count):
+            return count
+        count = min(neurons, max(count + 1, count * 9 // 8))
     alone = parts(neurons)
     # Where one neuron is too much for a core, no split mends that: split as far as the other resources ask.
     hopeless = {key for key in RESOURCES if any(part.use[key] > chip.limit(key) for part in alone)}
     return least(["compartments", *(set(RESOURCES) - hopeless)]) if hopeless else neurons
 
 
-def _parts(network: Network, chip: Chip, name: str, splits: Mapping[str, int], weight_bits: int) -> list[Part]:
+def _parts(network: Network, chip: Chip, name: str, splits: Mapping[str, int], weight_bits: int) -> list[CorePart]:
     """The parts of one population with what each takes, given into how many parts each population is split."""
     population = network.populations[name]
     edges = bounds(population.neurons, splits[name])
@@ -156,30 +156,30 @@ def _parts(network: Network, chip: Chip, name: str, splits: Mapping[str, int], w
     for projection in population.projections:
         lists, arriving = _lists_of_parts(chip, projection, edges)
         inputs += arriving
-        for number, size in enumerate(sizes):
-            counts, targets = lists[number]
+        for index, size in enumerate(sizes):
+            counts, targets = lists[index]
             form = _format(projection, counts, int(size), targets, weight_bits)
             bits = synapses.memory_bits(chip, counts[counts > 0], form) * projection.copies
-            stored[number] += int(counts.sum()) * projection.copies
-            memory[number][projection.layer] = memory[number].get(projection.layer, 0) + bits
-            formats[number].add(form)
+            stored[index] += int(counts.sum()) * projection.copies
+            memory[index][projection.layer] = memory[index].get(projection.layer, 0) + bits
+            formats[index].add(form)
     outputs = _output_axons(network, chip, name, edges, splits)
     state = population.state * chip.size("state_bits")
     result = []
-    for number, size in enumerate(sizes):
-        start, stop = edges[number], edges[number + 1]
+    for index, size in enumerate(sizes):
+        start, stop = edges[index], edges[index + 1]
         use = {
             "compartments": int(size) * population.compartments,
-            "input_axons": int(inputs[number]),
-            "output_axons": int(outputs[number]),
-            "memory_bits": sum(memory[number].values()) + int(size) * state,
+            "input_axons": int(inputs[index]),
+            "output_axons": int(outputs[index]),
+            "memory_bits": sum(memory[index].values()) + int(size) * state,
         }
         sets = {
             "compartment_configurations": frozenset(population.decays[start:stop]),
             "threshold_configurations": frozenset(population.thresholds[start:stop]),
-            "synapse_formats": frozenset(formats[number]),
+            "synapse_formats": frozenset(formats[index]),
         }
-        result.append(Part(name, start, stop, use, sets, memory[number], int(stored[number])))
+        result.append(CorePart(name, start, stop, use, sets, memory[index], int(stored[index])))
     return result
 
 
@@ -252,6 +252,6 @@ def _output_axons(network: Network, chip: Chip, name: str, edges: list[int], spl
                 else:
                     counts = (kernel.axons[source.population] @ kernel.reach(borders)).sum(axis=1)
                     width, slots = kernel.channels[source.population], chip.size("population_axon_slots")
-                for number, (start, stop) in enumerate(itertools.pairwise(edges)):
-                    total[number] += slots * int(counts[start // width : -(-stop // width)].sum())
+                for index, (start, stop) in enumerate(itertools.pairwise(edges)):
+                    total[index] += slots * int(counts[start // width : -(-stop // width)].sum())
     return total

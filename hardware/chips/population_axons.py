@@ -1,8 +1,8 @@
-"""Loihi 1's population axons: positions of an image share a convolution's weights, channels of a position an axon.
+"""Loihi 1's population axons: positions of an image share a convolution's weights, channels of one share an axon.
 
 A spike of a population axon says which neuron of its population fired. The axon's list holds the synapses of all of
 them, and the axon adds a base to the index of each, so that every position that sees the same part of the kernel can
-start the same list (nengo-loihi 1.1.0, conv.py and block.py, `pop_type` 32, which takes two slots an output axon).
+start the same list (nengo-loihi 1.1.0, conv.py and block.py, `pop_type` 32, which takes two slots per output axon).
 The base is less than 256 compartments: beyond that a list is stored again with larger indices.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from neurotarget.hardware.chips.synapses import slide
+from neurotarget.hardware.counts.kernels import kernel_of, slide
 from neurotarget.sim.graph.node import Node
 from scipy.sparse import coo_array, csr_array
 
@@ -85,18 +85,17 @@ def shared_kernel(
         return None
     if any(len(source.output_shape) != rank for source in sources.values()):
         return None
-    mask = node.parameters["weight"] != 0
-    kernel = mask.shape[2:]
+    kernel = kernel_of(node, zero_weights=False)
     positions_in, positions_out = (int(np.prod(shape[1:])) for shape in (node.input_shape, node.output_shape))
     rows, columns, elements = [], [], []
-    for number, (source, reached) in enumerate(slide(node, kernel, node.parameters["dilation"])):
+    for index, (source, reached) in enumerate(slide(node, kernel)):
         rows.append(source)
         columns.append(reached)
-        elements.append(np.full(len(source), number + 1, np.int32))
+        elements.append(np.full(len(source), index + 1, np.int32))
     shape = (positions_in, positions_out)
     taken = coo_array((np.concatenate(elements), (np.concatenate(rows), np.concatenate(columns))), shape=shape)
     # [channels, elements], synapses from all input channels together
-    into = np.count_nonzero(mask, axis=1).reshape(len(mask), -1)
+    into = np.count_nonzero(kernel.mask, axis=1).reshape(len(kernel.mask), -1)
     synapses = np.concatenate([np.zeros((into.shape[1], 1), np.int64), np.cumsum(into, axis=0).T], axis=1)
     by_position = {}
     for name, lists in axons.items():

@@ -73,9 +73,9 @@ class Population:
 
     Attributes:
         kind: the node's kind, `output`, `input` or `relay`.
-        neurons: how many; where a neuron is given by number, it is the number in `_order`.
-        compartments: a neuron.
-        state: values a neuron keeps beyond its potential, for memory that the chip counts.
+        neurons: how many; a neuron is given by its place in `_order`.
+        compartments: per neuron.
+        state: values per neuron beyond its potential, for memory that the chip counts.
         programmed: the operations that a neuron's program must compute.
         decays, thresholds: a setting for each neuron, equal where neurons can share it; empty: they need none.
     """
@@ -105,7 +105,7 @@ class Network:
     unmet_delays: Mapping[str, int]
 
 
-def build(graph: Graph, plan: Schedule, chip: Chip) -> Network:
+def chip_network(graph: Graph, plan: Schedule, chip: Chip) -> Network:
     """Reads populations and projections off a graph.
 
     Args:
@@ -162,7 +162,7 @@ class _Builder:
             population.state += 1  # a pair keeps its cosine and sine
             for source in node.sources:
                 self._program(population, node, source, 2, wait)
-        else:  # attention: the state is one column of width d_head a neuron; queries are replayed once it stands
+        else:  # attention: the state is one column of width d_head per neuron; queries are replayed once it stands
             width = node.neurons // node.parameters["heads"]
             population.programmed += ("attention",)
             population.state += width
@@ -211,7 +211,7 @@ class _Builder:
             population.projections.append(Projection(node.name, target.name, matrix, axons, sources, taps, kernel))
 
     def _relays_take_less(self, found: list[tuple[str, int]], matrix: csr_array) -> bool:
-        """Whether to wait in relays rather than in synapses, by bits of memory; 8 bits a weight decide."""
+        """Whether to wait in relays rather than in synapses, by bits of memory; 8 bits per weight decide."""
         delays = {delay for _, delay in found}
         in_synapses = matrix.nnz * (len(delays) * (8 + synapses.delay_bits(max(delays))) - 8)
         word = self.chip.size("memory_word_bits")

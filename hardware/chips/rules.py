@@ -7,9 +7,9 @@ chip's file; a rule whose limit the chip does not have does not apply.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
+from neurotarget.hardware.chips.limits import Limit
 from neurotarget.hardware.chips.placement import Placement
 
 
@@ -23,7 +23,17 @@ class Demand:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that does not fit: `used` against `limit` in `unit`, and what would mend it."""
+    """One thing that does not fit.
+
+    Attributes:
+        rule: that is broken.
+        where: core, layer or input.
+        used, limit, unit: what it takes, and what the chip has.
+        remedy: what would make it fit.
+        source, grade: of the limit, and how good the evidence is.
+        over: `used` - `limit`.
+        sentence: the same in words.
+    """
 
     rule: str
     where: str
@@ -33,17 +43,8 @@ class Finding:
     remedy: str
     source: str
     grade: str
-
-    @property
-    def sentence(self) -> str:
-        over = self.used - self.limit
-        return (
-            f"{self.where}: {self.used:g} {self.unit}, the limit is {self.limit:g}, {over:g} over. "
-            f"What would make it fit: {self.remedy}."
-        )
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"over": self.used - self.limit, "sentence": self.sentence}
+    over: float
+    sentence: str
 
 
 @dataclass(frozen=True)
@@ -66,14 +67,27 @@ class Rule:
         """Everything that is over the limit; nothing when the chip has no such limit."""
         if self.limit not in placement.chip.limits:
             return []
-        limit = placement.chip.limits[self.limit]
         return [
-            Finding(
-                self.name, demand.where, demand.used, limit.value, limit.unit, self.remedy, limit.source, limit.grade
-            )
+            self._finding(demand, placement.chip.limits[self.limit])
             for demand in self.demands(placement)
-            if demand.used > limit.value
+            if demand.used > placement.chip.limits[self.limit].value
         ]
+
+    def _finding(self, demand: Demand, limit: Limit) -> Finding:
+        over = demand.used - limit.value
+        return Finding(
+            rule=self.name,
+            where=demand.where,
+            used=demand.used,
+            limit=limit.value,
+            unit=limit.unit,
+            remedy=self.remedy,
+            source=limit.source,
+            grade=limit.grade,
+            over=over,
+            sentence=f"{demand.where}: {demand.used:g} {limit.unit}, the limit is {limit.value:g}, {over:g} over. "
+            f"What would make it fit: {self.remedy}.",
+        )
 
 
 def check(placement: Placement) -> list[Finding]:
@@ -84,7 +98,7 @@ def check(placement: Placement) -> list[Finding]:
 # ---- what a placement takes ------------------------------------------------------------------------------------------
 
 
-def _a_core(resource: str) -> Callable[[Placement], Iterator[Demand]]:
+def _per_core(resource: str) -> Callable[[Placement], Iterator[Demand]]:
     def demands(placement: Placement) -> Iterator[Demand]:
         for core in placement.cores:
             names = ", ".join(dict.fromkeys(part.population for part in core.parts))
@@ -138,51 +152,60 @@ def _currents(placement: Placement) -> Iterator[Demand]:
 
 
 RULES = (
-    Rule("cores", "cores", _cores, "more chips, fewer bits a weight, or pruning"),
-    Rule("compartments", "compartments", _a_core("compartments"), "fewer neurons a core: more cores"),
+    Rule("cores", "cores", _cores, "more chips, fewer bits per weight, or pruning"),
+    Rule("compartments", "compartments", _per_core("compartments"), "fewer neurons per core: more cores"),
     Rule(
         "input axons",
         "input_axons",
-        _a_core("input_axons"),
+        _per_core("input_axons"),
         "a smaller fan-in: fewer inputs to the layer, or the layer in two stages",
     ),
     Rule(
         "output axons",
         "output_axons",
-        _a_core("output_axons"),
+        _per_core("output_axons"),
         "fewer readers of the layer, or readers that lie on fewer cores",
     ),
-    Rule("memory", "memory_bits", _a_core("memory_bits"), "fewer bits a weight, pruning, or a smaller fan-in"),
+    # bits of synapse memory
+    Rule("memory", "memory_bits", _per_core("memory_bits"), "fewer bits per weight, pruning, or a smaller fan-in"),
+    # distinct settings of neurons and synapses
     Rule(
         "decays",
         "compartment_configurations",
-        _a_core("compartment_configurations"),
+        _per_core("compartment_configurations"),
         "neurons that share their time constants",
     ),
     Rule(
         "thresholds",
         "threshold_configurations",
-        _a_core("threshold_configurations"),
+        _per_core("threshold_configurations"),
         "neurons that share their threshold, with weights scaled instead",
     ),
-    Rule("synapse formats", "synapse_formats", _a_core("synapse_formats"), "fewer layers on the core: more cores"),
+    Rule("synapse formats", "synapse_formats", _per_core("synapse_formats"), "fewer layers on the core: more cores"),
+    # the longest delay of a synapse, relays used where the path has time for them
     Rule("delays", "delay_steps", _delays, "a shorter kernel over time, or larger steps"),
     Rule("weights", "weight_bits", _weight_bits, "conversion.quantize with fewer bits"),
     Rule(
-        "graded input", "payload_bits", _payload, "an input that is coded as unit spikes, or a chip with graded spikes"
+        "graded input",
+        "payload_bits",
+        _payload,
+        "an input that is coded as unit spikes, or a chip with graded spikes",
     ),
+    # neurons that keep k^T v and multiply it by q
     Rule(
         "attention",
         "programmable_neurons",
         _programmed("attention"),
         "a chip with programmable neurons, or a network without attention",
     ),
+    # neurons that keep an oscillator per pair
     Rule(
         "rotary position",
         "programmable_neurons",
         _programmed("rotary"),
         "a chip with programmable neurons, or attention without rotary positions",
     ),
+    # synaptic layers that read what another layer sums, without spikes between
     Rule("currents", "current_layers", _currents, "the two layers folded into one, or neurons between them"),
     Rule("neurons", "neurons", _neurons, "more chips"),
     Rule("synapses", "synapses", _synapses, "more chips, or pruning"),

@@ -6,11 +6,11 @@ where a convolution over time reaches the output at several delays. A weight tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from neurotarget.hardware.chips.limits import Chip
+from neurotarget.hardware.counts.kernels import kernel_of, slide
 from neurotarget.sim.graph.kinds import OVER_TIME
 from neurotarget.sim.graph.node import Node
 from scipy.sparse import block_diag, coo_array, csr_array, eye_array
@@ -39,44 +39,24 @@ def synapse_matrix(node: Node) -> csr_array:
     if node.kind == "depthwise_conv":  # [channels, taps]
         taps = np.count_nonzero(node.parameters["weight"], axis=-1).astype(np.int32)
         return csr_array(coo_array((taps, (np.arange(taps.size),) * 2), shape=(taps.size,) * 2))
-    if node.kind in ("conv1d", "conv2d"):
-        p = node.parameters
-        return _slid(node, p["weight"] != 0, p["groups"], p["dilation"])
-    kernel = {"sum_pool": "kernel_size", "avg_pool": "kernel_size"}[node.kind]
-    size = node.parameters[kernel]
-    channels = node.input_shape[0]
-    return _slid(node, np.ones((channels, 1, *size), bool), channels, (1,) * len(size))
+    return _slid(node)
 
 
-def _slid(node: Node, mask: np.ndarray, groups: int, dilation: tuple[int, ...]) -> csr_array:
-    """A kernel's mask [outputs, inputs a group, *kernel] at every position; padding is not a synapse."""
-    outputs, inputs, *kernel = mask.shape
+def _slid(node: Node) -> csr_array:
+    """A kernel's synapses at every position of a convolution over space or a pool."""
+    kernel = kernel_of(node, zero_weights=False)
+    outputs, inputs = kernel.mask.shape[:2]
     size_out, size_in = int(np.prod(node.output_shape[1:])), int(np.prod(node.input_shape[1:]))
-    elements = mask.reshape(outputs, inputs, -1)
-    rows, columns = [], []
-    for number, (source, target) in enumerate(slide(node, tuple(kernel), dilation)):
-        for out, local in np.argwhere(elements[:, :, number]):
-            channel = out // (outputs // groups) * inputs + local
+    elements = kernel.mask.reshape(outputs, inputs, -1)
+    rows, columns = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for element, (source, target) in enumerate(slide(node, kernel)):
+        for out, local in np.argwhere(elements[:, :, element]):
+            channel = out // (outputs // kernel.groups) * inputs + local
             rows.append(channel * size_in + source)
             columns.append(out * size_out + target)
-    shape = (int(np.prod(node.input_shape)), int(np.prod(node.output_shape)))
-    if not rows:
-        return csr_array(shape, dtype=np.int32)
     row, column = np.concatenate(rows), np.concatenate(columns)
+    shape = (int(np.prod(node.input_shape)), int(np.prod(node.output_shape)))
     return csr_array(coo_array((np.ones(len(row), np.int32), (row, column)), shape=shape))
-
-
-def slide(node: Node, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For each element of a kernel, the input and output positions that it connects, flattened."""
-    stride, padding = node.parameters["stride"], node.parameters["padding"]
-    space = node.output_shape[1:]
-    positions = np.indices(space).reshape(len(space), -1)
-    for offset in np.ndindex(*kernel):
-        read = [
-            axis * s + k * d - p for axis, s, k, d, p in zip(positions, stride, offset, dilation, padding, strict=True)
-        ]
-        inside = np.all([(r >= 0) & (r < n) for r, n in zip(read, node.input_shape[1:], strict=True)], axis=0)
-        yield np.ravel_multi_index([r[inside] for r in read], node.input_shape[1:]), np.flatnonzero(inside)
 
 
 def one_to_one(size: int) -> csr_array:
@@ -99,7 +79,7 @@ class Format:
     """How the synapses of one projection are stored.
 
     Attributes:
-        weight_bits, delay_bits, index_bits: a synapse. An index of 0 bits: the synapses of a list run through
+        weight_bits, delay_bits, index_bits: per synapse. An index of 0 bits: the synapses of a list run through
             neighbouring targets one by one.
     """
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from neurotarget.sim.graph.kinds import OVER_TIME, POOLS, STATEFUL
+from neurotarget.hardware.counts.kernels import kernel_of, slide
+from neurotarget.sim.graph.kinds import OVER_TIME, SLIDING, STATEFUL
 from neurotarget.sim.graph.node import Node
 
 
@@ -42,16 +43,14 @@ def connections(node: Node, zero_weights: bool = True) -> Connections:
             count them: a learnt delay is a kernel that is zero at all taps but one.
 
     Raises:
-        KeyError: the node has no synapses (see `FAN_OUT`).
+        KeyError: the node has no synapses (see `FIXED_FAN`).
     """
     if node.kind in OVER_TIME:
         return _temporal(node)
     if node.kind in ("affine", "scale"):
         return _linear(node, zero_weights)
-    if node.kind in ("conv1d", "conv2d"):
-        return _convolution(node, zero_weights)
-    if node.kind in POOLS:
-        return _pool(node)
+    if node.kind in SLIDING:
+        return _slid(node, zero_weights)
     fan = FIXED_FAN[node.kind]
     return Connections(np.full(node.input_shape, fan), fan, fan * int(np.prod(node.input_shape)))
 
@@ -60,12 +59,9 @@ def connections(node: Node, zero_weights: bool = True) -> Connections:
 FIXED_FAN = {"rotary": 2, "gate": 1, **dict.fromkeys(STATEFUL, 1)}
 
 
-def _mask(weight: np.ndarray, zero_weights: bool) -> np.ndarray:
-    return np.ones(weight.shape, bool) if zero_weights else weight != 0
-
-
 def _linear(node: Node, zero_weights: bool) -> Connections:
-    mask = _mask(node.parameters["weight"], zero_weights)
+    weight = node.parameters["weight"]
+    mask = np.ones(weight.shape, bool) if zero_weights else weight != 0
     if node.kind == "scale":
         fan_out = np.broadcast_to(mask, node.input_shape).astype(np.int64)
         return Connections(fan_out, 1, int(fan_out.sum()))
@@ -81,43 +77,20 @@ def _temporal(node: Node) -> Connections:
     return Connections(fan_out, int(mask.sum(axis=(1, 2)).max(initial=0)), int(mask.sum()))
 
 
-def _convolution(node: Node, zero_weights: bool) -> Connections:
-    p = node.parameters
-    mask = _mask(p["weight"], zero_weights)
-    outputs, inputs, *kernel = mask.shape
-    groups = p["groups"]
-    # Synapses from one input channel, and to one output channel, at each position of the kernel.
-    leaving = mask.reshape(groups, outputs // groups, inputs, *kernel).sum(axis=1).reshape(groups * inputs, *kernel)
-    arriving = mask.sum(axis=1)
-    return _slide(node, leaving, arriving, tuple(kernel), p["dilation"])
-
-
-def _pool(node: Node) -> Connections:
-    kernel = node.parameters["kernel_size"]
-    ones = np.ones((node.input_shape[0], *kernel), np.int64)
-    return _slide(node, ones, ones, kernel, (1,) * len(kernel))
-
-
-def _slide(
-    node: Node, leaving: np.ndarray, arriving: np.ndarray, kernel: tuple[int, ...], dilation: tuple[int, ...]
-) -> Connections:
-    """Slides a kernel over the input; where it hangs over the edge there is padding and no synapse."""
-    stride, padding = node.parameters["stride"], node.parameters["padding"]
-    fan_out = np.zeros(node.input_shape, np.int64)
-    fan_in = np.zeros(node.output_shape, np.int64)
-    for offset in np.ndindex(*kernel):
-        inside: list[np.ndarray] = []
-        reached: list[np.ndarray] = []
-        for axis, k in enumerate(offset):
-            positions = np.arange(node.output_shape[1 + axis]) * stride[axis] + k * dilation[axis] - padding[axis]
-            real = (positions >= 0) & (positions < node.input_shape[1 + axis])
-            inside.append(positions[real])
-            reached.append(np.flatnonzero(real))
-        if all(len(positions) for positions in inside):
-            spread = (-1, *(1,) * len(kernel))
-            fan_out[np.ix_(np.arange(len(fan_out)), *inside)] += leaving[(slice(None), *offset)].reshape(spread)
-            fan_in[np.ix_(np.arange(len(fan_in)), *reached)] += arriving[(slice(None), *offset)].reshape(spread)
-    return Connections(fan_out, int(fan_in.max(initial=0)), int(fan_out.sum()))
+def _slid(node: Node, zero_weights: bool) -> Connections:
+    """A kernel slid over the input; where it hangs over the edge there is padding and no synapse."""
+    kernel = kernel_of(node, zero_weights)
+    outputs, inputs = kernel.mask.shape[:2]
+    elements = kernel.mask.reshape(kernel.groups, outputs // kernel.groups, inputs, -1)
+    # Synapses from one input channel, and to one output channel, by element of the kernel.
+    leaving = elements.sum(axis=1).reshape(kernel.groups * inputs, -1)
+    arriving = elements.sum(axis=2).reshape(outputs, -1)
+    fan_out = np.zeros((node.input_shape[0], int(np.prod(node.input_shape[1:]))), np.int64)
+    fan_in = np.zeros((node.output_shape[0], int(np.prod(node.output_shape[1:]))), np.int64)
+    for element, (source, target) in enumerate(slide(node, kernel)):
+        fan_out[:, source] += leaving[:, element, None]
+        fan_in[:, target] += arriving[:, element, None]
+    return Connections(fan_out.reshape(node.input_shape), int(fan_in.max(initial=0)), int(fan_out.sum()))
 
 
 def taps_inside(lengths: np.ndarray, steps: int, taps: int, look_ahead: int) -> np.ndarray:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from neurotarget.errors import UserError
 SAMPLES = 16  # each runs alone, three times over
 DROPPED = ("MultiStepIFNode", "MultiStepLIFNode", "MultiStepParametricLIFNode")
 INSTALL = "not installed; pip install --no-deps -r requirements-counters.txt"
-Counted = Mapping[str, tuple[float, float]]  # layer -> ACs, MACs a sample
+Counted = Mapping[str, tuple[float, float]]  # layer -> ACs and MACs per sample
 
 WHY_INTEGER = "the input is not spikes: this counter takes the whole layer as dense MACs, ours counts its events"
 WHY_REAL = "the input holds numbers that are not integers: no event has the same price in both"
@@ -43,15 +45,99 @@ class CounterMissing(UserError):
     """A package that cannot be run: the message is the reason."""
 
 
-def compare_counters(checkpoint: Path, graph: Graph, trace: Trace) -> dict[str, Any]:
+@dataclass(frozen=True)
+class CounterRow:
+    """One package's count of one layer beside ours, means over the samples.
+
+    Attributes:
+        layer: its name.
+        counter: `op_counter`, `syops` or `NeuroBench`.
+        acs, macs: per sample, as that package counts them.
+        our_acs, our_macs: per sample, as in layers.
+        equal: whether they are the same.
+        why: the reason where they are not.
+    """
+
+    layer: str
+    counter: str
+    acs: float
+    macs: float
+    our_acs: float
+    our_macs: float
+    equal: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class CounterUnavailable:
+    """A package that could not be run.
+
+    Attributes:
+        counter: its name.
+        reason: why not.
+    """
+
+    counter: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class CounterComparison:
+    """Other packages' counts beside ours.
+
+    Attributes:
+        samples: that were counted.
+        rows: one per layer and package.
+        unavailable: packages that could not be run.
+    """
+
+    samples: int
+    rows: tuple[CounterRow, ...]
+    unavailable: tuple[CounterUnavailable, ...]
+
+    def by_counter(self) -> list[CounterSum]:
+        """Each package's figures over all layers."""
+        result = []
+        for counter in dict.fromkeys(row.counter for row in self.rows):
+            mine = [row for row in self.rows if row.counter == counter]
+            result.append(
+                CounterSum(
+                    counter=counter,
+                    acs=sum(row.acs for row in mine),
+                    macs=sum(row.macs for row in mine),
+                    our_acs=sum(row.our_acs for row in mine),
+                    our_macs=sum(row.our_macs for row in mine),
+                    layers=len(mine),
+                    equal=sum(row.equal for row in mine),
+                    reasons=dict(Counter(row.why for row in mine if not row.equal).most_common()),
+                )
+            )
+        return result
+
+
+@dataclass(frozen=True)
+class CounterSum:
+    """One package's figures over all layers: sums per sample, how many layers agree, and the reasons of the others.
+
+    Attributes:
+        reasons: reason -> layers that it covers, the most frequent first.
+    """
+
+    counter: str
+    acs: float
+    macs: float
+    our_acs: float
+    our_macs: float
+    layers: int
+    equal: int
+    reasons: Mapping[str, int]
+
+
+def compare_counters(checkpoint: Path, graph: Graph, trace: Trace) -> CounterComparison:
     """Runs every counter on a checkpoint and on the first `SAMPLES` samples of the trace's input.
 
     Args:
         graph, trace: the checkpoint's network and its reference run, for our own counts.
-
-    Returns:
-        `samples`; `rows`: `layer`, `counter`, `acs`, `macs`, `our_acs`, `our_macs` (means over the samples), `equal`,
-        `why`; and `unavailable`: `counter`, `reason`.
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
@@ -59,50 +145,32 @@ def compare_counters(checkpoint: Path, graph: Graph, trace: Trace) -> dict[str, 
     from neurotarget.model.training import checkpoint as checkpoints
 
     module = checkpoints.load(checkpoint).model().eval().double()
-    few = Trace(
-        spikes={name: array[:SAMPLES] for name, array in trace.spikes.items()},
-        output=trace.output[:SAMPLES],
-        input=trace.input[:SAMPLES],
-        lengths=trace.lengths[:SAMPLES],
-    )
+    few = trace.rows(slice(SAMPLES))
     return compare_module(module, few, count(graph, few))
 
 
-def compare_module(module: Any, trace: Trace, counts: Sequence[LayerCount]) -> dict[str, Any]:
+def compare_module(module: Any, trace: Trace, counts: Sequence[LayerCount]) -> CounterComparison:
     """The same for a PyTorch module whose layers have the names of `counts`."""
-    rows: list[dict[str, Any]] = []
-    unavailable = []
     layers = [layer for layer in counts if layer.dense_macs and layer.kind not in ("gate", "rotary")]
+    found, unavailable = {}, []
     for name, counter in COUNTERS.items():
         try:
-            found = counter(module, trace)
+            found[name] = counter(module, trace)
         except CounterMissing as error:
-            unavailable.append({"counter": name, "reason": str(error)})
-            continue
-        rows += [_row(name, layer, found, trace) for layer in layers]
-    order = {layer.name: number for number, layer in enumerate(layers)}
-    rows.sort(key=lambda row: order[row["layer"]])
-    return {"samples": trace.samples, "rows": rows, "unavailable": unavailable}
+            unavailable.append(CounterUnavailable(name, str(error)))
+    rows = [_row(name, layer, counted) for layer in layers for name, counted in found.items()]
+    return CounterComparison(trace.samples, tuple(rows), tuple(unavailable))
 
 
-def _row(counter: str, layer: LayerCount, found: Counted, trace: Trace) -> dict[str, Any]:
-    acs, macs = found.get(layer.name, (0.0, 0.0))
+def _row(counter: str, layer: LayerCount, found: Counted) -> CounterRow:
+    theirs = found.get(layer.name, (0.0, 0.0))
     ours = (layer.acs / layer.samples, layer.macs / layer.samples)
-    equal = bool(np.allclose((acs, macs), ours, rtol=1e-12, atol=1e-6))
-    why = "" if equal else _why(counter, layer, layer.name in found, trace)
-    return {
-        "layer": layer.name,
-        "counter": counter,
-        "acs": acs,
-        "macs": macs,
-        "our_acs": ours[0],
-        "our_macs": ours[1],
-        "equal": equal,
-        "why": why,
-    }
+    equal = bool(np.allclose(theirs, ours, rtol=1e-12, atol=1e-6))
+    why = "" if equal else _why(counter, layer, layer.name in found)
+    return CounterRow(layer.name, counter, *theirs, *ours, equal, why)
 
 
-def _why(counter: str, layer: LayerCount, known: bool, trace: Trace) -> str:
+def _why(counter: str, layer: LayerCount, known: bool) -> str:
     if not known:
         return WHY_MISSED if counter == "NeuroBench" else WHY_ZERO
     if layer.kind == "attention":

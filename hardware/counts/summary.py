@@ -1,15 +1,14 @@
-"""Counts as a report shows them: means over the samples, totals, and where the verdict would flip."""
+"""Counts as a report shows them: each layer as means over the samples, and sums over the layers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 from neurotarget.hardware.counts.layers import LayerCount
-from neurotarget.hardware.energy.operations import EnergyFigure
 from neurotarget.sim.graph.kinds import STATEFUL
 
-PER_SAMPLE = (
+MEANS = (
     "events",
     "payload_sum",
     "synops",
@@ -24,88 +23,141 @@ PER_SAMPLE = (
     "spikes",
     "messages",
 )
-STATIC = ("name", "kind", "neurons", "fan_in", "fan_out", "payload", "synapses", "parameters", "state")
 
 
-def layer_row(layer: LayerCount) -> dict[str, Any]:
-    """One layer of `report.json`: static figures, counts as means over the samples, spike rate."""
-    row: dict[str, Any] = {key: getattr(layer, key) for key in STATIC}
-    for key in PER_SAMPLE:
-        value = getattr(layer, key)
-        row[key] = None if value is None else value / max(layer.samples, 1)
-    row["spike_rate"] = layer.spike_rate
-    return row
+@dataclass(frozen=True)
+class Layer:
+    """A layer that computes; layers are in order. Counts are means over the samples, defined in energy.md.
 
-
-def totals_row(counts: Sequence[LayerCount]) -> dict[str, Any]:
-    """Sums over the layers, means over the samples.
-
-    `density` is synops / dense_macs; `spike_rate` is spikes a neuron and step; `proxy_ops` is the power proxy of the
-    Intel N-DNS challenge, SynOPS + 10 * NeuronOPS.
+    Attributes:
+        name, kind: of the node in the NIR file.
+        neurons: values that the layer gives per step.
+        fan_in: the most synapses that end at one output.
+        fan_out: the most synapses that one input drives.
+        payload: the widest payload seen: `none`, `spike`, `integer` or `real`.
+        synapses: connections, unrolled over space.
+        parameters: stored weights and biases.
+        state: values that last from step to step.
+        events: non-zero inputs.
+        payload_sum: sum of |payload|; `null` for real payloads.
+        synops: events times their exact fan-out.
+        acs: of synops, those that add a weight.
+        macs: of synops, those that multiply.
+        unit_synops: of synops, those of events that carry 1 or -1.
+        unary_synops: |payload| times fan-out; `null` for real payloads.
+        dense_macs: what the same layer costs a network that does not spike.
+        biases: additions of a non-zero bias.
+        neuron_updates: neurons times steps, of layers with neurons.
+        active_updates: of these, the ones in which the neuron received an event or fired.
+        spikes: spikes given; `null` for layers that do not spike.
+        messages: spikes times the layers that they are sent to.
+        spike_rate: spikes per neuron and step; `null` for layers that do not spike.
     """
+
+    name: str
+    kind: str
+    neurons: int
+    fan_in: int
+    fan_out: int
+    payload: str
+    synapses: int
+    parameters: int
+    state: int
+    events: float
+    payload_sum: float | None
+    synops: float
+    acs: float
+    macs: float
+    unit_synops: float
+    unary_synops: float | None
+    dense_macs: float
+    biases: float
+    neuron_updates: float
+    active_updates: float
+    spikes: float | None
+    messages: float
+    spike_rate: float | None
+
+
+def mean_layer(count: LayerCount) -> Layer:
+    """A layer's counts as means over the samples."""
+    values = {field.name: getattr(count, field.name) for field in fields(Layer)}
+    for key in MEANS:
+        values[key] = None if values[key] is None else values[key] / max(count.samples, 1)
+    return Layer(**values)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over the layers.
+
+    Attributes:
+        events, synops, acs, macs, dense_macs, biases, neuron_updates, active_updates, messages, spikes: per sample, as
+            in layers.
+        neurons: that keep a state, in the network.
+        synapses, parameters, state: of the network, as in layers.
+        spike_rate: spikes per neuron and step; `null` in a network that does not spike.
+        density: synops / dense MACs.
+        synops_per_synapse: synaptic operations per synapse and sample.
+        proxy_ops: power proxy of the Intel N-DNS challenge, SynOPS + 10 x NeuronOPS, per sample.
+        samples: that were counted.
+        steps_per_sample: steps inside the window of a sample, mean.
+    """
+
+    events: float
+    synops: float
+    acs: float
+    macs: float
+    dense_macs: float
+    biases: float
+    neuron_updates: float
+    active_updates: float
+    messages: float
+    neurons: int
+    spikes: float
+    spike_rate: float | None
+    synapses: int
+    parameters: int
+    state: int
+    density: float | None
+    synops_per_synapse: float | None
+    proxy_ops: float
+    samples: int
+    steps_per_sample: float
+
+
+def sum_up(counts: Sequence[LayerCount]) -> Totals:
+    """Sums over the layers, means over the samples."""
     samples = max((layer.samples for layer in counts), default=1) or 1
-    fields = ("events", "synops", "acs", "macs", "dense_macs", "biases", "neuron_updates", "active_updates", "messages")
-    row: dict[str, Any] = {key: sum(getattr(layer, key) for layer in counts) / samples for key in fields}
-    stateful = [layer for layer in counts if layer.kind in STATEFUL]
+
+    def per_sample(key: str) -> float:
+        return sum(getattr(layer, key) or 0 for layer in counts) / samples
+
+    def of_network(key: str) -> int:
+        return sum(getattr(layer, key) for layer in counts)
+
     spiking = [layer for layer in counts if layer.spikes is not None]
-    row["neurons"] = sum(layer.neurons for layer in stateful)
-    row["spikes"] = sum(layer.spikes or 0 for layer in spiking) / samples
     updates = sum(layer.neuron_updates for layer in spiking)
-    row["spike_rate"] = row["spikes"] * samples / updates if updates else None
-    row["synapses"] = sum(layer.synapses for layer in counts)
-    row["parameters"] = sum(layer.parameters for layer in counts)
-    row["state"] = sum(layer.state for layer in counts)
-    row["density"] = row["synops"] / row["dense_macs"] if row["dense_macs"] else None
-    row["synops_per_synapse"] = row["synops"] / row["synapses"] if row["synapses"] else None
-    row["proxy_ops"] = row["synops"] + 10 * row["neuron_updates"]
-    row["samples"] = samples
-    row["steps_per_sample"] = max((layer.sample_steps for layer in counts), default=0) / samples
-    return row
-
-
-def break_even_activity(figure: EnergyFigure) -> float | None:
-    """Factor on all event counts at which both networks take the same energy; None where it is not defined.
-
-    Synapses and traffic scale with the events, neuron updates do not: a = (ann - neurons) / (synapses + traffic). A
-    factor below 0 means that the neuron updates alone cost more than the whole other network.
-    """
-    if figure.ann_uj is None or figure.snn_synapses_uj is None:
-        return None
-    scaling = figure.snn_synapses_uj + (figure.snn_traffic_uj or 0.0)
-    return (figure.ann_uj - (figure.snn_neurons_uj or 0.0)) / scaling if scaling else None
-
-
-def energy_row(figure: EnergyFigure, spike_rate: float | None) -> dict[str, Any]:
-    """One entry of `energy` in `report.json`, with the break-even spike rate."""
-    row = figure.as_dict()
-    factor = break_even_activity(figure)
-    row["break_even_activity"] = factor
-    # Steps that the spiking network may take for one pass of the dense one, at this spike rate.
-    row["break_even_steps"] = figure.ratio
-    row["break_even_spike_rate"] = None if factor is None or spike_rate is None else max(factor, 0.0) * spike_rate
-    return row
-
-
-def break_even_curves(energy: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Energy of the spiking network as a share of the dense one's: `label`, `boundary`, `fixed`, `scaling`.
-
-    One curve for each table that prices both networks (so one for each price of an access), and Loihi 1 against the
-    lowest and the highest GPU estimate (boundary `machines`).
-    """
-    pairs = [(row["title"], row, row["ann_uj"], row["boundary"]) for row in energy if row["ratio"] is not None]
-    chip = next((row for row in energy if row["table"] == "loihi1-davies2018" and row["snn_uj"]), None)
-    gpus = [row for row in energy if row["group"] == "GPU floor" and row["boundary"] == "operations" and row["ann_uj"]]
-    gpus.sort(key=lambda row: float(row["ann_uj"]))
-    if chip is not None and gpus:
-        ends = (gpus[0], gpus[-1])
-        pairs += [(f"Loihi 1 against {gpu['title']}", chip, gpu["ann_uj"], "machines") for gpu in ends]
-    return [
-        {
-            "label": label,
-            "boundary": boundary,
-            "fixed": row["snn_neurons_uj"] / dense,
-            "scaling": (row["snn_synapses_uj"] + row["snn_traffic_uj"]) / dense,
-        }
-        for label, row, dense, boundary in pairs
-        if dense
-    ]
+    synops, dense_macs, synapses = per_sample("synops"), per_sample("dense_macs"), of_network("synapses")
+    return Totals(
+        events=per_sample("events"),
+        synops=synops,
+        acs=per_sample("acs"),
+        macs=per_sample("macs"),
+        dense_macs=dense_macs,
+        biases=per_sample("biases"),
+        neuron_updates=per_sample("neuron_updates"),
+        active_updates=per_sample("active_updates"),
+        messages=per_sample("messages"),
+        neurons=sum(layer.neurons for layer in counts if layer.kind in STATEFUL),
+        spikes=per_sample("spikes"),
+        spike_rate=sum(layer.spikes or 0 for layer in spiking) / updates if updates else None,
+        synapses=synapses,
+        parameters=of_network("parameters"),
+        state=of_network("state"),
+        density=synops / dense_macs if dense_macs else None,
+        synops_per_synapse=synops / synapses if synapses else None,
+        proxy_ops=synops + 10 * per_sample("neuron_updates"),
+        samples=samples,
+        steps_per_sample=max((layer.sample_steps for layer in counts), default=0) / samples,
+    )

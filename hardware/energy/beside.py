@@ -1,4 +1,4 @@
-"""Other networks beside the one that is reported, counted and priced in the same way: a row a network.
+"""Other networks beside the one that is reported, counted and priced in the same way: a row per network.
 
 A delay network, a student with fewer steps or another backbone is judged against what it would replace. Each runs on
 its own input, because fewer steps are other frames of the same utterances.
@@ -6,59 +6,81 @@ its own input, because fewer steps are other frames of the same utterances.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from neurotarget.hardware.energy.claims import Side
-
-TOTALS = ("neurons", "parameters", "synops", "acs", "macs", "dense_macs", "neuron_updates", "messages", "spike_rate")
+from neurotarget.hardware.energy.judgement import PricedRun
 
 
-def side(text: str) -> Side:
-    """What `--beside MODEL.nir` or `--beside MODEL.nir=INPUT` names; without INPUT it runs on the report's own.
+@dataclass(frozen=True)
+class NetworkEnergy:
+    """Energy of a network per inference under one price table.
 
-    Raises:
-        argparse.ArgumentTypeError: no model before the equals sign.
+    Attributes:
+        table, title, boundary: of the price.
+        snn_uj: of the spiking network.
+        kind: `estimated`.
+        grade: of the prices.
     """
-    model, _, spec = text.partition("=")
-    if not model:
-        raise argparse.ArgumentTypeError(f"{text!r}: MODEL.nir or MODEL.nir=INPUT is expected")
-    return Side(network="spiking", model=Path(model), input=spec or None, samples=None, tables=())
+
+    table: str
+    title: str
+    boundary: str
+    snn_uj: float
+    kind: str
+    grade: str
 
 
-def networks(
-    own: Mapping[str, Any], model: Path, spec: str, others: Sequence[Side], run: Callable[[Side], Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """Rows of `report.json`'s `networks` (docs/report.md), the report's own network first; none without others.
+@dataclass(frozen=True)
+class NetworkRow:
+    """One network, the report's own first; there are none without `--beside`.
 
-    Args:
-        own: accuracy, totals and energies of the report's network.
-        model, spec: its file and its input.
-        run: gives the same of another network.
+    Attributes:
+        model, input: NIR file and what it ran on.
+        accuracy: share of samples classified right; `null` without labels.
+        samples, steps_per_sample, neurons, parameters, synops, acs, macs, dense_macs: as in totals.
+        neuron_updates, messages, spike_rate: as in totals.
+        energy: under each table that prices a spiking network.
     """
-    if not others:
-        return []
-    rows = [_row(model, spec, own)]
-    for side in others:
-        assert side.model is not None
-        rows.append(_row(side.model, side.input or spec, run(side)))
-    return rows
+
+    model: str
+    input: str
+    accuracy: float | None
+    samples: int
+    steps_per_sample: float
+    neurons: int
+    parameters: int
+    synops: float
+    acs: float
+    macs: float
+    dense_macs: float
+    neuron_updates: float
+    messages: float
+    spike_rate: float | None
+    energy: tuple[NetworkEnergy, ...]
 
 
-def _row(model: Path, spec: str, priced: Mapping[str, Any]) -> dict[str, Any]:
-    totals = priced["totals"]
-    return {
-        "model": str(model),
-        "input": spec,
-        "accuracy": priced["accuracy"],
-        "samples": totals["samples"],
-        "steps_per_sample": totals["steps_per_sample"],
-        **{key: totals[key] for key in TOTALS},
-        "energy": [
-            {key: figure[key] for key in ("table", "title", "boundary", "snn_uj", "kind", "grade")}
-            for figure in priced["energy"]
-            if figure["snn_uj"] is not None
-        ],
-    }
+def network_row(model: Path, spec: str, run: PricedRun) -> NetworkRow:
+    """The row of a network that ran on an input."""
+    totals = run.totals
+    return NetworkRow(
+        model=str(model),
+        input=spec,
+        accuracy=run.accuracy,
+        samples=totals.samples,
+        steps_per_sample=totals.steps_per_sample,
+        neurons=totals.neurons,
+        parameters=totals.parameters,
+        synops=totals.synops,
+        acs=totals.acs,
+        macs=totals.macs,
+        dense_macs=totals.dense_macs,
+        neuron_updates=totals.neuron_updates,
+        messages=totals.messages,
+        spike_rate=totals.spike_rate,
+        energy=tuple(
+            NetworkEnergy(row.table, row.title, row.boundary, row.snn_uj, row.kind, row.grade)
+            for row in run.energy
+            if row.snn_uj is not None
+        ),
+    )

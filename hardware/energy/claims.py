@@ -1,14 +1,13 @@
-"""Energy claims and whether they hold: `claims.toml` in, an answer by price table and boundary out.
+"""Energy claims as `claims.toml` states them; judgement.py says whether they hold.
 
-A claim is a ratio of two energies, or one energy, under one boundary. It is judged under every price table that it
-admits, because a claim that holds under one table and fails under the next says more about the table. The file is
-documented in docs/report.md; unknown keys are errors.
+A claim is a ratio of two energies, or one energy, under one boundary. The file is documented in docs/report.md; unknown
+keys are errors.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from neurotarget import kinds, tables
 from neurotarget.errors import UserError
 from neurotarget.tables import number, text
 
-HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
 BOUNDARIES = ("operations", "memory", "measured")
 RELATIONS = ("at most", "at least", "about")
 NETWORKS = ("spiking", "dense")
@@ -135,11 +133,6 @@ def _beside(path: Path, side: Side) -> Side:
     )
 
 
-# ---- judging ---------------------------------------------------------------------------------------------------------
-
-Run = Mapping[str, Any]  # `energy`, `measured`, `spike_rate` and `steps` of one model on one input
-
-
 def check_tables(claims: Sequence[Claim], names: Sequence[str]) -> None:
     """Refuses claims on price tables that do not exist, before anything has run.
 
@@ -154,138 +147,3 @@ def check_tables(claims: Sequence[Claim], names: Sequence[str]) -> None:
             for name in () if side is None else side.tables:
                 if name not in names:
                     raise ClaimError(f"claim {claim.name!r}: no price table {name!r}; there are {', '.join(names)}")
-
-
-def judge(claims: Sequence[Claim], run_of: Callable[[Side], Run]) -> list[dict[str, Any]]:
-    """Judges claims.
-
-    Args:
-        run_of: energies of a side's model on its input.
-    """
-    return [_judged(claim, run_of) for claim in claims]
-
-
-def _judged(claim: Claim, run_of: Callable[[Side], Run]) -> dict[str, Any]:
-    subject = run_of(claim.subject)
-    against = None if claim.against is None else run_of(claim.against)
-    rows = _rows(claim, subject, against)
-    values = [row["value"] for row in rows]
-    answers = {row["answer"] for row in rows}
-    reason = ""
-    if not rows:
-        reason = "no price table of this boundary that it admits gives both sides an energy above zero"
-        if claim.boundary == "measured":
-            reason = _unmeasured(claim, subject, against)
-    elif len(answers) > 1:
-        under = "measurements" if claim.boundary == "measured" else "price tables"
-        reason = f"it holds under some {under} and fails under others"
-    return {
-        "name": claim.name,
-        "boundary": claim.boundary,
-        "relation": claim.relation,
-        "value": claim.value,
-        "unit": "uJ" if claim.against is None else "ratio",
-        "tolerance": claim.tolerance,
-        "source": claim.source,
-        "answer": answers.pop() if len(answers) == 1 else UNDECIDED,
-        "reason": reason,
-        "low": min(values, default=None),
-        "high": max(values, default=None),
-        "spike_rate": subject["spike_rate"],
-        "steps": subject["steps"],
-        "rows": rows,
-    }
-
-
-def _unmeasured(claim: Claim, subject: Run, against: Run | None) -> str:
-    if any(side is not None and side.network == "dense" for side in (claim.subject, claim.against)):
-        return "a dense network is not measured: what PyTorch runs is the spiking one"
-    if not subject["measured"]["available"]:
-        return f"nothing was measured: {subject['measured']['reason']}"
-    if against is not None and not against["measured"]["available"]:
-        return f"one side was not measured: {against['measured']['reason']}"
-    return "the draw cannot be told from the idle one"
-
-
-def _rows(claim: Claim, subject: Run, against: Run | None) -> list[dict[str, Any]]:
-    """One row a price table; of different tables for both sides, one row a pair."""
-    first = _figures(claim.subject, claim.boundary, subject)
-    if claim.against is None or against is None:
-        return [_row(claim, subject, one, 1.0, one["table"], False) for one in first]
-    second = _figures(claim.against, claim.boundary, against)
-    same_run = claim.against.model == claim.subject.model and claim.against.input == claim.subject.input
-    apart = bool(claim.subject.tables and claim.against.tables and claim.subject.tables != claim.against.tables)
-    rows = []
-    for one in first:
-        for other in second:
-            if apart or one["table"] == other["table"]:
-                label = f"{one['table']} / {other['table']}" if apart else one["table"]
-                rows.append(_row(claim, subject, one, _energy(claim.against, other), label, same_run))
-    return rows
-
-
-def _figures(side: Side, boundary: str, run: Run) -> list[Mapping[str, Any]]:
-    return [
-        row
-        for row in (_measurements(run["measured"]) if boundary == "measured" else run["energy"])
-        if row["boundary"] == boundary and (not side.tables or row["table"] in side.tables) and _energy(side, row) > 0
-    ]
-
-
-def _measurements(measured: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """What the meter read, as price tables are: a claim must bear alone and in batches, with the idle draw and less it.
-
-    Nothing of it is known to follow the spike rate: PyTorch multiplies zeros too.
-    """
-    if not measured["available"]:
-        return []
-    return [
-        {
-            "table": f"{words}, {part}",
-            "title": f"{measured['device']}, {words}, {part}",
-            "boundary": "measured",
-            "snn_uj": measured[key][f"{part}_uj"],
-            "ann_uj": None,
-            "snn_neurons_uj": measured[key][f"{part}_uj"],
-            "kind": "measured",
-            "grade": "measured",
-        }
-        for key, words in (("batch_1", "batch of 1"), ("best_batch", "best batch"))
-        for part in ("total", "dynamic")
-    ]
-
-
-def _energy(side: Side, row: Mapping[str, Any]) -> float:
-    return float(row["snn_uj" if side.network == "spiking" else "ann_uj"] or 0.0)
-
-
-def _row(claim: Claim, run: Run, figure: Mapping[str, Any], unit: float, label: str, same_run: bool) -> dict[str, Any]:
-    """The claim under one table, and where it flips: the spike rate and the number of steps of the subject.
-
-    Energy of the spiking network is `fixed + scaling * rate / present rate`; with steps all of it grows in proportion,
-    at an unchanged rate. Both sides of one run grow alike, so that steps flip nothing there. What was measured is not
-    known to grow in either way.
-    """
-    energy = _energy(claim.subject, figure)
-    value, target = energy / unit, claim.value * unit
-    fixed = scaling = 0.0
-    rate = steps = None
-    if claim.subject.network == "spiking":
-        fixed = (figure["snn_neurons_uj"] or 0.0) / unit
-        scaling = value - fixed
-        if scaling > 0 and run["spike_rate"]:
-            rate = max(claim.value - fixed, 0.0) / scaling * run["spike_rate"]
-    if not same_run and run["steps"] and figure["boundary"] != "measured":
-        steps = run["steps"] * target / energy
-    return {
-        "table": label,
-        "title": figure["title"],
-        "value": value,
-        "answer": HOLDS if claim.holds(value) else FAILS,
-        "fixed": fixed,
-        "scaling": scaling,
-        "break_even_spike_rate": rate,
-        "break_even_steps": steps,
-        "kind": figure["kind"],
-        "grade": figure["grade"],
-    }

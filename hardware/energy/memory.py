@@ -17,16 +17,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from neurotarget.hardware.counts.layers import LayerCount
-from neurotarget.hardware.energy.operations import MEMORY, PJ_PER_UJ, EnergyFigure, operations_energy, ratio
+from neurotarget.hardware.counts.summary import sum_up
+from neurotarget.hardware.energy.figure import MEMORY, PJ_PER_UJ, EnergyFigure, SpikingEnergy, energy_figure
+from neurotarget.hardware.energy.operations import operations_energy
 from neurotarget.hardware.energy.prices import PriceTable
 from neurotarget.sim.graph.kinds import LEAKY, SLIDING, STATEFUL, SYNAPTIC
 
 WORD_BYTES = 4
-PARTS = ("operations", "neurons", "accesses", "addressing")  # of `MemoryEnergy`
 FIFO_WORDS = 1000  # the paper's spiking layers take and give spikes through queues of 1000 messages
 
 
@@ -47,25 +47,48 @@ def access_pj(words: int, table: PriceTable) -> float:
 
 @dataclass(frozen=True)
 class MemoryEnergy:
-    """Energy of one layer over a whole trace, in pJ."""
+    """Energy of one layer over a whole trace."""
 
-    operations: float = 0.0
-    neurons: float = 0.0
-    accesses: float = 0.0
-    addressing: float = 0.0
+    operations_pj: float = 0.0
+    neurons_pj: float = 0.0
+    accesses_pj: float = 0.0
+    addressing_pj: float = 0.0
 
     @property
-    def total(self) -> float:
-        return self.operations + self.neurons + self.accesses + self.addressing
+    def total_pj(self) -> float:
+        return self.operations_pj + self.neurons_pj + self.accesses_pj + self.addressing_pj
+
+
+@dataclass(frozen=True)
+class MemoryLayer:
+    """Energy of a layer per inference with memory included; a row per layer for each price of an access.
+
+    Attributes:
+        table: that prices an access.
+        name: of the layer.
+        operations_uj: additions and MACs of its synapses.
+        neurons_uj: updates of its neurons, and biases.
+        accesses_uj: reads and writes of weights, potentials and spikes.
+        addressing_uj: arithmetic of addresses.
+        total_uj: all four.
+    """
+
+    table: str
+    name: str
+    operations_uj: float
+    neurons_uj: float
+    accesses_uj: float
+    addressing_uj: float
+    total_uj: float
 
 
 def spiking_layer(layer: LayerCount, table: PriceTable) -> MemoryEnergy:
     """A layer of the spiking network; events and spikes pass through queues.
 
     Synapses: acs additions and macs MACs. Accesses: inputs events; weights synops; potentials read and write
-    2 * synops. Neurons: a MAC a leaky neuron and step, an addition a spike (reset), potentials read and written once a
-    step, and each bias an access and an addition a step, because none of these becomes less when the events do.
-    Outputs: spikes. Addresses: synops additions, and for convolutions 2 MACs an event.
+    2 * synops. Neurons: a MAC per leaky neuron and step, an addition per spike (reset), potentials read and written
+    once per step, and each bias an access and an addition per step, because none of these becomes less when the events
+    do. Outputs: spikes. Addresses: synops additions, and for convolutions 2 MACs per event.
     """
     access, add, mac = partial(access_pj, table=table), table.prices_pj["ac"], table.prices_pj["mac"]
     neurons = accesses = addressing = 0.0
@@ -96,9 +119,9 @@ def spiking_layer(layer: LayerCount, table: PriceTable) -> MemoryEnergy:
 def dense_layer(layer: LayerCount, table: PriceTable) -> MemoryEnergy:
     """The same layer in a network that is not spiking: the paper's equations 3, 4 and 6.
 
-    A fully connected layer reads each input once, a convolution once a MAC; weights once a MAC; outputs are written
-    once a step. Addresses run in order: an addition an input and output of each step. Activation functions are not
-    charged.
+    A fully connected layer reads each input once, a convolution once per MAC; weights once per MAC; outputs are
+    written once per step. Addresses run in order: an addition per input and output of each step. Activation functions
+    are not charged.
     """
     if not layer.dense_macs:
         return MemoryEnergy()
@@ -115,43 +138,34 @@ def dense_layer(layer: LayerCount, table: PriceTable) -> MemoryEnergy:
     return MemoryEnergy(operations, 0.0, accesses, (layer.inputs + layer.neurons) * layer.sample_steps * add)
 
 
-def by_layer(counts: Sequence[LayerCount], tables: Sequence[PriceTable]) -> list[dict[str, Any]]:
-    """What each layer takes under each table, microjoule an inference: `table`, `name`, its parts and `total_uj`."""
+def by_layer(counts: Sequence[LayerCount], tables: Sequence[PriceTable]) -> list[MemoryLayer]:
+    """What each layer takes under each table that prices an access."""
     rows = []
     for table in tables:
         for layer in counts if table.prices_memory else ():
             energy = spiking_layer(layer, table)
+            parts = energy.operations_pj, energy.neurons_pj, energy.accesses_pj, energy.addressing_pj, energy.total_pj
             unit = max(layer.samples, 1) * PJ_PER_UJ
-            parts = {f"{key}_uj": getattr(energy, key) / unit for key in PARTS}
-            rows.append({"table": table.name, "name": layer.name, **parts, "total_uj": energy.total / unit})
+            rows.append(MemoryLayer(table.name, layer.name, *(part / unit for part in parts)))
     return rows
 
 
 def memory_energy(counts: Sequence[LayerCount], table: PriceTable) -> EnergyFigure:
-    """Mean energy of one inference with memory included, under a table that prices an access."""
+    """Mean energy per inference with memory included, under a table that prices an access."""
     samples = max((layer.samples for layer in counts), default=1) or 1
     unit = samples * PJ_PER_UJ
-    spiking = [spiking_layer(layer, table) for layer in counts]
-    snn = sum(layer.total for layer in spiking) / unit
-    ann = sum(dense_layer(layer, table).total for layer in counts) / unit
-    return EnergyFigure(
-        table=table.name,
-        boundary=MEMORY,
-        snn_uj=snn,
-        ann_uj=ann,
-        ratio=ratio(snn, ann),
-        kind="estimated",
-        source=table.source,
-        grade=table.grade,
-        title=table.title,
-        group=table.group,
-        snn_synapses_uj=sum(layer.operations for layer in spiking) / unit,
-        snn_neurons_uj=sum(layer.neurons for layer in spiking) / unit,
-        snn_traffic_uj=sum(layer.accesses + layer.addressing for layer in spiking) / unit,
+    layers = [spiking_layer(layer, table) for layer in counts]
+    spiking = SpikingEnergy(
+        synapses_uj=sum(layer.operations_pj for layer in layers) / unit,
+        neurons_uj=sum(layer.neurons_pj for layer in layers) / unit,
+        traffic_uj=sum(layer.accesses_pj + layer.addressing_pj for layer in layers) / unit,
+        total_uj=sum(layer.total_pj for layer in layers) / unit,
     )
+    ann_uj = sum(dense_layer(layer, table).total_pj for layer in counts) / unit
+    return energy_figure(table, MEMORY, spiking, ann_uj, sum_up(counts).spike_rate)
 
 
 def energies(counts: Sequence[LayerCount], tables: Sequence[PriceTable]) -> list[EnergyFigure]:
-    """One figure a table: those without a price of an access under "operations", then the others under "memory"."""
+    """One figure per table: those without a price of an access under "operations", then the others under "memory"."""
     without = [operations_energy(counts, table) for table in tables if not table.prices_memory]
     return [*without, *(memory_energy(counts, table) for table in tables if table.prices_memory)]

@@ -2,62 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+
+from neurotarget.hardware.energy.prices import GRADES
+
+from neurotarget import tables
+from neurotarget.tables import number, text
+
+SHIPPED = Path(__file__).with_name("published.toml")
 
 
 @dataclass(frozen=True)
-class Published:
-    """One published figure.
+class PublishedFigure:
+    """A figure of others, never mixed with ours.
 
-    `boundary` says what the publication's number covers; `grade` follows `hardware.prices.GRADES` and says how the
-    figure reached us.
+    Attributes:
+        what: was measured or estimated.
+        value, unit: as published.
+        boundary: what the publication's number covers.
+        source: where it is published.
+        grade: how the figure reached us.
     """
 
     what: str
-    value: float
-    unit: str
-    boundary: str
-    source: str
-    grade: str
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+    value: int | float = number()
+    unit: str = text()
+    boundary: str = text()
+    source: str = text()
+    grade: str = text(one_of=GRADES)
 
 
-_SPIKESCR = "Wang et al., Neural Networks 2025, arXiv 2412.12858"
-_BLOUW = "Blouw et al., NICE 2019, arXiv 1812.01739"
-_MESZAROS = "Meszaros et al. 2025, arXiv 2510.13757"
-_YAN = "Yan et al. 2021, arXiv 2009.08921"
+def load_published() -> list[PublishedFigure]:
+    """The figures that ship with the package.
 
-PUBLISHED = (
-    Published("SpikeSCR, SHD, T = 100: accuracy", 95.70, "%", "accuracy", _SPIKESCR, "second-hand"),
-    Published("SpikeSCR, SSC, T = 100: accuracy", 82.79, "%", "accuracy", _SPIKESCR, "second-hand"),
-    Published("SpikeSCR, GSC v2, T = 100: accuracy", 95.60, "%", "accuracy", _SPIKESCR, "second-hand"),
-    Published("SpikeSCR, SSC, T = 100", 31.4, "uJ", "operations, 45 nm", _SPIKESCR, "second-hand"),
-    Published("SpikeSCR with PTCD, SSC, T = 40", 14.2, "uJ", "operations, 45 nm", _SPIKESCR, "second-hand"),
-    Published("Keyword spotting, GPU", 29_800, "uJ", "measured, dynamic", _BLOUW, "second-hand"),
-    Published("Keyword spotting, CPU", 6_300, "uJ", "measured, dynamic", _BLOUW, "second-hand"),
-    Published("Keyword spotting, Jetson TX1", 5_600, "uJ", "measured, dynamic", _BLOUW, "second-hand"),
-    Published("Keyword spotting, Movidius", 1_500, "uJ", "measured, dynamic", _BLOUW, "second-hand"),
-    Published("Keyword spotting, Loihi 1", 270, "uJ", "measured, dynamic", _BLOUW, "second-hand"),
-    Published("Keyword spotting, Loihi 1, without host", 37, "uJ", "measured", _YAN, "second-hand"),
-    Published("Keyword spotting, SpiNNaker 2 prototype", 7.1, "uJ", "measured", _YAN, "second-hand"),
-    Published(
-        "Speech with delays, Loihi 2, total",
-        460,
-        "uJ",
-        "measured, total",
-        _MESZAROS,
-        "second-hand",
-    ),
-    Published(
-        "Speech with delays, Loihi 2, dynamic",
-        280,
-        "uJ",
-        "measured, dynamic",
-        _MESZAROS,
-        "second-hand",
-    ),
-    Published("Keyword spotting, Xylo Audio 2", 6.6, "uJ", "measured", "arXiv 2406.15112", "second-hand"),
-)
+    Raises:
+        TableError: a figure in the file lacks a key, has an unknown one, or a value of another kind.
+    """
+    entries = tables.read(SHIPPED)["figure"]
+    return [tables.fill(PublishedFigure, entry, f"{SHIPPED}: figure {place}") for place, entry in enumerate(entries, 1)]

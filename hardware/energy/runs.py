@@ -5,53 +5,49 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from neurotarget.hardware.counts.layers import LayerCount, count
-from neurotarget.hardware.counts.summary import energy_row, totals_row
+from neurotarget.hardware.counts.summary import Totals, sum_up
 from neurotarget.hardware.energy.claims import ClaimError, Side
+from neurotarget.hardware.energy.figure import EnergyFigure
+from neurotarget.hardware.energy.judgement import PricedRun
 from neurotarget.hardware.energy.memory import energies
-from neurotarget.hardware.energy.operations import EnergyFigure
 from neurotarget.hardware.energy.prices import PriceTable
-from neurotarget.hardware.meters.measurement import measure
+from neurotarget.hardware.meters.measurement import DenseEstimate, Measured, Unmeasured, measure
 from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.inputs import Input, open_input
 from neurotarget.sim.trace import Trace, accuracy
 
 OWN = (None, None, None, None)  # key of the report's own model
+GPU_TABLES = ("gpu-a100-fp32", "gpu-a100-fp16", "gpu-orin-nano-gemm64")  # what stands beside a measurement
 
 
 @dataclass(frozen=True, eq=False)
-class PricedRun:
-    """What one run of a network did and took."""
+class Run:
+    """What one run of a network did, and what that takes by the prices."""
 
+    data: Input
     trace: Trace
     counts: list[LayerCount]
-    totals: dict[str, Any]
-    figures: list[EnergyFigure]
+    totals: Totals
+    energy: tuple[EnergyFigure, ...]
     accuracy: float | None
 
-    @property
-    def energy(self) -> list[dict[str, Any]]:
-        """The figures as `report.json` holds them."""
-        return [energy_row(figure, self.totals["spike_rate"]) for figure in self.figures]
+    def measured(self, checkpoint: Path | None) -> Measured | Unmeasured:
+        """The same inference measured in PyTorch, or why it was not; beside it, what a GPU should take."""
+        by_table = {figure.table: figure for figure in self.energy}
+        chosen = [by_table[name] for name in GPU_TABLES if name in by_table]
+        estimate = [DenseEstimate(row.table, row.ann_uj, row.kind, row.source, row.grade, row.title) for row in chosen]
+        return measure(checkpoint, self.data.frames, self.data.lengths, estimate)
 
-    def summary(self, measured: dict[str, Any]) -> dict[str, Any]:
-        """What a claim or a comparison needs to know of it."""
-        return {
-            "energy": self.energy,
-            "totals": self.totals,
-            "accuracy": self.accuracy,
-            "measured": measured,
-            "spike_rate": self.totals["spike_rate"],
-            "steps": self.totals["steps_per_sample"],
-        }
+    def priced(self, measured: Measured | Unmeasured) -> PricedRun:
+        return PricedRun(self.totals, self.energy, self.accuracy, measured)
 
 
 def run_and_price(
     graph: Graph, data: Input, tables: Sequence[PriceTable], precision: str = "float64", progress: bool = False
-) -> PricedRun:
+) -> Run:
     """Runs, counts and prices one network.
 
     Raises:
@@ -59,21 +55,21 @@ def run_and_price(
     """
     trace = reference.run(graph, data.frames, data.lengths, data.labels, precision, progress)
     counts = count(graph, trace, progress=progress)
-    return PricedRun(trace, counts, totals_row(counts), energies(counts, tables), accuracy(trace, graph.readout))
+    return Run(data, trace, counts, sum_up(counts), tuple(energies(counts, tables)), accuracy(trace, graph.readout))
 
 
 @dataclass
 class Runs:
-    """Summaries of the models that claims and `--beside` name; each is run once."""
+    """The models that claims and `--beside` name; each is run once."""
 
     tables: list[PriceTable]
     input: str
     samples: int
     dt: float | None
-    known: dict[tuple[Path | None, str | None, int | None, Path | None], dict[str, Any]] = field(default_factory=dict)
+    known: dict[tuple[Path | None, str | None, int | None, Path | None], PricedRun] = field(default_factory=dict)
 
-    def __call__(self, side: Side) -> dict[str, Any]:
-        """The summary of a side's model on its input.
+    def __call__(self, side: Side) -> PricedRun:
+        """A side's model on its input.
 
         Raises:
             ClaimError: its checkpoint is missing.
@@ -89,6 +85,5 @@ class Runs:
             graph = load(side.model, self.dt)
             data = open_input(spec, graph, split="test", samples=side.samples or self.samples)
             run = run_and_price(graph, data, self.tables, progress=True)
-            measured = measure(side.checkpoint, data.frames, data.lengths, run.figures)
-            self.known[key] = run.summary(measured)
+            self.known[key] = run.priced(run.measured(side.checkpoint))
         return self.known[key]

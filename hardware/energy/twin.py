@@ -14,17 +14,18 @@ hand: its full model is not repeated, and docs/energy.md says which of its figur
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 
 from neurotarget.hardware.counts.layers import LayerCount
+from neurotarget.hardware.counts.summary import sum_up
+from neurotarget.hardware.energy.figure import ESTIMATED, PJ_PER_UJ
 
 ACCUMULATE_PJ = 0.0545
-SPARSE_PJ_BIT_HOP, DENSE_PJ_BIT_HOP = 3.0, 0.25
+SPARSE_PJ_PER_BIT_HOP, DENSE_PJ_PER_BIT_HOP = 3.0, 0.25
 SOURCE = "Z. Yan, Z. Bai, K. Tang, W.-F. Wong, arXiv 2409.08290"
 GRADE = "second-hand"
-PJ_PER_UJ = 1e6
-# Dampfhoffer et al., IEEE TETCI 7(3) 731, 2023, abstract: spikes a synapse and inference, by the ANN compared with.
+# Dampfhoffer et al., IEEE TETCI 7(3) 731, 2023, abstract: spikes per synapse and inference, by the ANN compared with.
 COMPETES_BELOW, LOSES_ABOVE = 0.15, 1.38
 COMPETES, DEPENDS, LOSES = "competes", "depends", "loses"
 
@@ -63,7 +64,7 @@ def break_even_rate(steps: int, operations: float = 1.0, sparsity: float = 0.0) 
     """Spike rate at which a network of T steps and its twin take the same, moved bits and arithmetic together.
 
     T * rate * (sparse + n * accumulate) = b * dense + n * b (1 - gamma) * accumulate, with b = ceil(log2(T + 1)) bits.
-    For T = 5 and one operation a moved value this is 6.0 %; the paper's versions say 5.7 % and 6.4 %. The equation is
+    For T = 5 and one operation per moved value this is 6.0 %; the paper's versions say 5.7 % and 6.4 %. The equation is
     ours, from the paper's prices, and its terms are not the paper's: half the price of arithmetic moves it by 0.5
     points, the paper's by at most 0.05, and the reading of weights, which moves the paper's, is left out.
 
@@ -72,8 +73,8 @@ def break_even_rate(steps: int, operations: float = 1.0, sparsity: float = 0.0) 
         sparsity: gamma, zero activations that the twin leaves out.
     """
     bits = activation_bits(steps)
-    twin = bits * DENSE_PJ_BIT_HOP + operations * bits * (1 - sparsity) * ACCUMULATE_PJ
-    return twin / (steps * (SPARSE_PJ_BIT_HOP + operations * ACCUMULATE_PJ))
+    twin = bits * DENSE_PJ_PER_BIT_HOP + operations * bits * (1 - sparsity) * ACCUMULATE_PJ
+    return twin / (steps * (SPARSE_PJ_PER_BIT_HOP + operations * ACCUMULATE_PJ))
 
 
 def bit_budget(weight_bits: int, bits: int, steps: int) -> int:
@@ -85,53 +86,130 @@ def competes(spikes_per_synapse: float) -> str:
     """Dampfhoffer et al. 2023: `competes` with every ANN considered, `depends` on the ANN, or `loses` to each.
 
     Args:
-        spikes_per_synapse: synaptic operations a synapse and inference.
+        spikes_per_synapse: synaptic operations per synapse and inference.
     """
     if spikes_per_synapse < COMPETES_BELOW:
         return COMPETES
     return DEPENDS if spikes_per_synapse <= LOSES_ABOVE else LOSES
 
 
-def compare(counts: Sequence[LayerCount], weight_bits: int = 8) -> dict[str, Any]:
-    """The spiking network against both twins, an inference, as `report.json` holds it (docs/report.md)."""
-    samples = max((layer.samples for layer in counts), default=1) or 1
-    steps = max(round(max((layer.sample_steps for layer in counts), default=0) / samples), 1)
+@dataclass(frozen=True)
+class TwinEnergy:
+    """Energy per inference at 22 nm.
+
+    Attributes:
+        compute_uj: arithmetic.
+        movement_uj: activations, moved by one hop.
+        total_uj: both.
+    """
+
+    compute_uj: float
+    movement_uj: float
+    total_uj: float
+
+
+@dataclass(frozen=True)
+class Twin:
+    """One of the two twins.
+
+    Attributes:
+        name: `once` (per utterance, rate-coded) or `every_step` (temporal).
+        title: the same in words.
+        macs: per inference.
+        compute_uj, movement_uj, total_uj: energy per inference, as in `snn`.
+        compute_ratio, movement_ratio, total_ratio: twin / spiking; `null` where the spiking network takes nothing.
+    """
+
+    name: str
+    title: str
+    macs: float
+    compute_uj: float
+    movement_uj: float
+    total_uj: float
+    compute_ratio: float | None
+    movement_ratio: float | None
+    total_ratio: float | None
+
+
+@dataclass(frozen=True)
+class TwinComparison:
+    """The network of the same shape that does not spike, with activations of few bits ([energy.md](energy.md)).
+
+    Attributes:
+        steps: of an utterance, mean, rounded.
+        activation_bits: ceil(log2(`steps` + 1)).
+        weight_bits: assumed, of both networks.
+        spike_rate: spikes per neuron and step; `null` in a network that does not spike.
+        snn: the spiking network.
+        twins: computing once, and in every step.
+        dense_ratio: cost of the spiking network over that of the twin that computes once if nothing were sparse.
+        compute_only_wins: whether the spiking network takes less when only arithmetic counts.
+        compute_only_rate: spike rate below which it does.
+        break_even_rate: spike rate at which both take the same, at one operation per moved value.
+        break_even_steps: the most steps that take no more than the twin that computes once.
+        bit_budget, bit_budget_twin: weight bits x activation bits x steps.
+        spikes_per_synapse: synaptic operations per synapse and inference.
+        dampfhoffer: what follows from it: `competes`, `depends` or `loses`; `null` without synapses.
+        kind: `estimated`.
+        source, grade: of the prices, and how good the evidence is.
+    """
+
+    steps: int
+    activation_bits: int
+    weight_bits: int
+    spike_rate: float | None
+    snn: TwinEnergy
+    twins: tuple[Twin, ...]
+    dense_ratio: float
+    compute_only_wins: bool | None
+    compute_only_rate: float
+    break_even_rate: float
+    break_even_steps: int
+    bit_budget: int
+    bit_budget_twin: int
+    spikes_per_synapse: float | None
+    dampfhoffer: str | None
+    kind: str
+    source: str
+    grade: str
+
+
+def compare(counts: Sequence[LayerCount], weight_bits: int = 8) -> TwinComparison:
+    """The spiking network against both twins."""
+    totals = sum_up(counts)
+    samples, rate, density = totals.samples, totals.spike_rate, totals.synops_per_synapse
+    steps = max(round(totals.steps_per_sample), 1)
     bits = activation_bits(steps)
     unary = sum(layer.synops if layer.unary_synops is None else layer.unary_synops for layer in counts) / samples
     moved = sum(layer.events if layer.payload_sum is None else layer.payload_sum for layer in counts) / samples
-    snn = _energy(unary * ACCUMULATE_PJ, moved * SPARSE_PJ_BIT_HOP)
-    macs = sum(layer.dense_macs for layer in counts) / samples
+    snn = _energy(unary * ACCUMULATE_PJ, moved * SPARSE_PJ_PER_BIT_HOP)
+    macs = totals.dense_macs
     values = sum(layer.inputs * layer.sample_steps for layer in counts if layer.dense_macs) / samples
-    every = _energy(macs * bits * ACCUMULATE_PJ, values * bits * DENSE_PJ_BIT_HOP)
-    once = {key: value / steps for key, value in every.items()}
-    spiking = [layer for layer in counts if layer.spikes is not None and layer.neuron_updates]
-    updates = sum(layer.neuron_updates for layer in spiking)
-    rate = sum(layer.spikes or 0 for layer in spiking) / updates if updates else None
-    synapses = sum(layer.synapses for layer in counts)
-    density = sum(layer.synops for layer in counts) / samples / synapses if synapses else None
-    return {
-        "steps": steps,
-        "activation_bits": bits,
-        "weight_bits": weight_bits,
-        "spike_rate": rate,
-        "snn": snn,
-        "twins": [
+    every = _energy(macs * bits * ACCUMULATE_PJ, values * bits * DENSE_PJ_PER_BIT_HOP)
+    once = TwinEnergy(*(energy_uj / steps for energy_uj in astuple(every)))
+    return TwinComparison(
+        steps=steps,
+        activation_bits=bits,
+        weight_bits=weight_bits,
+        spike_rate=rate,
+        snn=snn,
+        twins=(
             _twin("once", "once an utterance, rate-coded", snn, once, macs / steps),
             _twin("every_step", "in every step, temporal", snn, every, macs),
-        ],
-        "dense_ratio": dense_ratio(steps),
-        "compute_only_wins": None if rate is None else compute_only_wins(steps, rate, bits),
-        "compute_only_rate": bits / steps,
-        "break_even_rate": break_even_rate(steps),
-        "break_even_steps": _break_even_steps(steps, snn["total_uj"], once["total_uj"]),
-        "bit_budget": bit_budget(weight_bits, 1, steps),
-        "bit_budget_twin": bit_budget(weight_bits, bits, 1),
-        "spikes_per_synapse": density,
-        "dampfhoffer": None if density is None else competes(density),
-        "kind": "estimated",
-        "source": SOURCE,
-        "grade": GRADE,
-    }
+        ),
+        dense_ratio=dense_ratio(steps),
+        compute_only_wins=None if rate is None else compute_only_wins(steps, rate, bits),
+        compute_only_rate=bits / steps,
+        break_even_rate=break_even_rate(steps),
+        break_even_steps=_break_even_steps(steps, snn.total_uj, once.total_uj),
+        bit_budget=bit_budget(weight_bits, 1, steps),
+        bit_budget_twin=bit_budget(weight_bits, bits, 1),
+        spikes_per_synapse=density,
+        dampfhoffer=None if density is None else competes(density),
+        kind=ESTIMATED,
+        source=SOURCE,
+        grade=GRADE,
+    )
 
 
 def _break_even_steps(steps: int, snn_uj: float, once_uj: float) -> int:
@@ -146,14 +224,11 @@ def _break_even_steps(steps: int, snn_uj: float, once_uj: float) -> int:
     return max((count for count in range(1, 10 * steps + 1) if wins(count)), default=0)
 
 
-def _energy(compute_pj: float, movement_pj: float) -> dict[str, float]:
-    parts = {"compute_uj": compute_pj / PJ_PER_UJ, "movement_uj": movement_pj / PJ_PER_UJ}
-    return parts | {"total_uj": sum(parts.values())}
+def _energy(compute_pj: float, movement_pj: float) -> TwinEnergy:
+    compute_uj, movement_uj = compute_pj / PJ_PER_UJ, movement_pj / PJ_PER_UJ
+    return TwinEnergy(compute_uj, movement_uj, compute_uj + movement_uj)
 
 
-def _twin(name: str, title: str, snn: Mapping[str, float], energy: Mapping[str, float], macs: float) -> dict[str, Any]:
-    ratios = {
-        f"{key}_ratio": energy[f"{key}_uj"] / snn[f"{key}_uj"] if snn[f"{key}_uj"] else None
-        for key in ("compute", "movement", "total")
-    }
-    return {"name": name, "title": title, "macs": macs, **energy, **ratios}
+def _twin(name: str, title: str, snn: TwinEnergy, energy: TwinEnergy, macs: float) -> Twin:
+    ratios = (ours / theirs if theirs else None for ours, theirs in zip(astuple(energy), astuple(snn), strict=True))
+    return Twin(name, title, macs, *astuple(energy), *ratios)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from neurotarget.hardware.energy.figure import MEMORY, OPERATIONS, EnergyFigure
+from neurotarget.hardware.meters.measurement import Measured, Unmeasured
 
 LESS, MORE, DEPENDS, UNKNOWN = "less", "more", "depends", "unknown"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Answer under one boundary.
+    """The answer under one boundary.
 
     Attributes:
         boundary: `operations`, `memory`, `machines` (neuromorphic chip against GPU, operations) or `measured`.
         answer: `less`, `more` (the spiking network against the dense one), `depends` (on the table) or `unknown`.
-        low, high: smallest and largest ratio ANN / SNN over the tables, None when unknown.
+        low, high: smallest and largest ratio dense / spiking over the tables; `null` when unknown.
         tables: how many tables price both networks.
         sentence: the answer in words.
     """
@@ -28,44 +30,41 @@ class Verdict:
     tables: int
     sentence: str
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
-
-def verdicts(energy: Sequence[Mapping[str, Any]], measured: Mapping[str, Any]) -> list[Verdict]:
-    """One verdict a boundary, from the entries of `energy` and from `measured` in `report.json`."""
+def verdicts(figures: Sequence[EnergyFigure], measured: Measured | Unmeasured) -> list[Verdict]:
+    """One verdict per boundary."""
     result = []
     for boundary, words, table, tables in (
-        ("operations", "Counting operations only", "table", "tables"),
-        ("memory", "With memory and addresses", "price of an access", "prices of an access"),
+        (OPERATIONS, "Counting operations only", "table", "tables"),
+        (MEMORY, "With memory and addresses", "price of an access", "prices of an access"),
     ):
-        both = [row for row in energy if row["boundary"] == boundary and None not in (row["snn_uj"], row["ann_uj"])]
-        ratios = [row["ratio"] for row in both if row["ratio"] is not None]
+        both = [row for row in figures if row.boundary == boundary and None not in (row.snn_uj, row.ann_uj)]
+        ratios = [row.ratio for row in both if row.ratio is not None]
         if both and not ratios:
             sentence = f"{words}: one of the two networks takes nothing here, so that there is no ratio."
             result.append(Verdict(boundary, UNKNOWN, None, None, len(both), sentence))
         else:
             result.append(_from_ratios(boundary, words, table, tables, ratios))
-    result.append(_machines(energy))
-    if measured.get("available"):
-        best, one = measured["best_batch"], measured["batch_1"]
+    result.append(_machines(figures))
+    if isinstance(measured, Measured):
+        best, one = measured.best_batch, measured.batch_1
         sentence = (
-            f"Measured in PyTorch on {measured['device']} ({measured['source']}): {number(one['total_uj'])} µJ an "
-            f"inference at batch 1, {number(one['dynamic_uj'])} of it above idle, in {number(one['latency_ms'])} ms; "
-            f"{number(best['total_uj'])} µJ at batch {best['batch']}. The spiking network on a neuromorphic chip was "
+            f"Measured in PyTorch on {measured.device} ({measured.source}): {number(one.total_uj)} µJ per "
+            f"inference at batch 1, {number(one.dynamic_uj)} of it above idle, in {number(one.latency_ms)} ms; "
+            f"{number(best.total_uj)} µJ at batch {best.batch}. The spiking network on a neuromorphic chip was "
             "not measured here."
         )
     else:
-        sentence = f"Nothing was measured: {measured.get('reason', 'unknown reason')}. All energies here are estimates."
+        sentence = f"Nothing was measured: {measured.reason}. All energies here are estimates."
     result.append(Verdict("measured", UNKNOWN, None, None, 0, sentence))
     return result
 
 
-def _machines(energy: Sequence[Mapping[str, Any]]) -> Verdict:
+def _machines(figures: Sequence[EnergyFigure]) -> Verdict:
     """Every estimate of the spiking network on Loihi 1 against every one of the dense network on a GPU, operations."""
-    operations = [row for row in energy if row["boundary"] == "operations"]
-    chips = [row["snn_uj"] for row in operations if row["group"] == "Loihi 1" and row["snn_uj"]]
-    gpus = [row["ann_uj"] for row in operations if row["group"] == "GPU floor" and row["ann_uj"]]
+    operations = [row for row in figures if row.boundary == OPERATIONS]
+    chips = [row.snn_uj for row in operations if row.group == "Loihi 1" and row.snn_uj]
+    gpus = [row.ann_uj for row in operations if row.group == "GPU floor" and row.ann_uj]
     if not chips or not gpus:
         return Verdict("machines", UNKNOWN, None, None, 0, "No table prices both a neuromorphic chip and a GPU.")
     low, high = min(gpus) / max(chips), max(gpus) / min(chips)

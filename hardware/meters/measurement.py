@@ -1,9 +1,9 @@
-"""The GPU path: energy of the checkpoint's PyTorch inference, measured where there is a meter.
+"""Energy of the checkpoint's PyTorch inference, measured where there is a meter.
 
 Measured means: an energy counter of the device was read before and after, with warm-up, with the device synchronised,
 over seconds, and with the idle draw measured and subtracted. The first meter that works is used: the GPU's, a Jetson's,
-the processor's (sensors.py). Without one the result is "unavailable" with the reason for each, beside an estimate from
-dense MACs and published prices that is labelled as one.
+the processor's (sensors.py). Without one the result is "unavailable" with the reason for each, beside an estimate that
+is labelled as one.
 """
 
 from __future__ import annotations
@@ -13,26 +13,27 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
-from neurotarget.hardware.energy.operations import EnergyFigure
 from neurotarget.hardware.meters.sensors import SENSORS, MeterError, Sensor
 
 BATCHES = (1, 8, 32, 64, 128, 256)
 WARM_UP = 10
 WINDOWS = 5
 WINDOW_SECONDS = 2.0  # the slowest counter is refreshed every 100 ms: a window holds many refreshes
-ESTIMATES = ("gpu-a100-fp32", "gpu-a100-fp16", "gpu-orin-nano-gemm64")
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Energy and time of one inference at one batch size, mean and standard deviation over the windows.
+    """Energy and time at one batch size, mean and standard deviation (`_std`) over the windows of measurement.
 
     Attributes:
-        dynamic_uj: the total less the idle draw over the same time.
-        latency_ms: of a batch.
+        batch: samples per batch.
+        total_uj, total_uj_std: energy per inference.
+        dynamic_uj, dynamic_uj_std: energy per inference, less the idle draw over the same time.
+        latency_ms, latency_ms_std: time per batch.
+        inferences: that were measured.
     """
 
     batch: int
@@ -43,6 +44,91 @@ class Measurement:
     latency_ms: float
     latency_ms_std: float
     inferences: int
+
+
+@dataclass(frozen=True)
+class MeterReason:
+    """A meter that gave nothing.
+
+    Attributes:
+        meter: `NVML`, `Jetson` or `RAPL`.
+        reason: why it gave nothing.
+    """
+
+    meter: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class DenseEstimate:
+    """What the dense network would take on a GPU, from dense MACs and a published price.
+
+    Attributes:
+        table, title: of the price table.
+        uj: microjoule per inference; `null` where nothing was counted.
+        kind: `estimated`.
+        source, grade: of the price, and how good the evidence is.
+    """
+
+    table: str
+    uj: float | None
+    kind: str
+    source: str
+    grade: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Unmeasured:
+    """When no meter gave anything.
+
+    Attributes:
+        available: `false`.
+        meters: those that were tried.
+        estimate: in place of a measurement.
+        reason: in one clause.
+    """
+
+    available: Literal[False]
+    meters: tuple[MeterReason, ...]
+    estimate: tuple[DenseEstimate, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The checkpoint's inference in PyTorch, measured ([energy.md](energy.md#boundaries)).
+
+    Attributes:
+        available: `true`.
+        meters: those that were tried before and gave nothing.
+        estimate: beside the measurement.
+        kind: `measured`.
+        source: the counter that was read, and through what.
+        device: what computed the network.
+        includes: what else the counter covers, and what it leaves out.
+        domains: names of the counter's parts.
+        idle_watts, idle_watts_std: draw with the model loaded and nothing to do, median and standard deviation.
+        batch_1: batches of one.
+        best_batch: the batch size that takes the least energy per inference.
+        batches: every batch size.
+        stopped: why batches do not grow to 256; `null` when they do.
+    """
+
+    available: Literal[True]
+    meters: tuple[MeterReason, ...]
+    estimate: tuple[DenseEstimate, ...]
+    kind: str
+    source: str
+    device: str
+    includes: str
+    domains: tuple[str, ...]
+    idle_watts: float
+    idle_watts_std: float
+    batch_1: Measurement
+    best_batch: Measurement
+    batches: tuple[Measurement, ...]
+    stopped: str | None
 
 
 @dataclass(frozen=True)
@@ -66,24 +152,20 @@ def measure(
     checkpoint: str | Path | None,
     frames: np.ndarray,
     lengths: np.ndarray,
-    figures: Sequence[EnergyFigure],
+    estimate: Sequence[DenseEstimate] = (),
     sensors: Mapping[str, Callable[[], Sensor]] = SENSORS,
     make_bench: Callable[[str], Bench] | None = None,
-) -> dict[str, Any]:
-    """Measures the checkpoint's inference with the first meter that works, or says why none does, and estimates.
+) -> Measured | Unmeasured:
+    """Measures the checkpoint's inference with the first meter that works, or says why none does.
 
     Args:
         frames: [samples, steps, features], lengths: int64 [samples]; batches repeat them.
-        figures: energies of the network; the estimate is taken from their GPU tables.
+        estimate: of the dense network, to stand beside what was measured, or in its place.
         sensors, make_bench: replaced in tests; `make_bench` is given PyTorch's name of the device.
-
-    Returns:
-        `report.json`'s `measured` (docs/report.md).
     """
-    nothing: dict[str, Any] = {"available": False, "meters": [], "estimate": _estimate(figures)}
     if checkpoint is None:
-        return nothing | {"reason": "no checkpoint was given"}
-    meters = []
+        return Unmeasured(False, (), tuple(estimate), "no checkpoint was given")
+    reasons: list[MeterReason] = []
     for name, open_sensor in sensors.items():
         try:
             sensor = open_sensor()
@@ -92,37 +174,33 @@ def measure(
                 if make_bench is None
                 else make_bench(sensor.torch_device)
             )
-            found = _with_sensor(sensor, bench)
+            draws = idle_watts(sensor, bench)
+            idle = statistics.median(draws)
+            results, stopped = measure_batches(sensor, bench, idle)
         except RuntimeError as error:  # a MeterError, or a fault of the device that PyTorch reports
-            meters.append({"meter": name, "reason": str(error).partition("\n")[0]})
-        else:
-            return nothing | found | {"meters": meters}
-    return nothing | {"reason": "no energy meter works here", "meters": meters}
-
-
-def _with_sensor(sensor: Sensor, bench: Bench) -> dict[str, Any]:
-    draws = idle_watts(sensor, bench)
-    idle = statistics.median(draws)
-    results, stopped = measure_batches(sensor, bench, idle)
-    best = min(results, key=lambda result: result.total_uj)
-    return {
-        "available": True,
-        "kind": "measured",
-        "source": sensor.source,
-        "device": sensor.device,
-        "includes": sensor.includes,
-        "domains": [domain.name for domain in sensor.domains],
-        "idle_watts": idle,
-        "idle_watts_std": _spread(draws),
-        "batch_1": vars(results[0]),
-        "best_batch": vars(best),
-        "batches": [vars(result) for result in results],
-        "stopped": stopped,
-    }
+            reasons.append(MeterReason(name, str(error).partition("\n")[0]))
+            continue
+        return Measured(
+            available=True,
+            meters=tuple(reasons),
+            estimate=tuple(estimate),
+            kind="measured",
+            source=sensor.source,
+            device=sensor.device,
+            includes=sensor.includes,
+            domains=tuple(domain.name for domain in sensor.domains),
+            idle_watts=idle,
+            idle_watts_std=_standard_deviation(draws),
+            batch_1=results[0],
+            best_batch=min(results, key=lambda result: result.total_uj),
+            batches=tuple(results),
+            stopped=stopped,
+        )
+    return Unmeasured(False, tuple(reasons), tuple(estimate), "no energy meter works here")
 
 
 def idle_watts(sensor: Sensor, bench: Bench) -> list[float]:
-    """Draw of the device with the model loaded and nothing to do, a window each.
+    """Draw of the device with the model loaded and nothing to do, one value per window.
 
     Their median is subtracted: zeus's first reading starts a process, which spoils the first windows.
     """
@@ -184,11 +262,11 @@ def measure_batch(sensor: Sensor, bench: Bench, batch: int, idle: float) -> Meas
     return Measurement(
         batch=batch,
         total_uj=statistics.fmean(totals),
-        total_uj_std=_spread(totals),
+        total_uj_std=_standard_deviation(totals),
         dynamic_uj=statistics.fmean(dynamics),
-        dynamic_uj_std=_spread(dynamics),
+        dynamic_uj_std=_standard_deviation(dynamics),
         latency_ms=statistics.fmean(latencies),
-        latency_ms_std=_spread(latencies),
+        latency_ms_std=_standard_deviation(latencies),
         inferences=inferences,
     )
 
@@ -203,24 +281,8 @@ def _warm_up(bench: Bench, batch: int) -> None:
             return
 
 
-def _spread(values: Sequence[float]) -> float:
+def _standard_deviation(values: Sequence[float]) -> float:
     return statistics.stdev(values) if len(values) > 1 else 0.0
-
-
-def _estimate(figures: Sequence[EnergyFigure]) -> list[dict[str, Any]]:
-    wanted: Mapping[str, EnergyFigure] = {figure.table: figure for figure in figures}
-    return [
-        {
-            "table": name,
-            "uj": wanted[name].ann_uj,
-            "kind": "estimated",
-            "source": wanted[name].source,
-            "grade": wanted[name].grade,
-            "title": wanted[name].title,
-        }
-        for name in ESTIMATES
-        if name in wanted
-    ]
 
 
 def _torch_bench(checkpoint: str | Path, frames: np.ndarray, lengths: np.ndarray, torch_device: str) -> Bench:
@@ -231,12 +293,12 @@ def _torch_bench(checkpoint: str | Path, frames: np.ndarray, lengths: np.ndarray
     device = torch.device(torch_device)
     model = checkpoints.load(checkpoint).model().to(device).eval()
     samples = torch.as_tensor(np.asarray(frames, np.float32), device=device)
-    windows = torch.as_tensor(np.asarray(lengths, np.int64), device=device)
+    steps = torch.as_tensor(np.asarray(lengths, np.int64), device=device)
 
     def run(batch: int) -> None:
         index = torch.arange(batch, device=device) % len(samples)
         with torch.inference_mode():
-            model(samples[index], windows[index])
+            model(samples[index], steps[index])
 
     def synchronise() -> None:
         if device.type == "cuda":

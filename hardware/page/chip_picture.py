@@ -2,43 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import FancyBboxPatch, Rectangle
+from neurotarget.hardware.chips.fit import CoreLoad, Fit
 from neurotarget.hardware.page import plots
 from neurotarget.hardware.page.plots import Picture, Theme
-
-from neurotarget.files import write_bytes
 
 LISTED = 14
 CHIPS_SHOWN = 2
 
 
-def picture(placement: Mapping[str, Any]) -> Picture:
-    """The picture in both themes, of what `hardware.place.describe` gives."""
-    chips = min(max(-(-len(placement["cores"]) // placement["grid"]["cores"]), 1), CHIPS_SHOWN)
+def picture(result: Fit) -> Picture:
+    """The picture in both themes, of a network on a chip."""
+    chips = min(max(-(-len(result.cores) // result.grid.cores), 1), CHIPS_SHOWN)
     height = 3.0 * chips
-    alt = f"{len(placement['cores'])} cores of {placement['chip']} in use, shaded by how full they are"
-    return plots.picture(lambda axes, theme: draw(axes, theme, placement), alt, 8.6, height)
+    alt = f"{len(result.cores)} cores of {result.chip} in use, shaded by how full they are"
+    return plots.picture(lambda axes, theme: draw(axes, theme, result), alt, 8.6, height)
 
 
-def save(placement: Mapping[str, Any], path: Path) -> None:
+def save(result: Fit, path: Path) -> None:
     """Writes the light version as a PNG."""
-    write_bytes(path, plots.png(lambda axes: draw(axes, plots.LIGHT, placement), 8.6, 3.0))
+    path.write_bytes(plots.png(lambda axes: draw(axes, plots.LIGHT, result), 8.6, 3.0))
 
 
-def draw(axes: Axes, theme: Theme, placement: Mapping[str, Any]) -> None:
-    """One square a core; the darker, the fuller its fullest resource. Above the limit: the warning colour."""
-    grid = placement["grid"]
-    columns, rows, a_tile = grid["columns"], grid["rows"], grid["tile_cores"]
-    side = max(int(a_tile**0.5), 1)
-    used = {core["index"]: core for core in placement["cores"]}
+def draw(axes: Axes, theme: Theme, result: Fit) -> None:
+    """One square per core; the darker, the fuller its fullest resource. Above the limit: the warning colour."""
+    grid = result.grid
+    columns, rows, per_tile = grid.columns, grid.rows, grid.tile_cores
+    side = max(int(per_tile**0.5), 1)
+    used = {core.index: core for core in result.cores}
     shade = LinearSegmentedColormap.from_list("full", [theme.paper, theme.spiking])
-    chips = min(max(-(-len(used) // grid["cores"]), 1), CHIPS_SHOWN)
+    chips = min(max(-(-len(used) // grid.cores), 1), CHIPS_SHOWN)
     for board in range(chips):
         top = board * (rows + 0.6)
         for tile in range(columns * rows):
@@ -49,21 +46,21 @@ def draw(axes: Axes, theme: Theme, placement: Mapping[str, Any]) -> None:
             )
             box.set(facecolor="none", edgecolor=theme.grid, linewidth=0.8)
             axes.add_patch(box)
-            for slot in range(a_tile):
-                index = (board * columns * rows + tile) * a_tile + slot
+            for slot in range(per_tile):
+                index = (board * columns * rows + tile) * per_tile + slot
                 y, x = divmod(slot, side)
                 place = (column + 0.09 + x * 0.42, top + row + 0.09 + y * 0.42)
                 core = used.get(index)
-                full = 0.0 if core is None else core["fullest"]
+                full = 0.0 if core is None else core.fullest
                 colour = theme.multiply if full > 1 else shade(0.18 + 0.72 * full) if core else theme.paper
                 axes.add_patch(Rectangle(place, 0.4, 0.4, facecolor=colour, edgecolor=theme.grid, linewidth=0.5))
                 if core is not None:
                     ink = theme.paper if full > 0.45 else theme.ink
                     centre = (place[0] + 0.2, place[1] + 0.2)
                     axes.text(*centre, str(index), color=ink, fontsize=6, ha="center", va="center")
-    names = [_line(core) for core in placement["cores"][:LISTED]]
-    if len(placement["cores"]) > LISTED:
-        names.append(f"and {len(placement['cores']) - LISTED} more")
+    names = [_line(core) for core in result.cores[:LISTED]]
+    if len(result.cores) > LISTED:
+        names.append(f"and {len(result.cores) - LISTED} more")
     listed = "\n".join(names)
     axes.text(columns + 0.3, 0.1, listed, color=theme.ink, fontsize=6.6, va="top", ha="left", linespacing=1.75)
     axes.set_xlim(-0.1, columns + 6.4)
@@ -72,10 +69,10 @@ def draw(axes: Axes, theme: Theme, placement: Mapping[str, Any]) -> None:
     axes.axis("off")
 
 
-def _line(core: Mapping[str, Any]) -> str:
-    names = [_short(name) for name in core["populations"]]
+def _line(core: CoreLoad) -> str:
+    names = [_short(name) for name in core.populations]
     shown = ", ".join(names[:2]) + (f" + {len(names) - 2}" if len(names) > 2 else "")
-    return f"{core['index']}  {100 * core['fullest']:.0f} %  {shown}"
+    return f"{core.index}  {100 * core.fullest:.0f} %  {shown}"
 
 
 def _short(name: str) -> str:

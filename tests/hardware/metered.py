@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from neurotarget.hardware.meters.measurement import Bench, measure
+from neurotarget.hardware.meters.measurement import Bench, Unmeasured, measure
 from neurotarget.hardware.meters.sensors import Domain, Sensor
 
 FRAMES, LENGTHS = np.zeros((2, 5, 3)), np.array([5, 5])
@@ -67,6 +67,6 @@ class Machine:
 
 
 def reason_of(open_sensor: Any, device: Device) -> str:
-    result = measure("ckpt.pt", FRAMES, LENGTHS, [], {"it": open_sensor}, device.bench)
-    assert result["available"] is False and "batches" not in result
-    return result["meters"][0]["reason"]
+    result = measure("ckpt.pt", FRAMES, LENGTHS, (), {"it": open_sensor}, device.bench)
+    assert isinstance(result, Unmeasured) and result.available is False
+    return result.meters[0].reason

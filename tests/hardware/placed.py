@@ -6,7 +6,7 @@ import nir
 import numpy as np
 from neurotarget.hardware.chips.limits import Chip, load_chip
 from neurotarget.hardware.chips.placement import Placement, place
-from neurotarget.hardware.chips.populations import build
+from neurotarget.hardware.chips.populations import chip_network
 from neurotarget.sim.graph import Graph
 from neurotarget.sim.schedule import schedule
 
@@ -14,7 +14,7 @@ LOIHI1 = load_chip("loihi1")
 
 
 def placed(graph: Graph, chip: Chip = LOIHI1, steps: int = 100, weight_bits: int = 8) -> Placement:
-    return place(build(graph, schedule(graph, steps), chip), chip, weight_bits)
+    return place(chip_network(graph, schedule(graph, steps), chip), chip, weight_bits)
 
 
 def spatial(shape: tuple[int, ...]) -> nir.IF:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from neurotarget.hardware.counts.summary import energy_row
-from neurotarget.hardware.energy.claims import (
-    FAILS,
-    HOLDS,
-    UNDECIDED,
-    ClaimError,
-    Side,
-    check_tables,
-    judge,
-    load_claims,
-)
+from neurotarget.hardware.counts.summary import sum_up
+from neurotarget.hardware.energy.claims import ClaimError, Side, check_tables, load_claims
+from neurotarget.hardware.energy.figure import EnergyFigure, SpikingEnergy, energy_figure
+from neurotarget.hardware.energy.judgement import FAILS, HOLDS, UNDECIDED, JudgedClaim, PricedRun, judge
 from neurotarget.hardware.energy.memory import energies
+from neurotarget.hardware.energy.prices import load_tables
+from neurotarget.hardware.meters.measurement import Measured, Measurement, Unmeasured
 
 from tests.hardware.counted import DENSE, JOINED, LIF, LINE
 
@@ -34,45 +29,38 @@ against = { network = "dense" }
 """
 
 
-def row(table: str, snn: float | None, ann: float | None, neurons: float = 0.0) -> dict[str, Any]:
-    return {
-        "table": table,
-        "title": table,
-        "boundary": "operations",
-        "snn_uj": snn,
-        "ann_uj": ann,
-        "snn_neurons_uj": neurons,
-        "kind": "estimated",
-        "grade": "derived",
-    }
+def row(table: str, snn: float | None, ann: float | None, neurons: float = 0.0) -> EnergyFigure:
+    spiking = None if snn is None else SpikingEnergy(snn - neurons, neurons, 0.0, snn)
+    priced = replace(load_tables()[0], name=table, title=table)
+    return energy_figure(priced, "operations", spiking, ann, 0.1)
 
 
-def run(*rows: dict[str, Any], steps: float = 100) -> dict[str, Any]:
-    reason = {"available": False, "reason": "no CUDA device"}
-    return {"energy": list(rows), "measured": reason, "spike_rate": 0.1, "steps": steps}
+def run(*rows: EnergyFigure, steps: float = 100, measured: Measured | None = None) -> PricedRun:
+    totals = replace(sum_up([DENSE, LIF]), spike_rate=0.1, steps_per_sample=steps)
+    return PricedRun(totals, rows, None, measured or Unmeasured(False, (), (), "no CUDA device"))
 
 
-def judged(tmp_path: Path, text: str, *runs: dict[str, Any], names: tuple[str, ...] = ("a", "b")) -> dict[str, Any]:
+def judged(tmp_path: Path, text: str, *runs: PricedRun, names: tuple[str, ...] = ("a", "b")) -> JudgedClaim:
     """The first claim of a text; the subject's run is the first, that of a side with a model the second."""
     path = tmp_path / "claims.toml"
     path.write_text(text)
 
-    def run_of(side: Side) -> dict[str, Any]:
+    def run_of(side: Side) -> PricedRun:
         return runs[0] if side.model is None else runs[1]
 
     claims = load_claims(path)
     check_tables(claims, names)
-    return judge(claims, run_of)[0]
+    return judge(claims[0], run_of)
 
 
 def test_a_claim_holds_fails_or_depends_on_the_table(tmp_path: Path) -> None:
     result = judged(tmp_path, GOOD, run(row("a", 2, 10), row("b", 4, 10)))
-    assert (result["answer"], result["low"], result["high"]) == (HOLDS, 0.2, 0.4)
+    assert (result.answer, result.low, result.high) == (HOLDS, 0.2, 0.4)
     result = judged(tmp_path, GOOD, run(row("a", 6, 10), row("b", 9, 10)))
-    assert (result["answer"], result["low"], result["high"]) == (FAILS, 0.6, 0.9)
+    assert (result.answer, result.low, result.high) == (FAILS, 0.6, 0.9)
     result = judged(tmp_path, GOOD, run(row("a", 4, 10), row("b", 9, 10)))
-    assert result["answer"] == UNDECIDED and "some price tables" in result["reason"]
-    assert [entry["answer"] for entry in result["rows"]] == [HOLDS, FAILS]
+    assert result.answer == UNDECIDED and "some price tables" in result.reason
+    assert [entry.answer for entry in result.rows] == [HOLDS, FAILS]
 
 
 @pytest.mark.parametrize(
@@ -83,27 +71,27 @@ def test_with_memory_a_claim_holds_when_it_does_under_every_price_of_an_access(
     tmp_path: Path, value: float, answer: str, answers: list[str]
 ) -> None:
     """The layer and the neurons whose energies test_energy.py works out by hand: 0.039 and 0.116 of the dense ones."""
-    figures = [energy_row(figure, 0.1) for figure in energies([DENSE, LIF], [JOINED, LINE])]
+    figures = energies([DENSE, LIF], [JOINED, LINE])
     text = GOOD.replace('"operations"', '"memory"').replace("0.5", str(value))
     result = judged(tmp_path, text, run(*figures), names=(JOINED.name, LINE.name))
-    assert (result["answer"], [row["answer"] for row in result["rows"]]) == (answer, answers)
-    assert [row["table"] for row in result["rows"]] == [JOINED.name, LINE.name]
-    assert (round(result["low"], 3), round(result["high"], 3)) == (0.039, 0.116)
-    assert bool(result["reason"]) == (answer == UNDECIDED)
+    assert (result.answer, [row.answer for row in result.rows]) == (answer, answers)
+    assert [row.table for row in result.rows] == [JOINED.name, LINE.name]
+    assert (round(result.low, 3), round(result.high, 3)) == (0.039, 0.116)
+    assert bool(result.reason) == (answer == UNDECIDED)
     prices = ((10 * 10 / 2048, 1010 * 10 / 2048), (13.203488, 13.552288))  # of a potential and of a bias
-    for row, figure, (access, weights) in zip(result["rows"], figures, prices, strict=True):
+    for row, figure, (access, weights) in zip(result.rows, figures, prices, strict=True):
         neurons_pj = 100 * 3.2 + 20 * 0.1 + 200 * access + 100 * (0.1 + weights)  # of two samples
-        assert row["fixed"] == pytest.approx(neurons_pj / 2 * 1e-6 / figure["ann_uj"])
-        at = row["break_even_spike_rate"]
+        assert row.fixed == pytest.approx(neurons_pj / 2 * 1e-6 / figure.ann_uj)
+        at = row.break_even_spike_rate
         if at:  # where the flip is said to be, the claim's value is met; without neurons to cover it, nowhere
-            assert row["fixed"] + row["scaling"] * at / 0.1 == pytest.approx(value)
+            assert row.fixed + row.scaling * at / 0.1 == pytest.approx(value)
         else:
-            assert row["fixed"] >= value
+            assert row.fixed >= value
 
 
 @pytest.mark.parametrize(("snn", "answer"), [(5.0, HOLDS), (5.01, FAILS)])
 def test_the_value_itself_is_claimed(tmp_path: Path, snn: float, answer: str) -> None:
-    assert judged(tmp_path, GOOD, run(row("a", snn, 10)))["answer"] == answer
+    assert judged(tmp_path, GOOD, run(row("a", snn, 10))).answer == answer
 
 
 @pytest.mark.parametrize(
@@ -113,17 +101,17 @@ def test_the_value_itself_is_claimed(tmp_path: Path, snn: float, answer: str) ->
 def test_relations(tmp_path: Path, relation: str, found: float, answer: str) -> None:
     text = GOOD.replace('"at most"', f'"{relation}"')
     text = text.replace("value = 0.5", "value = 0.5\ntolerance = 0.1") if relation == "about" else text
-    assert judged(tmp_path, text, run(row("a", found, 10)))["answer"] == answer
+    assert judged(tmp_path, text, run(row("a", found, 10))).answer == answer
 
 
 def test_where_the_answer_flips(tmp_path: Path) -> None:
     # Ratio 0.4, of which 0.1 does not change with the rate: 0.5 is reached at (0.5 - 0.1) / 0.3 of the rate.
-    (entry,) = judged(tmp_path, GOOD, run(row("a", 4, 10, neurons=1)))["rows"]
-    assert entry["break_even_spike_rate"] == pytest.approx(0.1 * 4 / 3)
-    assert entry["break_even_steps"] is None  # both sides grow with the steps alike
+    (entry,) = judged(tmp_path, GOOD, run(row("a", 4, 10, neurons=1))).rows
+    assert entry.break_even_spike_rate == pytest.approx(0.1 * 4 / 3)
+    assert entry.break_even_steps is None  # both sides grow with the steps alike
     # Neurons alone take more than is claimed: no rate helps.
-    (entry,) = judged(tmp_path, GOOD, run(row("a", 7, 10, neurons=6)))["rows"]
-    assert entry["break_even_spike_rate"] == 0 and entry["answer"] == FAILS
+    (entry,) = judged(tmp_path, GOOD, run(row("a", 7, 10, neurons=6))).rows
+    assert entry.break_even_spike_rate == 0 and entry.answer == FAILS
 
 
 def test_two_models(tmp_path: Path) -> None:
@@ -131,16 +119,16 @@ def test_two_models(tmp_path: Path) -> None:
     text = GOOD.replace('"at most"', '"about"').replace("0.5", "0.452\ntolerance = 0.05")
     text = text.replace('{ network = "dense" }', '{ model = "m.nir", input = "in.npz" }')
     result = judged(tmp_path, text, run(row("a", 14.2, None), steps=40), run(row("a", 31.4, None), row("b", 1, 2)))
-    assert result["answer"] == HOLDS and result["low"] == pytest.approx(0.4522, abs=1e-4)
-    (entry,) = result["rows"]  # table b prices one side only
-    assert entry["break_even_steps"] == pytest.approx(40 * 0.452 * 31.4 / 14.2)
+    assert result.answer == HOLDS and result.low == pytest.approx(0.4522, abs=1e-4)
+    (entry,) = result.rows  # table b prices one side only
+    assert entry.break_even_steps == pytest.approx(40 * 0.452 * 31.4 / 14.2)
 
 
 def test_tables_of_their_own_for_each_side(tmp_path: Path) -> None:
     text = GOOD.replace('{ network = "spiking" }', '{ tables = ["a"] }')
     text = text.replace('{ network = "dense" }', '{ network = "dense", tables = ["b"] }')
     result = judged(tmp_path, text, run(row("a", 3, None), row("b", None, 10)))
-    assert [(entry["table"], entry["value"]) for entry in result["rows"]] == [("a / b", 0.3)]
+    assert [(entry.table, entry.value) for entry in result.rows] == [("a / b", 0.3)]
     with pytest.raises(ClaimError, match="no price table 'b'; there are a"):
         judged(tmp_path, text, run(row("a", 3, None)), names=("a",))
 
@@ -148,12 +136,12 @@ def test_tables_of_their_own_for_each_side(tmp_path: Path) -> None:
 def test_an_energy_and_what_cannot_be_answered(tmp_path: Path) -> None:
     text = GOOD.replace('against = { network = "dense" }\n', "").replace('"ratio"', '"uJ"').replace("0.5", "5")
     result = judged(tmp_path, text, run(row("a", 4, None)))
-    assert (result["answer"], result["unit"], result["low"]) == (HOLDS, "uJ", 4)
-    assert result["rows"][0]["break_even_steps"] == pytest.approx(125)
+    assert (result.answer, result.unit, result.low) == (HOLDS, "uJ", 4)
+    assert result.rows[0].break_even_steps == pytest.approx(125)
     result = judged(tmp_path, text, run(row("a", None, 3)))
-    assert result["answer"] == UNDECIDED and "no price table" in result["reason"]
+    assert result.answer == UNDECIDED and "no price table" in result.reason
     result = judged(tmp_path, text.replace('"operations"', '"measured"'), run(row("a", 4, None)))
-    assert result["answer"] == UNDECIDED and "no CUDA device" in result["reason"]
+    assert result.answer == UNDECIDED and "no CUDA device" in result.reason
 
 
 @pytest.mark.parametrize(
@@ -209,15 +197,15 @@ def test_the_papers_claim_agrees_with_its_own_figures() -> None:
     assert ratio.against is not None and ratio.subject.model != ratio.against.model
 
 
-def metered(total: float, dynamic: float, best: float, best_dynamic: float) -> dict[str, Any]:
-    """A run of which a meter read these microjoule an inference, alone and in the best batch."""
-    measured = {
-        "available": True,
-        "device": "GPU",
-        "batch_1": {"total_uj": total, "dynamic_uj": dynamic},
-        "best_batch": {"total_uj": best, "dynamic_uj": best_dynamic},
-    }
-    return {**run(row("a", 2, 10)), "measured": measured}
+def metered(total: float, dynamic: float, best: float, best_dynamic: float) -> PricedRun:
+    """A run of which a meter read these microjoule per inference, alone and in the best batch."""
+    alone, batched = (
+        Measurement(batch, whole, 0.0, above, 0.0, 1.0, 0.0, 1)
+        for batch, whole, above in ((1, total, dynamic), (8, best, best_dynamic))
+    )
+    batches = (alone, batched)
+    measured = Measured(True, (), (), "measured", "a meter", "GPU", "", (), 1.0, 0.0, alone, batched, batches, None)
+    return run(row("a", 2, 10), measured=measured)
 
 
 MEASURED = GOOD.replace('"operations"', '"measured"').replace('against = { network = "dense" }\n', "")
@@ -236,15 +224,15 @@ def test_a_measured_energy_is_judged_alone_and_in_batches_with_and_without_idle_
     tmp_path: Path, value: float, answer: str, reason: str
 ) -> None:
     result = judged(tmp_path, ALONE.replace("0.5", str(value)), metered(800, 400, 80, 40))
-    assert (result["answer"], result["reason"], result["low"], result["high"]) == (answer, reason, 40, 800)
-    assert [found["title"] for found in result["rows"]] == [
+    assert (result.answer, result.reason, result.low, result.high) == (answer, reason, 40, 800)
+    assert [found.title for found in result.rows] == [
         "GPU, batch of 1, total",
         "GPU, batch of 1, dynamic",
         "GPU, best batch, total",
         "GPU, best batch, dynamic",
     ]
-    assert {found["kind"] for found in result["rows"]} == {"measured"}
-    assert all(found[key] is None for found in result["rows"] for key in ("break_even_spike_rate", "break_even_steps"))
+    assert {found.kind for found in result.rows} == {"measured"}
+    assert {(found.break_even_spike_rate, found.break_even_steps) for found in result.rows} == {(None, None)}
 
 
 TWO = MEASURED + 'against = { model = "t100.nir", input = "synth", checkpoint = "t100.pt" }\n'
@@ -252,11 +240,11 @@ TWO = MEASURED + 'against = { model = "t100.nir", input = "synth", checkpoint = 
 
 def test_two_measured_networks_are_compared_like_with_like(tmp_path: Path) -> None:
     result = judged(tmp_path, TWO, metered(400, 100, 40, 20), metered(1000, 400, 100, 50))
-    assert [found["value"] for found in result["rows"]] == [0.4, 0.25, 0.4, 0.4]
-    assert result["answer"] == HOLDS and {found["break_even_steps"] for found in result["rows"]} == {None}
+    assert [found.value for found in result.rows] == [0.4, 0.25, 0.4, 0.4]
+    assert result.answer == HOLDS and {found.break_even_steps for found in result.rows} == {None}
     # Where the idle draw drowns what was spent there is nothing to divide by.
     result = judged(tmp_path, TWO, metered(400, 100, 40, 20), metered(1000, -3, 100, 0))
-    assert [found["table"] for found in result["rows"]] == ["batch of 1, total", "best batch, total"]
+    assert [found.table for found in result.rows] == ["batch of 1, total", "best batch, total"]
 
 
 def test_a_measured_claim_says_what_was_not_measured(tmp_path: Path) -> None:
@@ -270,7 +258,7 @@ def test_a_measured_claim_says_what_was_not_measured(tmp_path: Path) -> None:
     ]
     for text, runs, reason in cases:
         result = judged(tmp_path, text, *runs)
-        assert (result["answer"], result["reason"], result["rows"]) == (UNDECIDED, reason, [])
+        assert (result.answer, result.reason, result.rows) == (UNDECIDED, reason, ())
 
 
 def test_a_checkpoint_of_a_side_is_found_beside_the_file_and_goes_with_a_model(tmp_path: Path) -> None:

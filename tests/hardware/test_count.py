@@ -6,7 +6,7 @@ import nir
 import numpy as np
 import pytest
 from neurotarget.hardware.counts.layers import LayerCount, count
-from neurotarget.hardware.counts.summary import totals_row
+from neurotarget.hardware.counts.summary import sum_up
 from neurotarget.sim.graph import Graph, dialect
 from neurotarget.sim.trace import Trace, TraceError
 
@@ -294,8 +294,8 @@ def test_more_samples_than_a_batch_and_totals() -> None:
     graph = chain((2,), {"fc": nir.Linear(weight=np.ones((3, 2))), "n": lif(3)}, (3,))
     trace = run(graph, np.ones((70, 2, 2)))
     assert layer(graph, trace, "fc").acs == 70 * 2 * 2 * 3
-    total = totals_row(count(graph, trace))
-    assert (total["acs"], total["neurons"], total["neuron_updates"], total["samples"]) == (12, 3, 6, 70)
+    total = sum_up(count(graph, trace))
+    assert (total.acs, total.neurons, total.neuron_updates, total.samples) == (12, 3, 6, 70)
 
 
 def test_a_trace_of_another_network_is_refused() -> None:

@@ -6,17 +6,14 @@ import re
 from dataclasses import replace
 
 import pytest
-from neurotarget.hardware.counts.summary import (
-    break_even_activity,
-    break_even_curves,
-    energy_row,
-    layer_row,
-    totals_row,
-)
+from neurotarget.hardware.counts.summary import mean_layer, sum_up
+from neurotarget.hardware.energy.break_even import break_even_curves
+from neurotarget.hardware.energy.figure import EnergyFigure, SpikingEnergy, break_even_activity, energy_figure
 from neurotarget.hardware.energy.memory import access_pj, by_layer, dense_layer, energies, memory_energy, spiking_layer
-from neurotarget.hardware.energy.operations import EnergyFigure, operations_energy
+from neurotarget.hardware.energy.operations import operations_energy
 from neurotarget.hardware.energy.prices import PriceTable
 from neurotarget.hardware.energy.verdict import DEPENDS, LESS, MORE, UNKNOWN, number, verdicts
+from neurotarget.hardware.meters.measurement import Unmeasured
 
 from tests.hardware.counted import DENSE, JOINED, LIF, LINE, TABLES
 
@@ -87,19 +84,19 @@ def test_memory_of_a_spiking_layer_by_hand(
     table: PriceTable, queue: float, weights: float, inputs: float, potentials: float
 ) -> None:
     energy = spiking_layer(DENSE, table)
-    assert energy.operations == pytest.approx(400 * 0.1)
-    assert energy.neurons == pytest.approx(100 * (0.1 + weights))  # biases: in every step, however few the events
-    assert energy.accesses == pytest.approx(40 * queue + 400 * weights + 2 * 400 * potentials)
-    assert energy.addressing == pytest.approx(400 * 0.1)
+    assert energy.operations_pj == pytest.approx(400 * 0.1)
+    assert energy.neurons_pj == pytest.approx(100 * (0.1 + weights))  # biases: in every step, however few the events
+    assert energy.accesses_pj == pytest.approx(40 * queue + 400 * weights + 2 * 400 * potentials)
+    assert energy.addressing_pj == pytest.approx(400 * 0.1)
     neurons = spiking_layer(LIF, table)
-    assert neurons.neurons == pytest.approx(100 * 3.2 + 20 * 0.1 + 200 * potentials)
-    assert neurons.accesses == pytest.approx(20 * queue)
-    assert spiking_layer(replace(LIF, kind="if"), table).neurons == pytest.approx(20 * 0.1 + 200 * potentials)
+    assert neurons.neurons_pj == pytest.approx(100 * 3.2 + 20 * 0.1 + 200 * potentials)
+    assert neurons.accesses_pj == pytest.approx(20 * queue)
+    assert spiking_layer(replace(LIF, kind="if"), table).neurons_pj == pytest.approx(20 * 0.1 + 200 * potentials)
     wired = spiking_layer(replace(LIF, events=30, synops=30, acs=30), table)  # spikes straight to the neurons
-    assert wired.operations == pytest.approx(30 * 0.1) == wired.addressing
-    assert wired.accesses == pytest.approx((20 + 30) * queue + 2 * 30 * potentials)
+    assert wired.operations_pj == pytest.approx(30 * 0.1) == wired.addressing_pj
+    assert wired.accesses_pj == pytest.approx((20 + 30) * queue + 2 * 30 * potentials)
     convolution = spiking_layer(replace(DENSE, kind="conv2d"), table)
-    assert convolution.addressing == pytest.approx(400 * 0.1 + 2 * 40 * 3.2)
+    assert convolution.addressing_pj == pytest.approx(400 * 0.1 + 2 * 40 * 3.2)
 
 
 @pytest.mark.parametrize(("table", "queue", "weights", "inputs", "potentials"), BY_HAND)
@@ -107,11 +104,11 @@ def test_what_keeps_nothing_reads_nothing(
     table: PriceTable, queue: float, weights: float, inputs: float, potentials: float
 ) -> None:
     pool = spiking_layer(replace(DENSE, kind="sum_pool", parameters=0, biases=0), table)
-    assert pool.accesses == pytest.approx(40 * queue + 2 * 400 * potentials)  # no weights
+    assert pool.accesses_pj == pytest.approx(40 * queue + 2 * 400 * potentials)  # no weights
     gate = spiking_layer(replace(DENSE, kind="gate", parameters=0, biases=0), table)
-    assert gate.accesses == pytest.approx(40 * queue)  # nothing from step to step
+    assert gate.accesses_pj == pytest.approx(40 * queue)  # nothing from step to step
     threshold = spiking_layer(replace(LIF, kind="threshold", state=0), table)
-    assert threshold.neurons == pytest.approx(20 * 0.1)  # no potentials: a reset alone
+    assert threshold.neurons_pj == pytest.approx(20 * 0.1)  # no potentials: a reset alone
 
 
 @pytest.mark.parametrize(("table", "queue", "weights", "inputs", "outputs"), BY_HAND)
@@ -119,24 +116,24 @@ def test_memory_of_a_dense_layer_by_hand(
     table: PriceTable, queue: float, weights: float, inputs: float, outputs: float
 ) -> None:
     energy = dense_layer(DENSE, table)
-    assert energy.operations == pytest.approx(10_000 * 3.2 + 100 * 0.1)
-    assert energy.accesses == pytest.approx(100 * 10 * inputs + 10_100 * weights + 10 * 10 * outputs)
-    assert energy.addressing == pytest.approx((100 + 10) * 10 * 0.1)
+    assert energy.operations_pj == pytest.approx(10_000 * 3.2 + 100 * 0.1)
+    assert energy.accesses_pj == pytest.approx(100 * 10 * inputs + 10_100 * weights + 10 * 10 * outputs)
+    assert energy.addressing_pj == pytest.approx((100 + 10) * 10 * 0.1)
     convolution = dense_layer(replace(DENSE, kind="conv2d"), table)
-    assert convolution.accesses == pytest.approx(10_000 * inputs + 10_100 * weights + 100 * outputs)
-    assert dense_layer(LIF, table).total == 0
+    assert convolution.accesses_pj == pytest.approx(10_000 * inputs + 10_100 * weights + 100 * outputs)
+    assert dense_layer(LIF, table).total_pj == 0
 
 
 def test_memory_boundary_adds_up() -> None:
     rows = by_layer([DENSE, LIF], list(TABLES.values()))
-    assert [(row["table"], row["name"]) for row in rows] == [
+    assert [(row.table, row.name) for row in rows] == [
         (table.name, name) for table in (JOINED, LINE) for name in ("fc", "lif")
     ]
     for table in (JOINED, LINE):
         figure = memory_energy([DENSE, LIF], table)
         parts = (figure.snn_synapses_uj, figure.snn_neurons_uj, figure.snn_traffic_uj)
         assert figure.snn_uj == pytest.approx(sum(part for part in parts if part is not None))
-        assert figure.snn_uj == pytest.approx(sum(row["total_uj"] for row in rows if row["table"] == table.name))
+        assert figure.snn_uj == pytest.approx(sum(row.total_uj for row in rows if row.table == table.name))
         assert (figure.table, figure.boundary, figure.grade) == (table.name, "memory", "second-hand")
 
 
@@ -148,45 +145,49 @@ def test_each_table_gives_one_figure_under_its_own_boundary() -> None:
 
 
 def test_break_even_is_where_both_take_the_same() -> None:
-    figure = replace(operations_energy([DENSE, LIF], TABLES["loihi1-davies2018"]), ann_uj=0.02)
-    factor = break_even_activity(figure)
-    assert factor is not None
+    table = TABLES["loihi1-davies2018"]
+    figure = operations_energy([DENSE, LIF], table)
     synapses, neurons, traffic = figure.snn_synapses_uj, figure.snn_neurons_uj, figure.snn_traffic_uj
     assert synapses is not None and neurons is not None and traffic is not None
+    spiking = SpikingEnergy(synapses, neurons, traffic, synapses + neurons + traffic)
+    factor = break_even_activity(spiking, 0.02)
+    assert factor is not None
     assert factor * (synapses + traffic) + neurons == pytest.approx(0.02)
-    assert energy_row(figure, 0.2)["break_even_spike_rate"] == pytest.approx(0.2 * factor)
-    assert energy_row(replace(figure, ann_uj=0.001), 0.2)["break_even_spike_rate"] == 0
-    assert break_even_activity(operations_energy([DENSE], TABLES["gpu-a100-fp16"])) is None
+    assert energy_figure(table, "operations", spiking, 0.02, 0.2).break_even_spike_rate == pytest.approx(0.2 * factor)
+    assert energy_figure(table, "operations", spiking, 0.001, 0.2).break_even_spike_rate == 0
+    assert operations_energy([DENSE], TABLES["gpu-a100-fp16"]).break_even_activity is None
 
 
 def test_break_even_curves_meet_this_run() -> None:
     figures = energies([DENSE, LIF], list(TABLES.values()))
-    curves = break_even_curves([energy_row(figure, 0.2) for figure in figures])
-    assert [curve["label"] for curve in curves if curve["boundary"] == "memory"] == [JOINED.title, LINE.title]
+    curves = break_even_curves(figures)
+    assert [curve.label for curve in curves if curve.boundary == "memory"] == [JOINED.title, LINE.title]
     both = [figure for figure in figures if figure.ratio]
     assert len(curves) == len(both) + 2
-    costly = energy_row(replace(figures[-1], group="GPU floor", ann_uj=1e9, title="with memory"), 0.2)
-    more = break_even_curves([*(energy_row(figure, 0.2) for figure in figures), costly])
-    assert [curve["label"] for curve in more[-2:]] == [curve["label"] for curve in curves[-2:]]
+    costly = replace(figures[-1], group="GPU floor", ann_uj=1e9, title="with memory")
+    more = break_even_curves([*figures, costly])
+    assert [curve.label for curve in more[-2:]] == [curve.label for curve in curves[-2:]]
     for curve, figure in zip(curves, both, strict=False):
         assert figure.ratio is not None
-        assert curve["fixed"] + curve["scaling"] == pytest.approx(1 / figure.ratio)
+        assert curve.fixed + curve.scaling == pytest.approx(1 / figure.ratio)
 
 
 def test_rows_are_means_over_the_samples() -> None:
-    row = layer_row(LIF)
-    assert (row["neuron_updates"], row["spikes"], row["spike_rate"], row["neurons"]) == (50, 10, 0.2, 10)
-    assert layer_row(replace(DENSE, payload_sum=None))["payload_sum"] is None
-    totals = totals_row([DENSE, LIF])
-    assert (totals["synops"], totals["density"], totals["spike_rate"]) == (200, 0.04, 0.2)
-    assert (totals["synops_per_synapse"], totals["proxy_ops"], totals["steps_per_sample"]) == (0.2, 700, 5)
+    row = mean_layer(LIF)
+    assert (row.neuron_updates, row.spikes, row.spike_rate, row.neurons) == (50, 10, 0.2, 10)
+    assert mean_layer(replace(DENSE, payload_sum=None)).payload_sum is None
+    totals = sum_up([DENSE, LIF])
+    assert (totals.synops, totals.density, totals.spike_rate) == (200, 0.04, 0.2)
+    assert (totals.synops_per_synapse, totals.proxy_ops, totals.steps_per_sample) == (0.2, 700, 5)
 
 
-def rows(*ratios: float | None) -> list[dict[str, object]]:
-    return [
-        {"boundary": "operations", "ratio": ratio, "group": "arithmetic", "snn_uj": 1.0, "ann_uj": ratio}
-        for ratio in ratios
-    ]
+NO_METER = Unmeasured(False, (), (), "no GPU")
+
+
+def rows(*ratios: float | None, boundary: str = "operations") -> list[EnergyFigure]:
+    """Figures of a spiking network that takes 1 uJ and a dense one that takes so many times as much."""
+    spiking = SpikingEnergy(1.0, 0.0, 0.0, 1.0)
+    return [energy_figure(TABLES["45nm-fp32"], boundary, spiking, ratio, 0.2) for ratio in ratios]
 
 
 @pytest.mark.parametrize(
@@ -200,7 +201,7 @@ def rows(*ratios: float | None) -> list[dict[str, object]]:
     ],
 )
 def test_verdicts(ratios: tuple[float | None, ...], answer: str, words: str) -> None:
-    verdict = verdicts(rows(*ratios), {"available": False, "reason": "no GPU"})[0]
+    verdict = verdicts(rows(*ratios), NO_METER)[0]
     assert verdict.answer == answer
     assert verdict.sentence.startswith("Counting operations only")
     assert re.search(words, verdict.sentence)
@@ -212,7 +213,7 @@ def test_a_network_that_takes_nothing_has_no_ratio() -> None:
     for counts in ([silent], [LIF]):
         figures = energies(counts, [TABLES["45nm-fp32"], JOINED])
         assert figures[0].ratio is None and None not in (figures[0].snn_uj, figures[0].ann_uj)
-        found = verdicts([figure.as_dict() for figure in figures], {"available": False, "reason": "no GPU"})[0]
+        found = verdicts(figures, NO_METER)[0]
         assert (found.answer, found.low, found.tables) == (UNKNOWN, None, 1)
         assert "one of the two networks takes nothing" in found.sentence
     assert memory_energy([LIF], JOINED).ratio is None
@@ -228,8 +229,7 @@ def test_a_network_that_takes_nothing_has_no_ratio() -> None:
     ],
 )
 def test_verdict_with_memory(ratios: tuple[float, ...], answer: str, words: str) -> None:
-    found = [{**row, "boundary": "memory"} for row in rows(*ratios)]
-    verdict = verdicts(found, {"available": False, "reason": "no GPU"})[1]
+    verdict = verdicts(rows(*ratios, boundary="memory"), NO_METER)[1]
     assert (verdict.boundary, verdict.answer, verdict.tables) == ("memory", answer, len(ratios))
     assert re.search(words, verdict.sentence)
 
@@ -238,9 +238,7 @@ def test_chip_against_gpu_spans_all_tables() -> None:
     figures = energies([DENSE, LIF], list(TABLES.values()))
     # A table with memory does not belong, whatever its group: its boundary is another.
     memory = [replace(figures[-1], group=group, snn_uj=1e9, ann_uj=1e9) for group in ("Loihi 1", "GPU floor")]
-    verdict = verdicts([figure.as_dict() for figure in [*figures, *memory]], {"available": False, "reason": "no GPU"})[
-        2
-    ]
+    verdict = verdicts([*figures, *memory], NO_METER)[2]
     chips = [f.snn_uj for f in figures if f.group == "Loihi 1" and f.snn_uj]
     gpus = [f.ann_uj for f in figures if f.group == "GPU floor" and f.ann_uj]
     assert (verdict.boundary, verdict.tables) == ("machines", len(chips) + len(gpus))

@@ -72,7 +72,7 @@ def spiking(
 )
 def test_fully_connected(inputs: int, outputs: int, events: int, spikes: int, leaky: bool, picojoule: float) -> None:
     layers = spiking("affine", inputs, outputs, 1, 1, events, spikes, leaky)
-    found = sum(spiking_layer(layer, JOINED).total for layer in layers)
+    found = sum(spiking_layer(layer, JOINED).total_pj for layer in layers)
     # The paper's equation of a fully connected layer has no addition for a reset, that of a convolution has.
     assert found == pytest.approx(picojoule + spikes * ADD_PJ, rel=1e-11)
 
@@ -94,7 +94,7 @@ def test_convolution(
     inputs: int, outputs: int, size: int, kernel: int, events: int, spikes: int, leaky: bool, picojoule: float
 ) -> None:
     layers = spiking("conv2d", inputs, outputs, size, kernel, events, spikes, leaky)
-    assert sum(spiking_layer(layer, JOINED).total for layer in layers) == pytest.approx(picojoule, rel=1e-11)
+    assert sum(spiking_layer(layer, JOINED).total_pj for layer in layers) == pytest.approx(picojoule, rel=1e-11)
 
 
 # kind, inputs, outputs, size, kernel, events, spikes, leaky, steps
@@ -119,9 +119,11 @@ DENSE_LAYERS = [
 def test_accesses_and_operations_of_the_laboratory(shape: tuple[Any, ...], accesses: int, operations_pj: float) -> None:
     """Equations 1.3, 1.4, 2.3, 2.4 (corrected), 5, 7 to 10, 13 to 15. With accesses of 1 pJ the energy counts them."""
     found = [spiking_layer(layer, ONE) for layer in spiking(*shape)]
-    assert sum(layer.total - layer.addressing for layer in found) == pytest.approx(accesses + operations_pj, rel=1e-12)
+    assert sum(layer.total_pj - layer.addressing_pj for layer in found) == pytest.approx(
+        accesses + operations_pj, rel=1e-12
+    )
     found = [spiking_layer(layer, NOTHING) for layer in spiking(*shape)]
-    assert sum(layer.operations + layer.neurons for layer in found) == pytest.approx(operations_pj, rel=1e-12)
+    assert sum(layer.operations_pj + layer.neurons_pj for layer in found) == pytest.approx(operations_pj, rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -133,8 +135,8 @@ def test_accesses_and_operations_of_the_laboratory_dense(
 ) -> None:
     """Equations 1.1, 1.2, 2.1, 2.2, 3, 4, 6, 11 and 12."""
     energy = dense_layer(spiking(*shape, events=0, spikes=0, leaky=False)[0], ONE)
-    assert energy.accesses == accesses
-    assert energy.operations == pytest.approx(operations_pj, rel=1e-12)
+    assert energy.accesses_pj == accesses
+    assert energy.operations_pj == pytest.approx(operations_pj, rel=1e-12)
 
 
 def without_biases(layer: LayerCount, shape: tuple[Any, ...]) -> LayerCount:
@@ -156,10 +158,10 @@ def test_energy_of_the_laboratory(shape: tuple[Any, ...], picojoule: float) -> N
     """Its energy of each layer and its neurons, addresses apart, with its own price of an access."""
     layer, node = spiking(*shape)
     found = [spiking_layer(one, LINE) for one in (without_biases(layer, shape), node)]
-    energy = sum(one.total - one.addressing for one in found) + biases_pj(layer, outputs=shape[2])
+    energy = sum(one.total_pj - one.addressing_pj for one in found) + biases_pj(layer, outputs=shape[2])
     assert energy == pytest.approx(picojoule, rel=1e-12)
     other = [spiking_layer(one, JOINED) for one in (without_biases(layer, shape), node)]
-    assert sum(one.total for one in other) < 0.5 * energy  # small memories: the other price takes less than half
+    assert sum(one.total_pj for one in other) < 0.5 * energy  # small memories: the other price takes less than half
 
 
 @pytest.mark.parametrize(
@@ -169,7 +171,9 @@ def test_energy_of_the_laboratory(shape: tuple[Any, ...], picojoule: float) -> N
 def test_energy_of_the_laboratory_dense(shape: tuple[Any, ...], picojoule: float) -> None:
     layer = spiking(*shape, events=0, spikes=0, leaky=False)[0]
     found = dense_layer(without_biases(layer, shape), LINE)
-    assert found.operations + found.accesses + biases_pj(layer, outputs=shape[2]) == pytest.approx(picojoule, rel=1e-12)
+    assert found.operations_pj + found.accesses_pj + biases_pj(layer, outputs=shape[2]) == pytest.approx(
+        picojoule, rel=1e-12
+    )
 
 
 @pytest.mark.parametrize(("neurons", "joined", "line"), [(256, 18.7, 11.6), (64, 17.0, 6.7)])

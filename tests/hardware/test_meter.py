@@ -7,30 +7,34 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from neurotarget.hardware.energy.operations import EnergyFigure
 from neurotarget.hardware.energy.verdict import verdicts
 from neurotarget.hardware.meters import measurement as meter
 from neurotarget.hardware.meters import sensors
-from neurotarget.hardware.meters.measurement import Bench, measure
+from neurotarget.hardware.meters.measurement import Bench, DenseEstimate, Measured, MeterReason, Unmeasured, measure
 from neurotarget.hardware.meters.sensors import PLAUSIBLE_WATTS, Domain, MeterError, Sensor
-from neurotarget.hardware.page.render import _measured
+from neurotarget.hardware.page.render import page_templates
 from neurotarget.model.spikescr import SpikeSCR, SpikeSCRConfig
 from neurotarget.model.training import checkpoint
 
 from tests.hardware.metered import FRAMES, LENGTHS, Machine
 
 
-def measure_with(machine: Machine, read: Callable[[], list[float]] | None = None) -> dict:
-    return measure("ckpt.pt", FRAMES, LENGTHS, [], {"simulated": lambda: machine.sensor(read)}, machine.bench)
+def measure_with(machine: Machine, read: Callable[[], list[float]] | None = None) -> Any:
+    return measure("ckpt.pt", FRAMES, LENGTHS, (), {"simulated": lambda: machine.sensor(read)}, machine.bench)
 
 
-def figure(table: str, ann_uj: float) -> EnergyFigure:
-    return EnergyFigure(table, "operations", None, ann_uj, None, "estimated", "sheet", "derived", table, "GPU floor")
+ESTIMATE = DenseEstimate("gpu-a100-fp16", 3.0, "estimated", "sheet", "derived", "A100")
+
+
+def section(measured: Measured | Unmeasured) -> str:
+    return page_templates().get_template("measured.html.j2").render(report=SimpleNamespace(measured=measured))
 
 
 # ---- a measurement ---------------------------------------------------------------------------------------------------
@@ -40,17 +44,17 @@ def figure(table: str, ann_uj: float) -> EnergyFigure:
 def test_energy_of_an_inference_with_idle_subtracted(wrap_joules: float | None) -> None:
     machine = Machine(wrap_joules, joules=3000.0)
     result = measure_with(machine)
-    assert result["available"] and result["kind"] == "measured" and result["source"] == "simulated counter"
-    assert (result["device"], result["includes"], result["domains"]) == ("a device", "nothing else", ["counter 0"])
-    assert result["idle_watts"] == pytest.approx(20) and result["idle_watts_std"] == pytest.approx(0, abs=1e-6)
-    one = result["batch_1"]
-    assert one["total_uj"] == pytest.approx(1.2e6)  # 1 J, and 10 ms at 20 W
-    assert one["dynamic_uj"] == pytest.approx(1.0e6)
-    assert one["latency_ms"] == pytest.approx(10)
-    assert one["total_uj_std"] == pytest.approx(0, abs=1e-3) == one["dynamic_uj_std"]
-    assert [row["batch"] for row in result["batches"]] == [1, 8, 32, 64, 128, 256] and result["stopped"] is None
-    assert result["best_batch"]["batch"] == 256
-    assert result["best_batch"]["total_uj"] == pytest.approx(1.2e6 / 256)
+    assert result.available and result.kind == "measured" and result.source == "simulated counter"
+    assert (result.device, result.includes, result.domains) == ("a device", "nothing else", ("counter 0",))
+    assert result.idle_watts == pytest.approx(20) and result.idle_watts_std == pytest.approx(0, abs=1e-6)
+    one = result.batch_1
+    assert one.total_uj == pytest.approx(1.2e6)  # 1 J, and 10 ms at 20 W
+    assert one.dynamic_uj == pytest.approx(1.0e6)
+    assert one.latency_ms == pytest.approx(10)
+    assert one.total_uj_std == pytest.approx(0, abs=1e-3) == one.dynamic_uj_std
+    assert [row.batch for row in result.batches] == [1, 8, 32, 64, 128, 256] and result.stopped is None
+    assert result.best_batch.batch == 256
+    assert result.best_batch.total_uj == pytest.approx(1.2e6 / 256)
     assert machine.joules > 3500  # the counter did wrap
 
 
@@ -60,18 +64,18 @@ def test_spread_is_the_deviation_between_windows() -> None:
         [0.0] * 6 + [0.0, 10.0, 10.0, 30.0, 30.0, 30.0] + [30.0] * 100
     )  # 10 and 20 J in two windows of batch 1
     result = measure_with(machine, lambda: [machine.joules + next(extra)])
-    inferences = result["batch_1"]["inferences"] / 3
+    inferences = result.batch_1.inferences / 3
     windows = np.array([10.0, 20.0, 0.0]) / inferences * 1e6
-    assert result["batch_1"]["total_uj"] == pytest.approx(1.2e6 + windows.mean(), rel=1e-6)
-    assert result["batch_1"]["total_uj_std"] == pytest.approx(windows.std(ddof=1), rel=1e-6)
+    assert result.batch_1.total_uj == pytest.approx(1.2e6 + windows.mean(), rel=1e-6)
+    assert result.batch_1.total_uj_std == pytest.approx(windows.std(ddof=1), rel=1e-6)
 
 
 def test_a_slow_device_measures_no_larger_batches_and_says_so() -> None:
     machine = Machine(seconds_a_batch=1.5)
     result = measure_with(machine)
-    assert [row["batch"] for row in result["batches"]] == [1]
-    assert result["stopped"] == "a batch of 1 takes 1.5 s; larger ones were left out"
-    assert result["batch_1"] == result["best_batch"]
+    assert [row.batch for row in result.batches] == [1]
+    assert result.stopped == "a batch of 1 takes 1.5 s; larger ones were left out"
+    assert result.batch_1 == result.best_batch
     assert len(machine.batches) == 1 + 3  # warm-up ends after a window's time, then a batch a window
 
 
@@ -84,9 +88,9 @@ def test_a_batch_that_does_not_fit_ends_the_growth() -> None:
         machine.run(batch)
 
     bench = Bench(run, lambda: None, lambda: machine.now, machine.pass_time, 1.0, 1)
-    result = measure("ckpt.pt", FRAMES, LENGTHS, [], {"simulated": machine.sensor}, lambda _: bench)
-    assert result["available"] and result["best_batch"]["batch"] == 32
-    assert result["stopped"] == "batch 64: CUDA error: out of memory"
+    result = measure("ckpt.pt", FRAMES, LENGTHS, (), {"simulated": machine.sensor}, lambda _: bench)
+    assert result.available and result.best_batch.batch == 32
+    assert result.stopped == "batch 64: CUDA error: out of memory"
 
 
 # ---- counters that misbehave -----------------------------------------------------------------------------------------
@@ -104,13 +108,13 @@ def test_a_batch_that_does_not_fit_ends_the_growth() -> None:
 def test_a_faulty_counter_is_not_a_measurement(change: Callable[[float], float], reason: str) -> None:
     machine = Machine(joules=10.0)
     result = measure_with(machine, lambda: [change(machine.joules) if len(machine.batches) > 50 else machine.joules])
-    assert not result["available"] and "batches" not in result
-    assert reason in result["meters"][0]["reason"] and "counter 0" in result["meters"][0]["reason"]
+    assert isinstance(result, Unmeasured) and result.available is False
+    assert reason in result.meters[0].reason and "counter 0" in result.meters[0].reason
 
 
 def test_a_counter_that_stands_still_is_not_a_measurement() -> None:
     result = measure_with(Machine(), lambda: [7.0])
-    assert result["meters"][0]["reason"] == "simulated counter, counter 0: the counter stood still for 1.0 s"
+    assert result.meters[0].reason == "simulated counter, counter 0: the counter stood still for 1.0 s"
 
 
 def test_a_counter_that_vanishes_in_the_middle_discards_what_came_before() -> None:
@@ -122,9 +126,9 @@ def test_a_counter_that_vanishes_in_the_middle_discards_what_came_before() -> No
         return machine.counter()
 
     result = measure_with(machine, read)
-    assert not result["available"] and "batches" not in result
+    assert isinstance(result, Unmeasured) and result.available is False
     expected = "simulated counter: the counter cannot be read: FileNotFoundError: energy_uj"
-    assert result["meters"] == [{"meter": "simulated", "reason": expected}]
+    assert result.meters == (MeterReason("simulated", expected),)
 
 
 @given(
@@ -176,8 +180,8 @@ def test_the_first_meter_that_works_is_used() -> None:
         raise AssertionError("opened although another works")
 
     choice = {"first": refuse, "second": machine.sensor, "third": unused}
-    result = measure("ckpt.pt", FRAMES, LENGTHS, [], choice, machine.bench)
-    assert result["available"] and result["meters"] == [{"meter": "first", "reason": "no such device"}]
+    result = measure("ckpt.pt", FRAMES, LENGTHS, (), choice, machine.bench)
+    assert result.available and result.meters == (MeterReason("first", "no such device"),)
 
 
 def test_a_device_fault_is_a_reason() -> None:
@@ -187,22 +191,17 @@ def test_a_device_fault_is_a_reason() -> None:
         raise RuntimeError("CUDA error: unspecified launch failure\nmore lines")
 
     bench = Bench(fail, lambda: None, lambda: machine.now, machine.pass_time, 1.0, 1)
-    result = measure("ckpt.pt", FRAMES, LENGTHS, [], {"simulated": machine.sensor}, lambda _: bench)
-    assert result == {
-        "available": False,
-        "reason": "no energy meter works here",
-        "meters": [{"meter": "simulated", "reason": "CUDA error: unspecified launch failure"}],
-        "estimate": [],
-    }
+    result = measure("ckpt.pt", FRAMES, LENGTHS, (), {"simulated": machine.sensor}, lambda _: bench)
+    meters = (MeterReason("simulated", "CUDA error: unspecified launch failure"),)
+    assert result == Unmeasured(False, meters, (), "no energy meter works here")
 
 
 def test_without_a_meter_the_reasons_are_given_beside_an_estimate() -> None:
-    result = measure("ckpt.pt", FRAMES, LENGTHS, [figure("gpu-a100-fp16", 3.0)], {"a": refuse, "b": refuse})
-    assert result["available"] is False and result["reason"] == "no energy meter works here"
-    assert result["meters"] == [{"meter": name, "reason": "no such device"} for name in ("a", "b")]
-    expected = {"table": "gpu-a100-fp16", "title": "gpu-a100-fp16", "uj": 3.0}
-    assert result["estimate"] == [expected | {"kind": "estimated", "source": "sheet", "grade": "derived"}]
-    assert measure(None, FRAMES, LENGTHS, [])["reason"] == "no checkpoint was given"
+    result = measure("ckpt.pt", FRAMES, LENGTHS, [ESTIMATE], {"a": refuse, "b": refuse})
+    assert result.available is False and result.reason == "no energy meter works here"
+    assert result.meters == tuple(MeterReason(name, "no such device") for name in ("a", "b"))
+    assert result.estimate == (ESTIMATE,)
+    assert measure(None, FRAMES, LENGTHS) == Unmeasured(False, (), (), "no checkpoint was given")
 
 
 def test_each_meter_says_why_it_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -211,8 +210,8 @@ def test_each_meter_says_why_it_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(sensors, "POWERCAP", (tmp_path / "powercap",))
     monkeypatch.setattr(sensors, "TEGRA", (tmp_path / "tegra",))
-    result = measure("ckpt.pt", FRAMES, LENGTHS, [])
-    reasons = {row["meter"]: row["reason"] for row in result["meters"]}
+    result = measure("ckpt.pt", FRAMES, LENGTHS)
+    reasons = {row.meter: row.reason for row in result.meters}
     assert list(reasons) == ["NVML", "Jetson", "RAPL"]
     assert reasons["NVML"] == "PyTorch sees no CUDA device" and reasons["Jetson"] == "this machine is not a Jetson"
     assert f"{tmp_path / 'powercap'} does not exist" in reasons["RAPL"]
@@ -222,25 +221,25 @@ def test_each_meter_says_why_it_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_
     (tmp_path / "tegra").mkdir()
     for name in ("zeus", "zeus.device.gpu.nvidia", "zeus.device.soc.jetson", "zeus.device.cpu.rapl"):
         monkeypatch.setitem(sys.modules, name, None)
-    for row in measure("ckpt.pt", FRAMES, LENGTHS, [])["meters"]:
-        assert "zeus cannot be imported" in row["reason"] and "pip install 'neurotarget[meter]'" in row["reason"]
+    for row in measure("ckpt.pt", FRAMES, LENGTHS).meters:
+        assert "zeus cannot be imported" in row.reason and "pip install 'neurotarget[meter]'" in row.reason
 
 
 def test_the_report_shows_both_outcomes() -> None:
     machine = Machine(seconds_a_batch=1.5)
     choice = {"first <b>": refuse, "second": machine.sensor}
-    found = measure("ckpt.pt", FRAMES, LENGTHS, [figure("gpu-a100-fp16", 3.0)], choice, machine.bench)
-    sentence = verdicts([], found)[-1].sentence
+    found = measure("ckpt.pt", FRAMES, LENGTHS, [ESTIMATE], choice, machine.bench)
+    sentence = verdicts((), found)[-1].sentence
     # 1 J and 1.5 s at 20 W, so 31 J; the joule is above idle.
-    assert "on a device (simulated counter): 31 000 000 µJ an inference at batch 1, 1 000 000 of it above idle" in (
+    assert "on a device (simulated counter): 31 000 000 µJ per inference at batch 1, 1 000 000 of it above idle" in (
         sentence.replace("\u202f", " ").replace("\u00a0", " ").replace("\u2009", " ")
     )
-    page = _measured(found)
+    page = section(found)
     assert "Covers nothing else." in page and "Stopped early: a batch of 1 takes 1.5 s" in page
     assert "<li>first &lt;b&gt;: no such device</li>" in page and "estimated, price derived" in page
-    missing = measure("ckpt.pt", FRAMES, LENGTHS, [], {"first <b>": refuse})
-    assert "<li>first &lt;b&gt;: no such device</li>" in _measured(missing)
-    assert verdicts([], missing)[-1].sentence.startswith("Nothing was measured: no energy meter works here.")
+    missing = measure("ckpt.pt", FRAMES, LENGTHS, (), {"first <b>": refuse})
+    assert "<li>first &lt;b&gt;: no such device</li>" in section(missing)
+    assert verdicts((), missing)[-1].sentence.startswith("Nothing was measured: no energy meter works here.")
 
 
 def test_a_real_checkpoint_runs_on_the_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,8 +259,8 @@ def test_a_real_checkpoint_runs_on_the_processor(tmp_path: Path, monkeypatch: py
         bench = meter._torch_bench(tmp_path / "ckpt.pt", frames, LENGTHS, device)
         return dataclasses.replace(bench, window_seconds=0.4, windows=2)
 
-    result = measure(tmp_path / "ckpt.pt", frames, LENGTHS, [], {"clock": lambda: sensor}, make_bench)
-    assert [row["batch"] for row in result["batches"]] == [1, 3]
-    assert result["idle_watts"] == pytest.approx(10, rel=0.2)
-    for row in result["batches"]:
-        assert row["total_uj"] == pytest.approx(10 * row["latency_ms"] * 1e3 / row["batch"], rel=0.2)
+    result = measure(tmp_path / "ckpt.pt", frames, LENGTHS, (), {"clock": lambda: sensor}, make_bench)
+    assert [row.batch for row in result.batches] == [1, 3]
+    assert result.idle_watts == pytest.approx(10, rel=0.2)
+    for row in result.batches:
+        assert row.total_uj == pytest.approx(10 * row.latency_ms * 1e3 / row.batch, rel=0.2)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from neurotarget.hardware.chips.limits import load_chip
 from neurotarget.hardware.chips.placement import place
-from neurotarget.hardware.chips.populations import build
+from neurotarget.hardware.chips.populations import chip_network
 from neurotarget.hardware.chips.rules import check
 from neurotarget.sim.graph import Graph
 from neurotarget.sim.schedule import schedule
@@ -111,7 +111,7 @@ def test_lists_one_by_one(
     conv = nir.Conv2d(size, weight, stride, padding, dilation, groups, np.zeros(len(weight)))
     nodes = {"c": conv, "n": spatial((len(weight), *space))}
     graph = chain((groups * inputs, *size), nodes, (len(weight), *space))
-    (projection,) = build(graph, schedule(graph, 10), LOIHI1).populations["n"].projections
+    (projection,) = chip_network(graph, schedule(graph, 10), LOIHI1).populations["n"].projections
     assert projection.kernel is not None
     channels, neurons = len(weight), len(weight) * space[0] * space[1]
     edges = [neurons * part // parts for part in range(parts + 1)] if parts < neurons else [0, neurons]
@@ -162,7 +162,7 @@ def test_weights_that_nothing_shares_are_stored_one_by_one() -> None:
     # A kernel as large as the image is a fully connected layer: no index at all.
     conv = nir.Conv2d((4, 4), np.ones((5, 3, 4, 4)), 1, 0, 1, 1, np.zeros(5))
     graph = chain((3, 4, 4), {"c": conv, "n": spatial((5, 1, 1))}, (5, 1, 1))
-    network = build(graph, schedule(graph, 10), LOIHI1)
+    network = chip_network(graph, schedule(graph, 10), LOIHI1)
     assert network.populations["n"].projections[0].kernel is None
     (part,) = place(network, LOIHI1).parts
     assert part.use["input_axons"] == 48 and part.use["memory_bits"] == 48 * 64

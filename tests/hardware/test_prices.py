@@ -8,7 +8,7 @@ import pytest
 from neurotarget.hardware.energy import twin
 from neurotarget.hardware.energy.memory import access_pj, energies
 from neurotarget.hardware.energy.prices import GRADES, ORDER, SHIPPED, PriceError, load_table, load_tables
-from neurotarget.hardware.energy.published import PUBLISHED
+from neurotarget.hardware.energy.published import load_published
 
 GOOD = {
     "title": '"T"',
@@ -112,10 +112,10 @@ def test_two_tables_of_one_title_are_refused(tmp_path: Path) -> None:
 
 
 def test_figures_outside_the_tables_have_source_and_grade_too() -> None:
-    for figure in PUBLISHED:
+    for figure in load_published():
         assert figure.source and figure.unit and figure.boundary and figure.grade in GRADES, figure
     result = twin.compare([])
-    assert "2409.08290" in result["source"] and result["grade"] in GRADES
+    assert "2409.08290" in result.source and result.grade in GRADES
 
 
 def test_a_user_adds_a_table(tmp_path: Path) -> None:

@@ -47,10 +47,10 @@ def test_jetson_measures_the_module_or_its_rails(
 ) -> None:
     soc = Soc(**dict.fromkeys(rails, 1.0))
     monkeypatch.setattr(jetson, "Jetson", lambda: soc)
-    result = measure("ckpt.pt", FRAMES, LENGTHS, [], {"Jetson": open_jetson}, Device(soc.advance).bench)
-    assert result["available"] and result["domains"] == domains
-    assert ("the whole module" in result["includes"]) == (share == 1)
-    assert result["batch_1"]["total_uj"] == pytest.approx(share * 7.0e6)
+    result = measure("ckpt.pt", FRAMES, LENGTHS, (), {"Jetson": open_jetson}, Device(soc.advance).bench)
+    assert result.available and list(result.domains) == domains
+    assert ("the whole module" in result.includes) == (share == 1)
+    assert result.batch_1.total_uj == pytest.approx(share * 7.0e6)
 
 
 @pytest.mark.usefixtures("on_a_jetson")

@@ -76,12 +76,12 @@ def nvml(monkeypatch: pytest.MonkeyPatch) -> Nvml:
 
 
 def test_nvml_measures(nvml: Nvml) -> None:
-    result = measure("ckpt.pt", FRAMES, LENGTHS, [], {"NVML": open_nvml}, Device(nvml.advance).bench)
-    assert result["available"] and result["source"] == "NVML through zeus"
-    assert result["device"] == "NVIDIA A100-SXM4-80GB" and result["domains"] == ["GPU 0"]
-    assert result["idle_watts"] == pytest.approx(20, rel=1e-4)
-    assert result["batch_1"]["total_uj"] == pytest.approx(7.0e6, rel=1e-4)
-    assert result["batch_1"]["dynamic_uj"] == pytest.approx(5.0e6, rel=1e-4)
+    result = measure("ckpt.pt", FRAMES, LENGTHS, (), {"NVML": open_nvml}, Device(nvml.advance).bench)
+    assert result.available and result.source == "NVML through zeus"
+    assert result.device == "NVIDIA A100-SXM4-80GB" and result.domains == ("GPU 0",)
+    assert result.idle_watts == pytest.approx(20, rel=1e-4)
+    assert result.batch_1.total_uj == pytest.approx(7.0e6, rel=1e-4)
+    assert result.batch_1.dynamic_uj == pytest.approx(5.0e6, rel=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,9 @@ class Powercap:
     def set(self, path: str, energy_uj: float) -> None:
         zone, range_uj = self.zones[path]
         self.exact[path] = energy_uj
-        (zone / "energy_uj").write_text(f"{int(energy_uj) % range_uj}\n")
+        # As a kernel's file it holds a number at every moment: zeus's own process reads at any.
+        (zone / "next").write_text(f"{int(energy_uj) % range_uj}\n")
+        (zone / "next").replace(zone / "energy_uj")
 
     def advance(self, joules: float) -> None:
         """Spends it in every package, and a quarter of it in DRAM."""
@@ -101,14 +103,14 @@ def test_rapl_measures_packages_and_dram_over_wraps(
     device = Device(powercap.advance)
     Tracker.counted = noticed_wraps
     monkeypatch.setattr(meter, "BATCHES", (1, 8, 32))
-    result = measure("ckpt.pt", FRAMES, LENGTHS, [], {"RAPL": open_rapl}, device.bench)
-    assert result["available"] and result["source"] == "RAPL through zeus"
-    assert result["domains"] == ["package-0", "package-0 DRAM", "package-1"]
-    assert result["includes"].endswith("whole packages with DRAM, other programs too")
-    assert result["idle_watts"] == pytest.approx(20 * 2.25, rel=1e-6)
-    for row in result["batches"]:
-        assert row["total_uj"] == pytest.approx(7.0e6 * 2.25 / row["batch"], rel=1e-6)
-        assert row["total_uj_std"] == pytest.approx(0, abs=1.0)
+    result = measure("ckpt.pt", FRAMES, LENGTHS, (), {"RAPL": open_rapl}, device.bench)
+    assert result.available and result.source == "RAPL through zeus"
+    assert result.domains == ("package-0", "package-0 DRAM", "package-1")
+    assert result.includes.endswith("whole packages with DRAM, other programs too")
+    assert result.idle_watts == pytest.approx(20 * 2.25, rel=1e-6)
+    for row in result.batches:
+        assert row.total_uj == pytest.approx(7.0e6 * 2.25 / row.batch, rel=1e-6)
+        assert row.total_uj_std == pytest.approx(0, abs=1.0)
     assert powercap.exact["intel-rapl:0"] > RANGE_UJ and powercap.exact["intel-rapl:0/intel-rapl:0:1"] > RANGE_UJ
 
 

@@ -4,7 +4,7 @@ import nir
 import numpy as np
 from neurotarget.hardware.chips.limits import load_chip
 from neurotarget.hardware.chips.placement import place
-from neurotarget.hardware.chips.populations import build
+from neurotarget.hardware.chips.populations import chip_network
 from neurotarget.hardware.chips.rules import check
 from neurotarget.hardware.counts.layers import count
 from neurotarget.sim import reference
@@ -26,7 +26,7 @@ def test_two_inputs_cost_what_one_does():
     for network in (load(two), load(one)):
         found = count(network, reference.run(network, frames))
         counts.append({key: sum(getattr(layer, key) for layer in found) for key in COUNTED})
-        placement = place(build(network, schedule(network, frames.shape[1]), chip), chip, 8)
+        placement = place(chip_network(network, schedule(network, frames.shape[1]), chip), chip, 8)
         assert not check(placement)
         (core,) = placement.cores
         uses.append(core.use)

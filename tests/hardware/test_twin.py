@@ -79,8 +79,8 @@ def test_movement_of_a_traced_convolutional_network(steps: int, rate: float, rat
     inputs = 10_000
     events = round(rate * steps * inputs)
     layer = replace(DENSE, inputs=inputs, events=events, payload_sum=events, samples=1, sample_steps=steps)
-    once, _ = twin.compare([layer])["twins"]
-    assert 1 / once["movement_ratio"] == pytest.approx(ratio, rel=tolerance)
+    once, _ = twin.compare([layer]).twins
+    assert 1 / once.movement_ratio == pytest.approx(ratio, rel=tolerance)
 
 
 @pytest.mark.parametrize(("rate", "wins"), [(0.299, True), (0.301, False)])
@@ -122,25 +122,25 @@ def test_bit_budgets_of_published_networks(weight_bits: int, bits: int, steps: i
 def test_both_twins_by_hand() -> None:
     # 2 samples of 5 steps: 3 bits. 200 synaptic operations, 20 events, 5000 dense MACs, 500 inputs a sample.
     result = twin.compare([DENSE, LIF])
-    assert (result["steps"], result["activation_bits"]) == (5, 3)
-    assert result["snn"]["compute_uj"] == pytest.approx(200 * 0.0545e-6)
-    assert result["snn"]["movement_uj"] == pytest.approx(20 * 3.0e-6)
-    once, every = result["twins"]
-    assert every["compute_uj"] == pytest.approx(5000 * 3 * 0.0545e-6)
-    assert every["movement_uj"] == pytest.approx(100 * 5 * 3 * 0.25e-6)
-    assert once["total_uj"] == pytest.approx(every["total_uj"] / 5) and once["macs"] == 1000
-    assert every["compute_ratio"] == pytest.approx(75)
-    assert result["spikes_per_synapse"] == pytest.approx(200 / 1000) and result["dampfhoffer"] == "depends"
-    assert result["spike_rate"] == 0.2 and result["compute_only_wins"] is True
+    assert (result.steps, result.activation_bits) == (5, 3)
+    assert result.snn.compute_uj == pytest.approx(200 * 0.0545e-6)
+    assert result.snn.movement_uj == pytest.approx(20 * 3.0e-6)
+    once, every = result.twins
+    assert every.compute_uj == pytest.approx(5000 * 3 * 0.0545e-6)
+    assert every.movement_uj == pytest.approx(100 * 5 * 3 * 0.25e-6)
+    assert once.total_uj == pytest.approx(every.total_uj / 5) and once.macs == 1000
+    assert every.compute_ratio == pytest.approx(75)
+    assert result.spikes_per_synapse == pytest.approx(200 / 1000) and result.dampfhoffer == "depends"
+    assert result.spike_rate == 0.2 and result.compute_only_wins is True
 
 
 def test_integers_move_as_unit_spikes_and_real_numbers_as_events() -> None:
     integer = replace(DENSE, payload="integer", payload_sum=60, unary_synops=600)
-    assert twin.compare([integer])["snn"]["movement_uj"] == pytest.approx(30 * 3.0e-6)
+    assert twin.compare([integer]).snn.movement_uj == pytest.approx(30 * 3.0e-6)
     real = replace(DENSE, payload="real", payload_sum=None, unary_synops=None)
-    assert twin.compare([real])["snn"]["movement_uj"] == pytest.approx(20 * 3.0e-6)
+    assert twin.compare([real]).snn.movement_uj == pytest.approx(20 * 3.0e-6)
 
 
 def test_an_empty_network_has_no_ratio() -> None:
     result = twin.compare([])
-    assert result["dampfhoffer"] is None and result["twins"][0]["total_ratio"] is None
+    assert result.dampfhoffer is None and result.twins[0].total_ratio is None

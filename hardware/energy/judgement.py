@@ -1,0 +1,227 @@
+"""Whether energy claims hold: an answer by price table and boundary.
+
+A claim is judged under every price table that it admits, because a claim that holds under one table and fails under the
+next says more about the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from neurotarget.hardware.counts.summary import Totals
+from neurotarget.hardware.energy.claims import Claim, Side
+from neurotarget.hardware.energy.figure import EnergyFigure
+from neurotarget.hardware.meters.measurement import Measured, Unmeasured
+
+HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
+MEASURED = "measured"
+
+
+@dataclass(frozen=True)
+class PricedRun:
+    """What one model on one input did and took: all that a claim or a comparison needs to know of it."""
+
+    totals: Totals
+    energy: tuple[EnergyFigure, ...]
+    accuracy: float | None
+    measured: Measured | Unmeasured
+
+
+@dataclass(frozen=True)
+class ClaimRow:
+    """A claim under one price table; under `measured`, for one batch size, total or dynamic.
+
+    Attributes:
+        table, title: of the price table, or what was measured.
+        value: what was found, in the claim's unit.
+        answer: `holds` or `fails`.
+        fixed, scaling: parts of the value that do not and that do grow with the spike rate.
+        break_even_spike_rate, break_even_steps: where the answer flips; `null` where it cannot.
+        kind: `estimated` or `measured`.
+        grade: of the prices.
+    """
+
+    table: str
+    title: str
+    value: float
+    answer: str
+    fixed: float
+    scaling: float
+    break_even_spike_rate: float | None
+    break_even_steps: float | None
+    kind: str
+    grade: str
+
+
+@dataclass(frozen=True)
+class JudgedClaim:
+    """A claim and its answer.
+
+    Attributes:
+        name, boundary, relation: as the claim's file states them.
+        value, unit: what is claimed; the unit is `ratio` or `uJ` (microjoule per inference).
+        tolerance: a share of the value.
+        source: who claims it.
+        answer: `holds`, `fails` or `undecided`.
+        reason: when undecided; otherwise empty.
+        low, high: what was found, over the rows; `null` without a row.
+        spike_rate, steps: of its subject: spikes per neuron and step; steps per sample.
+        rows: one per price table or measurement.
+    """
+
+    name: str
+    boundary: str
+    relation: str
+    value: float
+    unit: str
+    tolerance: float
+    source: str
+    answer: str
+    reason: str
+    low: float | None
+    high: float | None
+    spike_rate: float | None
+    steps: float
+    rows: tuple[ClaimRow, ...]
+
+
+def judge(claim: Claim, run_of: Callable[[Side], PricedRun]) -> JudgedClaim:
+    """Judges a claim.
+
+    Args:
+        run_of: runs and prices a side's model on its input.
+    """
+    subject = run_of(claim.subject)
+    against = None if claim.against is None else run_of(claim.against)
+    rows = _rows(claim, subject, against)
+    values = [row.value for row in rows]
+    answers = {row.answer for row in rows}
+    reason = ""
+    if not rows:
+        reason = "no price table of this boundary that it admits gives both sides an energy above zero"
+        if claim.boundary == MEASURED:
+            reason = _unmeasured(claim, subject, against)
+    elif len(answers) > 1:
+        under = "measurements" if claim.boundary == MEASURED else "price tables"
+        reason = f"it holds under some {under} and fails under others"
+    return JudgedClaim(
+        name=claim.name,
+        boundary=claim.boundary,
+        relation=claim.relation,
+        value=claim.value,
+        unit="uJ" if claim.against is None else "ratio",
+        tolerance=claim.tolerance,
+        source=claim.source,
+        answer=answers.pop() if len(answers) == 1 else UNDECIDED,
+        reason=reason,
+        low=min(values, default=None),
+        high=max(values, default=None),
+        spike_rate=subject.totals.spike_rate,
+        steps=subject.totals.steps_per_sample,
+        rows=tuple(rows),
+    )
+
+
+def _unmeasured(claim: Claim, subject: PricedRun, against: PricedRun | None) -> str:
+    if any(side is not None and side.network == "dense" for side in (claim.subject, claim.against)):
+        return "a dense network is not measured: what PyTorch runs is the spiking one"
+    if isinstance(subject.measured, Unmeasured):
+        return f"nothing was measured: {subject.measured.reason}"
+    if against is not None and isinstance(against.measured, Unmeasured):
+        return f"one side was not measured: {against.measured.reason}"
+    return "the draw cannot be told from the idle one"
+
+
+@dataclass(frozen=True)
+class _Energy:
+    """What one side takes under one price table or measurement, in microjoule; of it, `fixed_uj` whatever the rate."""
+
+    table: str
+    title: str
+    value_uj: float
+    fixed_uj: float
+    kind: str
+    grade: str
+
+
+def _rows(claim: Claim, subject: PricedRun, against: PricedRun | None) -> list[ClaimRow]:
+    """One row per price table; of different tables for both sides, one row per pair."""
+    first = _energies(claim.subject, claim.boundary, subject)
+    if claim.against is None or against is None:
+        return [_row(claim, subject, one, 1.0, one.table, False) for one in first]
+    second = _energies(claim.against, claim.boundary, against)
+    same_run = claim.against.model == claim.subject.model and claim.against.input == claim.subject.input
+    apart = bool(claim.subject.tables and claim.against.tables and claim.subject.tables != claim.against.tables)
+    return [
+        _row(claim, subject, one, other.value_uj, f"{one.table} / {other.table}" if apart else one.table, same_run)
+        for one in first
+        for other in second
+        if apart or one.table == other.table
+    ]
+
+
+def _energies(side: Side, boundary: str, run: PricedRun) -> list[_Energy]:
+    """Every energy above zero of a side, under one boundary and the price tables that it admits."""
+    if boundary == MEASURED:
+        found = _measurements(side, run.measured)
+    else:
+        found = [
+            _Energy(
+                row.table,
+                row.title,
+                (row.snn_uj if side.network == "spiking" else row.ann_uj) or 0.0,
+                row.snn_neurons_uj or 0.0,
+                row.kind,
+                row.grade,
+            )
+            for row in run.energy
+            if row.boundary == boundary and (not side.tables or row.table in side.tables)
+        ]
+    return [energy for energy in found if energy.value_uj > 0]
+
+
+def _measurements(side: Side, measured: Measured | Unmeasured) -> list[_Energy]:
+    """What the meter read, as price tables are: a claim must bear alone and in batches, with the idle draw and less it.
+
+    Nothing of it is known to follow the spike rate: PyTorch multiplies zeros too.
+    """
+    if isinstance(measured, Unmeasured) or side.network == "dense":
+        return []
+    return [
+        _Energy(f"{words}, {part}", f"{measured.device}, {words}, {part}", energy_uj, energy_uj, MEASURED, MEASURED)
+        for words, batch in (("batch of 1", measured.batch_1), ("best batch", measured.best_batch))
+        for part, energy_uj in (("total", batch.total_uj), ("dynamic", batch.dynamic_uj))
+    ]
+
+
+def _row(claim: Claim, run: PricedRun, energy: _Energy, against_uj: float, label: str, same_run: bool) -> ClaimRow:
+    """The claim under one table, and where it flips: the spike rate and the number of steps of the subject.
+
+    Energy of the spiking network is `fixed + scaling * rate / present rate`; with steps all of it grows in proportion,
+    at an unchanged rate. Both sides of one run grow alike, so that steps flip nothing there. What was measured is not
+    known to grow in either way.
+    """
+    value, target_uj = energy.value_uj / against_uj, claim.value * against_uj
+    spike_rate, steps = run.totals.spike_rate, run.totals.steps_per_sample
+    fixed = scaling = 0.0
+    flips_at_rate = flips_at_steps = None
+    if claim.subject.network == "spiking":
+        fixed = energy.fixed_uj / against_uj
+        scaling = value - fixed
+        if scaling > 0 and spike_rate:
+            flips_at_rate = max(claim.value - fixed, 0.0) / scaling * spike_rate
+    if not same_run and steps and energy.kind != MEASURED:
+        flips_at_steps = steps * target_uj / energy.value_uj
+    return ClaimRow(
+        table=label,
+        title=energy.title,
+        value=value,
+        answer=HOLDS if claim.holds(value) else FAILS,
+        fixed=fixed,
+        scaling=scaling,
+        break_even_spike_rate=flips_at_rate,
+        break_even_steps=flips_at_steps,
+        kind=energy.kind,
+        grade=energy.grade,
+    )

@@ -1,0 +1,205 @@
+"""Everything that a report holds: `report.json` is this class, field by field (docs/report.md)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from neurotarget.hardware.chips.fit import Fit, NotPlaced
+from neurotarget.hardware.counts.other_packages import CounterComparison
+from neurotarget.hardware.counts.summary import Layer, Totals
+from neurotarget.hardware.energy.beside import NetworkRow
+from neurotarget.hardware.energy.figure import EnergyFigure
+from neurotarget.hardware.energy.judgement import JudgedClaim
+from neurotarget.hardware.energy.memory import MemoryLayer
+from neurotarget.hardware.energy.published import PublishedFigure
+from neurotarget.hardware.energy.twin import TwinComparison
+from neurotarget.hardware.energy.verdict import Verdict
+from neurotarget.hardware.meters.measurement import Measured, Unmeasured
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Model:
+    """The NIR file.
+
+    Attributes:
+        file, sha256: its path and its hash.
+        nodes, spiking_nodes: how many.
+        neurons, parameters: as in totals.
+        dt_seconds: a step.
+        dt_is_default: whether the file does not say.
+        readout: how the output becomes a class.
+        notes: what the file left open, and what was assumed.
+    """
+
+    file: str
+    sha256: str
+    nodes: int
+    spiking_nodes: int
+    neurons: int
+    parameters: int
+    dt_seconds: float
+    dt_is_default: bool
+    readout: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class InputRun:
+    """What the network ran on.
+
+    Attributes:
+        spec: INPUT as it was given.
+        samples: that were run.
+        steps: inside the windows, over all samples.
+    """
+
+    spec: str
+    samples: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class ParityCheck:
+    """A comparison of two runs, spike for spike. Entries with `required` decide the exit code: PyTorch in double
+    precision against the reference, and the reference against Lava. Single precision is a measurement.
+
+    Attributes:
+        sides: what was compared with what.
+        samples, steps: that were compared; steps inside the windows, over all samples.
+        spikes: of the first side.
+        mismatched: places whose spikes differ.
+        near_threshold: of them, in samples whose first divergence is a tie: potential within 1e-7 of the threshold.
+        output_difference: largest, in samples without a mismatch.
+        first_divergence: in words; `null` without one.
+        exact: integers: outputs must be equal and no tie exists.
+        states, states_mismatched: numbers u and v that were compared, and those that differ.
+        first_state: the first of these; `null` without one.
+        holds: whether the two are the same network.
+        required: whether it decides the exit code.
+    """
+
+    sides: str
+    samples: int
+    steps: int
+    spikes: int
+    mismatched: int
+    near_threshold: int
+    output_difference: float
+    first_divergence: str | None
+    exact: bool
+    states: int
+    states_mismatched: int
+    first_state: str | None
+    holds: bool
+    required: bool
+
+    @property
+    def sentence(self) -> str:
+        """The outcome in words."""
+        if self.holds:
+            ties = f", {self.near_threshold} ties" if self.near_threshold else ""
+            return f"equal, {self.spikes} spikes over {self.samples} samples and {self.steps} steps{ties}"
+        if not self.mismatched:
+            return f"no spike differs in {self.samples} samples, outputs differ by up to {self.output_difference:.3g}"
+        difference = f"first divergence: {self.first_divergence}"
+        return f"{self.mismatched} of {self.spikes} spikes differ in {self.samples} samples, {difference}"
+
+
+@dataclass(frozen=True)
+class ParityUnavailable:
+    """A comparison that was not made.
+
+    Attributes:
+        sides: what would be compared with what.
+        reason: why it was not.
+    """
+
+    sides: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where the report was made.
+
+    Attributes:
+        python, system: versions.
+        cores: of the processor.
+        versions: package: version; `null` where it is not installed.
+    """
+
+    python: str
+    system: str
+    cores: int | None
+    versions: Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
+class Report:
+    """The whole file.
+
+    Attributes:
+        format: 1.
+        model: the NIR file.
+        input: what it ran on.
+        accuracy: share of samples classified right by the reference simulator; `null` without labels.
+        accuracy_note: on what it was measured; says so when the speech is synthetic.
+        latency_steps: steps from an input to its output when the network streams (sim/schedule.py).
+        verdicts: one per boundary.
+        parity: comparisons of simulators.
+        parity_unavailable: comparisons that were not made.
+        layers: counts by layer.
+        totals: sums over the layers.
+        energy: energies by price table and boundary.
+        memory_layers: energy by layer with memory included.
+        networks: this network and those given with `--beside`; empty without.
+        twin: the quantised twin.
+        placement: one per chip.
+        claims: judged; empty without `--claims`.
+        counters: other packages' counts; `null` without `--compare-counters`.
+        measured: PyTorch on this machine.
+        published: figures of others.
+        environment: where the report was made.
+    """
+
+    format: int
+    model: Model
+    input: InputRun
+    accuracy: float | None
+    accuracy_note: str
+    latency_steps: int
+    verdicts: tuple[Verdict, ...]
+    parity: tuple[ParityCheck, ...]
+    parity_unavailable: tuple[ParityUnavailable, ...]
+    layers: tuple[Layer, ...]
+    totals: Totals
+    energy: tuple[EnergyFigure, ...]
+    memory_layers: tuple[MemoryLayer, ...]
+    networks: tuple[NetworkRow, ...]
+    twin: TwinComparison
+    placement: tuple[Fit | NotPlaced, ...]
+    claims: tuple[JudgedClaim, ...]
+    counters: CounterComparison | None
+    measured: Measured | Unmeasured
+    published: tuple[PublishedFigure, ...]
+    environment: Environment
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """`report.json`: the dataclasses as dictionaries and lists, NumPy's numbers as Python's."""
+    text = json.dumps(dataclasses.asdict(report), allow_nan=False, default=_plain)
+    content: dict[str, Any] = json.loads(text)
+    return content
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{value!r} does not belong in a report")
