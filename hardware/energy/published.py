@@ -39,5 +39,5 @@ def load_published() -> list[PublishedFigure]:
     Raises:
         TableError: a figure in the file lacks a key, has an unknown one, or a value of another kind.
     """
-    entries = tables.read(SHIPPED)["figure"]
+    entries = tables.parse(SHIPPED.read_text(encoding="utf-8"))["figure"]
     return [tables.fill(PublishedFigure, entry, f"{SHIPPED}: figure {place}") for place, entry in enumerate(entries, 1)]
