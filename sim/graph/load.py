@@ -163,8 +163,9 @@ def _doubly_shifted(nodes: Mapping[str, Node]) -> list[str]:
     ]
     if not found:
         return []
+    more = f" and {len(found) - 1} more" if found[1:] else ""
     return [
-        f"{found[0]}{f' and {len(found) - 1} more' if found[1:] else ''}: a Delay behind a look_ahead; they are read one "
+        f"{found[0]}{more}: a Delay behind a look_ahead; they are read one "
         "after the other, so the first steps are zero. If neurotarget wrote this file before it wrote net offsets, "
         "export it again"
     ]
