@@ -7,20 +7,9 @@ it, and are found from here all the same; checkout.py lets them be called by the
 import os
 import signal
 import sys
-from importlib import metadata
-from pathlib import Path
-from types import FrameType
-
-# Two pools of OpenMP threads (torch's and numba's) share the cores. By default an idle one spins and takes them from
-# the other: on a busy machine a training step was measured four times slower. Read when OpenMP first loads, hence here.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-_FOLDER = Path(__file__).resolve().parent
-if not (_FOLDER / "model").is_dir():
-    __path__.append(str(_FOLDER.parent))
 
 
-def end_quietly(number: int, frame: FrameType | None) -> None:
+def end_quietly(number: int, frame: object) -> None:
     """Ends the process on Ctrl-C while its libraries load: nothing is half done, and they turn it into other errors."""
     os.write(2, b"interrupted: nothing was done yet\n")
     os._exit(130)
@@ -35,8 +24,18 @@ def interrupt_ends_imports() -> None:
 if sys.argv[:1] == ["-m"]:  # `python -m` is looking for its module in here
     interrupt_ends_imports()
 
+# Two pools of OpenMP threads (torch's and numba's) share the cores. By default an idle one spins and takes them from
+# the other: on a busy machine a training step was measured four times slower. Read when OpenMP first loads, hence here.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+_FOLDER = os.path.dirname(os.path.realpath(__file__))
+if not os.path.isdir(os.path.join(_FOLDER, "model")):
+    __path__.append(os.path.dirname(_FOLDER))
+
 
 def __getattr__(name: str) -> str:
     if name == "__version__":  # read when asked for: Lava's child has no metadata of ours
+        from importlib import metadata
+
         return metadata.version("neurotarget")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
