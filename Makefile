@@ -21,8 +21,9 @@ demo: setup
 	$(BIN)/python -m conversion.quantize $(RUN)/ckpt.nir --calibrate synth
 	$(BIN)/python -m hardware.report $(RUN)/ckpt.nir --input synth --checkpoint $(RUN)/ckpt.pt --out $(RUN)/report
 
+# Several processes, each of one thread, take a file at a time in the order of tests/conftest.py.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: setup
 	$(BIN)/ruff check .

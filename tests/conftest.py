@@ -4,6 +4,7 @@ The same examples in every run, and no clock decides. Golden files change only w
 """
 
 import os
+from collections import Counter
 
 from hypothesis import settings
 
@@ -18,3 +19,9 @@ settings.load_profile("repeatable")
 
 def pytest_addoption(parser):
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden files in tests/data that differ")
+
+
+def pytest_collection_modifyitems(items):
+    """Files with the most slow tests first: when several processes take a file each, the last one ends sooner."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])

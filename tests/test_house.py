@@ -195,11 +195,14 @@ def test_the_wheel_lacks_no_package_and_no_file():
 # ---- two names -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("module", ["model.spikescr", "model.networks.delays", "sim.graph.node", "hardware.place"])
-def test_in_a_checkout_the_bare_name_is_the_same_module(module):
-    lines = [f"import {module} as bare", f"import neurotarget.{module} as full", "assert bare is full"]
-    for order in (lines, [lines[1], lines[0], lines[2]]):
-        subprocess.run([sys.executable, "-W", "error", "-c", "\n".join(order)], cwd=ROOT, check=True)
+@pytest.mark.parametrize("first", ["", f"{GROUND}."])
+def test_in_a_checkout_the_bare_name_is_the_same_module(first):
+    modules = ("model.spikescr", "model.networks.delays", "sim.graph.node", "hardware.place")
+    lines = [f"import {first}{module}" for module in modules]
+    lines += ["import sys", *(f"import {module}, {GROUND}.{module}" for module in modules)]
+    lines += [f"assert sys.modules['{module}'] is sys.modules['{GROUND}.{module}']" for module in modules]
+    lines += [f"assert {module} is {GROUND}.{module}" for module in modules]
+    subprocess.run([sys.executable, "-W", "error", "-c", "\n".join(lines)], cwd=ROOT, check=True)
 
 
 def test_a_foreign_module_in_the_working_folder_breaks_nothing(tmp_path):
