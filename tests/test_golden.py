@@ -110,7 +110,7 @@ def _difference(golden: np.ndarray, found: np.ndarray) -> str | None:
         return None
     first = tuple(int(i) for i in np.argwhere(differs)[0])
     where = f"{int(differs.sum())} of {golden.size} values differ, first at {first}: " if golden.ndim else ""
-    return f"{where}{golden[first]!r} became {found[first]!r}"
+    return f"{where}{golden[first]} became {found[first]}"
 
 
 # ---- the files -------------------------------------------------------------------------------------------------------
