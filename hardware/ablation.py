@@ -30,6 +30,7 @@ from tqdm import tqdm
 
 from neurotarget.cli import Command, Result
 from neurotarget.errors import CheckFailed
+from neurotarget.figures import plus_minus
 from neurotarget.files import check_folder, write_picture, write_text
 
 SHOWN = ("45nm-fp32", OPERATIONS)  # table and boundary of the column and the panel in microjoule: the paper's
@@ -196,10 +197,6 @@ def table(summary: Mapping[str, Any], costs: Mapping[str, Any]) -> str:
             f"- {comparison['name'].replace('_', ' ')}: {points} points (test utterances: ± {error:.2f}); {answer}"
         )
     return "\n".join(lines)
-
-
-def plus_minus(value: float, deviation: float | None, digits: int, factor: float = 1.0) -> str:
-    return f"{factor * value:.{digits}f}" + ("" if deviation is None else f" ± {factor * deviation:.{digits}f}")
 
 
 def ratio_range(arm: Mapping[str, Any], only_operations: bool) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 NONE = "–"
 THIN_SPACE = "\u202f"  # narrow and without a line break: between groups of thousands
 PREFIXES = ((1e9, " G"), (1e6, " M"), (1e3, " k"))
@@ -20,10 +22,13 @@ def rounded(value: float | None) -> str:
     return f"{value:.3g}"
 
 
-def interval(low: float, high: float) -> str:
-    """`low to high`, or one figure where both are written alike."""
-    first, last = rounded(low), rounded(high)
-    return first if first == last else f"{first} to {last}"
+def interval(values: Iterable[float]) -> str:
+    """`lowest to highest`; one figure where both are written alike, a dash where there is none."""
+    known = list(values)
+    if not known:
+        return NONE
+    low, high = rounded(min(known)), rounded(max(known))
+    return low if low == high else f"{low} to {high}"
 
 
 def percent(share: float | None) -> str:
@@ -31,9 +36,9 @@ def percent(share: float | None) -> str:
     return NONE if share is None else f"{100 * share:.3g} %"
 
 
-def plus_minus(value: float, deviation: float | None, digits: int) -> str:
-    """`value ± deviation` with so many digits behind the point; the value alone where there is no deviation."""
-    return f"{value:.{digits}f}" + ("" if deviation is None else f" ± {deviation:.{digits}f}")
+def plus_minus(value: float, deviation: float | None, digits: int, factor: float = 1.0) -> str:
+    """`value ± deviation`, both times the factor, with so many digits; the value alone where there is no deviation."""
+    return f"{factor * value:.{digits}f}" + ("" if deviation is None else f" ± {factor * deviation:.{digits}f}")
 
 
 def prefixed(value: float) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from neurotarget.hardware.energy.figure import MEMORY, OPERATIONS, EnergyFigure
 from neurotarget.hardware.meters.measurement import Measured, Unmeasured
 
+from neurotarget.figures import interval, rounded
+
 LESS, MORE, DEPENDS, UNKNOWN = "less", "more", "depends", "unknown"
 
 
@@ -49,9 +51,9 @@ def verdicts(figures: Sequence[EnergyFigure], measured: Measured | Unmeasured) -
     if isinstance(measured, Measured):
         best, one = measured.best_batch, measured.batch_1
         sentence = (
-            f"Measured in PyTorch on {measured.device} ({measured.source}): {number(one.total_uj)} µJ per "
-            f"inference at batch 1, {number(one.dynamic_uj)} of it above idle, in {number(one.latency_ms)} ms; "
-            f"{number(best.total_uj)} µJ at batch {best.batch}. The spiking network on a neuromorphic chip was "
+            f"Measured in PyTorch on {measured.device} ({measured.source}): {rounded(one.total_uj)} µJ per "
+            f"inference at batch 1, {rounded(one.dynamic_uj)} of it above idle, in {rounded(one.latency_ms)} ms; "
+            f"{rounded(best.total_uj)} µJ at batch {best.batch}. The spiking network on a neuromorphic chip was "
             "not measured here."
         )
     else:
@@ -70,8 +72,8 @@ def _machines(figures: Sequence[EnergyFigure]) -> Verdict:
     low, high = min(gpus) / max(chips), max(gpus) / min(chips)
     answer = LESS if low > 1 else MORE if high < 1 else DEPENDS
     sentence = (
-        f"Spiking on Loihi 1: {_range(min(chips), max(chips))} µJ ({len(chips)} tables). Dense on a GPU: "
-        f"{number(min(gpus))} µJ at a data sheet's peak, {number(max(gpus))} µJ with small matrices. "
+        f"Spiking on Loihi 1: {interval(chips)} µJ ({len(chips)} tables). Dense on a GPU: "
+        f"{rounded(min(gpus))} µJ at a data sheet's peak, {rounded(max(gpus))} µJ with small matrices. "
         "Static power is left out of both."
     )
     return Verdict("machines", answer, low, high, len(chips) + len(gpus), sentence)
@@ -84,30 +86,11 @@ def _from_ratios(boundary: str, words: str, table: str, tables: str, ratios: Seq
     low, high = min(ratios), max(ratios)
     over = f"{len(ratios)} {tables if len(ratios) > 1 else table}"
     if low > 1:
-        answer, said = LESS, f"the spiking network takes {_range(low, high)} times less energy ({over})."
+        answer, said = LESS, f"the spiking network takes {interval((low, high))} times less energy ({over})."
     elif high < 1:
-        answer, said = MORE, f"the spiking network takes {_range(1 / high, 1 / low)} times more energy ({over})."
+        answer, said = MORE, f"the spiking network takes {interval((1 / high, 1 / low))} times more energy ({over})."
     else:
         answer = DEPENDS
-        said = (
-            f"the answer depends on the {table}: the dense network takes {_range(low, high)} times the energy ({over})."
-        )
+        times = interval((low, high))
+        said = f"the answer depends on the {table}: the dense network takes {times} times the energy ({over})."
     return Verdict(boundary, answer, low, high, len(ratios), f"{words}, {said}")
-
-
-def _range(low: float, high: float) -> str:
-    first, last = number(low), number(high)
-    return first if first == last else f"{first} to {last}"
-
-
-def number(value: float | None) -> str:
-    """Three significant digits; thousands grouped; a dash for None."""
-    if value is None:
-        return "–"
-    if value == 0:
-        return "0"
-    if abs(value) >= 100:
-        return f"{value:,.0f}".replace(",", "\u202f")
-    if abs(value) < 0.001:
-        return f"{value:.2e}"
-    return f"{value:.3g}"

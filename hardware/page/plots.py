@@ -21,6 +21,8 @@ from neurotarget.hardware.energy.figure import EnergyFigure
 from neurotarget.hardware.energy.judgement import ClaimRow, JudgedClaim
 from neurotarget.hardware.energy.memory import MemoryLayer
 
+from neurotarget.figures import prefixed
+
 DPI = 144
 
 
@@ -106,14 +108,6 @@ def _legend(axes: Axes, theme: Theme) -> None:
     )
 
 
-def si(value: float, _position: float = 0) -> str:
-    """A count with a prefix: 1.2 M."""
-    for limit, prefix in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if abs(value) >= limit:
-            return f"{value / limit:.3g}{prefix}"
-    return f"{value:.3g}"
-
-
 def operations(layers: Sequence[Layer]) -> Picture:
     """Synaptic operations of each layer, additions and multiplications apart, before the layer computed densely."""
     shown = [layer for layer in layers if layer.dense_macs or layer.synops]
@@ -131,7 +125,7 @@ def operations(layers: Sequence[Layer]) -> Picture:
         axes.tick_params(axis="y", labelcolor=theme.ink)
         axes.invert_yaxis()
         axes.margins(y=0.01)
-        axes.xaxis.set_major_formatter(si)
+        axes.xaxis.set_major_formatter(lambda value, _: prefixed(value))
         axes.set_xlabel("operations per sample (counted)")
         _legend(axes, theme)
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from neurotarget.hardware.energy.break_even import break_even_curves
-from neurotarget.hardware.energy.verdict import number
 from neurotarget.hardware.page import chip_picture, plots
 from neurotarget.hardware.page.contents import Report
 from neurotarget.sim.trace import Trace
+
+from neurotarget import figures
 
 TEMPLATES = Path(__file__).with_name("templates")
 SECTIONS = (
@@ -38,36 +38,23 @@ BOUNDARIES = {
 }
 
 
-def percent(share: float | None) -> str:
-    """A share in per cent, three significant digits; a dash for None."""
-    return "–" if share is None else f"{100 * share:.3g} %"
-
-
 def reachable(spike_rate: float | None) -> str:
     """A spike rate at which an answer flips; above one spike per neuron and step there is none."""
-    return "none" if (spike_rate or 0) > 1 else percent(spike_rate)
+    return "none" if (spike_rate or 0) > 1 else figures.percent(spike_rate)
 
 
 def accuracy(share: float | None) -> str:
     """A share of samples in per cent; a dash for None."""
-    return "–" if share is None else f"{100 * share:.1f} %"
-
-
-def span(values: Sequence[float]) -> str:
-    """Lowest to highest; one number where they are written alike, a dash where there is none."""
-    if not values:
-        return "–"
-    low, high = number(min(values)), number(max(values))
-    return low if low == high else f"{low} to {high}"
+    return figures.NONE if share is None else f"{100 * share:.1f} %"
 
 
 FILTERS = {
-    "number": number,
-    "percent": percent,
+    "number": figures.rounded,
+    "percent": figures.percent,
     "reachable": reachable,
     "accuracy": accuracy,
-    "span": span,
-    "si": plots.si,
+    "span": figures.interval,
+    "si": figures.prefixed,
 }
 
 

@@ -12,7 +12,7 @@ from neurotarget.hardware.energy.figure import EnergyFigure, SpikingEnergy, brea
 from neurotarget.hardware.energy.memory import access_pj, by_layer, dense_layer, energies, memory_energy, spiking_layer
 from neurotarget.hardware.energy.operations import operations_energy
 from neurotarget.hardware.energy.prices import PriceTable
-from neurotarget.hardware.energy.verdict import DEPENDS, LESS, MORE, UNKNOWN, number, verdicts
+from neurotarget.hardware.energy.verdict import DEPENDS, LESS, MORE, UNKNOWN, verdicts
 from neurotarget.hardware.meters.measurement import Unmeasured
 
 from tests.hardware.counted import DENSE, JOINED, LIF, LINE, TABLES
@@ -248,14 +248,3 @@ def test_chip_against_gpu_spans_all_tables() -> None:
 def test_no_samples_gives_no_energy() -> None:
     figure: EnergyFigure = operations_energy([], TABLES["45nm-fp32"])
     assert figure.snn_uj is None and figure.ann_uj is None
-
-
-def test_numbers_for_people() -> None:
-    assert [number(v) for v in (None, 0, 0.00012, 0.123456, 12.34, 1234.5)] == [
-        "–",
-        "0",
-        "1.20e-04",
-        "0.123",
-        "12.3",
-        "1\u202f234",
-    ]

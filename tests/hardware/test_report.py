@@ -18,13 +18,13 @@ import numpy as np
 import pytest
 from neurotarget.hardware.chips.fit import Fit
 from neurotarget.hardware.energy.prices import SHIPPED
-from neurotarget.hardware.energy.verdict import number
 from neurotarget.hardware.meters.measurement import measure
 from neurotarget.hardware.page.card import render_card
 from neurotarget.hardware.page.render import render_page
 from neurotarget.hardware.report import build, main
 from neurotarget.sim.trace import Trace
 
+from neurotarget.figures import rounded
 from tests.hardware.browser import dump_dom, find_browser, screenshot
 from tests.hardware.metered import Machine
 from tests.hardware.networks import lif, nir_graph, temporal
@@ -217,7 +217,7 @@ def test_both_prices_of_an_access_are_everywhere(report: Path) -> None:
     ratios = [figure["ratio"] for figure in figures]
     verdict = content["verdicts"][1]
     assert (verdict["low"], verdict["high"], verdict["tables"]) == (min(ratios), max(ratios), 2)
-    low, high = (number(bound(ratios)) for bound in (min, max))
+    low, high = (rounded(bound(ratios)) for bound in (min, max))
     claim = content["claims"][2]
     assert claim["answer"] == "undecided" and [row["table"] for row in claim["rows"]] == ACCESS_TABLES
     assert [1 / row["value"] for row in claim["rows"]] == pytest.approx(ratios)
@@ -228,10 +228,10 @@ def test_both_prices_of_an_access_are_everywhere(report: Path) -> None:
         for figure in figures:
             assert figure["title"] in text and figure["source"] in text
     for figure in figures:
-        words = f"{number(figure['snn_uj'])} µJ per inference (estimated, price second-hand)"
+        words = f"{rounded(figure['snn_uj'])} µJ per inference (estimated, price second-hand)"
         assert f"{figure['title']}: {words}." in page
-        assert f"{number(figure['snn_uj'])} µJ spiking, {number(figure['ann_uj'])} µJ dense (estimated, price" in card
-    spread = [number(bound(figure["snn_uj"] for figure in figures)) for bound in (min, max)]
+        assert f"{rounded(figure['snn_uj'])} µJ spiking, {rounded(figure['ann_uj'])} µJ dense (estimated, price" in card
+    spread = [rounded(bound(figure["snn_uj"] for figure in figures)) for bound in (min, max)]
     assert f"{spread[0]} to {spread[1]}</td>" in page  # beside other networks
     for network in content["networks"]:
         assert [row["table"] for row in network["energy"] if row["boundary"] == "memory"] == ACCESS_TABLES

@@ -27,8 +27,9 @@ def test_three_digits(value, written):
 
 
 def test_ranges_shares_spreads_and_prefixes():
-    assert interval(1.2345, 4) == "1.23 to 4"
-    assert interval(1.2341, 1.2342) == "1.23"
+    assert interval([4, 2.5, 1.2345]) == "1.23 to 4"
+    assert interval([1.2341, 1.2342]) == "1.23"
+    assert interval([]) == "–"
     assert (percent(0.12345), percent(1), percent(None)) == ("12.3 %", "100 %", "–")
-    assert (plus_minus(0.5, 0.012, 3), plus_minus(0.5, None, 2)) == ("0.500 ± 0.012", "0.50")
+    assert (plus_minus(0.5, 0.012, 3), plus_minus(0.5, None, 2, 10)) == ("0.500 ± 0.012", "5.00")
     assert [prefixed(value) for value in (999, 1000, 1.234e6, 5e9, -2e3)] == ["999", "1 k", "1.23 M", "5 G", "-2 k"]
