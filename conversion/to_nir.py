@@ -12,17 +12,18 @@ from pathlib import Path
 import nir
 import numpy as np
 import torch
-from neurotarget.conversion.export.draft import Draft, Layer, UnsupportedModule
+from neurotarget.conversion.export.draft import UnsupportedModule
 from neurotarget.conversion.export.emit import emit
-from neurotarget.conversion.export.fold import fold_batch_norm, fold_time_constant
-from neurotarget.conversion.export.parity import pytorch_trace
-from neurotarget.conversion.export.rules import draft_module
+from neurotarget.conversion.export.fold import fold_batch_norm, fold_loop_bias, fold_parts, fold_time_constant
+from neurotarget.conversion.export.network import Followed, draft_followed, follow
+from neurotarget.conversion.export.parity import followed_trace, pytorch_trace
 from neurotarget.model.training import checkpoint, registry
 from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph, dialect, load
 from neurotarget.sim.graph.kinds import SYNAPTIC
 from neurotarget.sim.graph.nir_file import to_bytes
 from neurotarget.sim.parity import Parity, compare
+from neurotarget.sim.trace import windowed
 from torch import nn
 
 from neurotarget.cli import Command, Result, complain
@@ -30,35 +31,44 @@ from neurotarget.data import DataError, open_dataset
 from neurotarget.files import check_output, write_bytes
 
 # What happens to the draft between PyTorch's modules and NIR's nodes, in order.
-STEPS = [fold_batch_norm, fold_time_constant]
+STEPS = [fold_batch_norm, fold_parts, fold_loop_bias, fold_time_constant]
 
 SAME_WEIGHT = 1e-6  # of the largest weight: a file may hold float32
 RANDOM_SAMPLES, RANDOM_STEPS, REAL_SAMPLES = 4, 50, 16
+PROBE_SAMPLES, PROBE_STEPS = 2, 6  # what a network is followed on where its user gives no frames
 
 
 def to_nir(network: nn.Module, input_shape: tuple[int, ...], dt: float = dialect.DEFAULT_DT_SECONDS) -> nir.NIRGraph:
-    """The NIR graph of a SpikeSCR, a DelaysNetwork or a SpikingJelly Sequential.
+    """The NIR graph of a network: PyTorch's and SpikingJelly's layers in any forward pass.
+
+    The forward pass is followed on random frames (export/follow.py); the network stays as it is.
 
     Args:
-        network: its weights are read in float64; it is not changed.
         input_shape: of one step of one sample, e.g. `(140,)` or `(2, 34, 34)`.
         dt: seconds per step.
 
     Raises:
-        UnsupportedModule: a layer that cannot be converted exactly, or weights that are not finite.
+        UnsupportedModule: something that cannot be converted exactly, or weights that are not finite.
     """
+    frames = np.random.default_rng(0).poisson(0.5, (PROBE_SAMPLES, PROBE_STEPS, *input_shape)).astype(np.float64)
+    return _converted(network, frames, dt)[0]
+
+
+def _converted(network: nn.Module, frames: np.ndarray, dt: float) -> tuple[nir.NIRGraph, Followed]:
     for name, parameter in network.state_dict().items():
         if isinstance(parameter, torch.Tensor) and not bool(torch.isfinite(parameter).all()):
             raise UnsupportedModule(f"parameter {name} holds NaN or infinite values; train again")
-    draft = Draft()
-    sources = draft.add(Layer("input", "input", (), tuple(input_shape)))
-    sources = draft_module(draft, "", network, sources)
-    draft.add(Layer("output", "output", sources, draft.shape(sources)))
+    followed = follow(network, frames)
+    draft = draft_followed(followed, frames.shape[2:])
     for step in STEPS:
         step(draft)
     ours = isinstance(network, registry.Network)
-    readout = dialect.READOUT_SOFTMAX_SUM if ours else dialect.READOUT_SUM
-    return emit(draft, dt, readout)
+    return emit(draft, dt, dialect.READOUT_SOFTMAX_SUM if ours else dialect.READOUT_SUM), followed
+
+
+def at_least_two(samples: np.ndarray) -> np.ndarray:
+    """One sample is taken twice: an axis of size 1 does not tell steps from samples."""
+    return np.repeat(samples, 2, axis=0) if len(samples) == 1 else samples
 
 
 def write(graph: nir.NIRGraph, path: str | Path) -> Graph:
@@ -72,10 +82,14 @@ def write(graph: nir.NIRGraph, path: str | Path) -> Graph:
 def check(network: nn.Module, graph: Graph, frames: np.ndarray, lengths: np.ndarray | None = None) -> Parity:
     """PyTorch against the reference simulator in double precision on [samples, steps, *features].
 
-    The network is afterwards as it was.
+    The network is afterwards as it was. One that takes no lengths is given zeros beyond them.
     """
     lengths = reference.checked_lengths(graph, frames, lengths)
-    return compare(graph, pytorch_trace(network, frames, lengths), reference.run(graph, frames, lengths))
+    if isinstance(network, registry.Network):
+        own = pytorch_trace(network, frames, lengths)
+        return compare(graph, own, reference.run(graph, frames, lengths))
+    frames, lengths = at_least_two(windowed(frames, lengths)), at_least_two(lengths)
+    return compare(graph, *followed_trace(follow(network, frames), reference.run(graph, frames, lengths)))
 
 
 def require_same_network(graph: Graph, path: Path) -> None:

@@ -18,6 +18,10 @@ class UnsupportedModule(UserError):
     """A layer that cannot be converted: the message names it, what was found, what is supported and what to do."""
 
 
+class WrongAxes(UnsupportedModule):
+    """Frames were handed over in a way that the network does not take: steps, samples and features are mixed up."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Layer:
     """One layer.
@@ -48,6 +52,8 @@ class Draft:
     def __init__(self) -> None:
         self.layers: dict[str, Layer] = {}
         self.modules: set[int] = set()  # identities of the modules drafted so far
+        self.potentials: set[str] = set()  # neurons whose potential is read, not their spikes
+        self.roles: Mapping[str, tuple[str, ...]] = {}  # of the layer that is drafted now: what feeds each role
 
     def add(self, layer: Layer) -> tuple[str, ...]:
         """Adds a layer and gives what its readers name as their source."""
@@ -67,6 +73,21 @@ class Draft:
             sources = tuple(source if s == name else s for s in reader.sources)
             roles = {role: source if s == name else s for role, s in reader.roles.items()}
             self.layers[reader.name] = dataclasses.replace(reader, sources=sources, roles=roles)
+
+    def rename_source(self, old: str, new: tuple[str, ...]) -> None:
+        """What read `old` reads `new`."""
+        for reader in self.readers(old):
+            sources = tuple(dict.fromkeys(n for s in reader.sources for n in (new if s == old else (s,))))
+            self.layers[reader.name] = dataclasses.replace(reader, sources=sources)
+
+    def replace_before(self, name: str, new: Layer) -> None:
+        """Puts `new`, wired as it is, in front of a layer in the order."""
+        ordered: dict[str, Layer] = {}
+        for layer in self.layers.values():
+            if layer.name == name:
+                ordered[new.name] = new
+            ordered[layer.name] = layer
+        self.layers = ordered
 
     def insert_before(self, name: str, new: Layer) -> None:
         """Puts `new` between a layer and its sources."""

@@ -92,6 +92,11 @@ def _conv(layer: Layer, dt: float) -> Any:
 
 def _neuron(layer: Layer, dt: float) -> Any:
     p = layer.parameters
+    if p.get("reset") or p.get("v_initial"):
+        raise UnsupportedModule(
+            f"layer {layer.name}: soft reset (v_reset=None) or a start away from zero; NIR has neither, "
+            "train with v_reset=0.0"
+        )
     # `v > v_threshold` is then `v >= theta`, which is how SpikingJelly fires.
     thresholds = {"v_threshold": _full(layer, np.nextafter(p["theta"], -np.inf)), "v_reset": _full(layer, p["v_reset"])}
     if layer.kind == "if":
@@ -147,6 +152,9 @@ NODES: dict[str, Callable[[Layer, float], Any]] = {
     "scale": lambda layer, dt: nir.Scale(scale=layer.parameters["weight"]),
     "conv": _conv,
     "avg_pool": lambda layer, dt: nir.AvgPool2d(**{key: np.array(value) for key, value in layer.parameters.items()}),
+    "sum_pool": lambda layer, dt: nir.SumPool2d(**{key: np.array(value) for key, value in layer.parameters.items()}),
+    "threshold": lambda layer, dt: nir.Threshold(threshold=_full(layer, layer.parameters["threshold"])),
+    "delay": lambda layer, dt: nir.Delay(delay=_full(layer, layer.parameters["steps"] * dt)),
     "flatten": lambda layer, dt: nir.Flatten({"input": np.array(layer.parameters["input_shape"])}, 0, -1),
     "lif": _neuron,
     "if": _neuron,

@@ -5,6 +5,8 @@ Each is a function from draft to draft (in place); to_nir.py lists them in order
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from neurotarget.conversion.export.draft import Draft, Layer, UnsupportedModule
 
@@ -33,6 +35,76 @@ def fold_batch_norm(draft: Draft) -> None:
         draft.bypass(norm.name)
 
 
+def fold_parts(draft: Draft) -> None:
+    """Splits a layer over several inputs side by side: W [a, b] = W_a a + W_b b. NIR sums inputs and joins none.
+
+    Raises:
+        UnsupportedModule: something else than a Linear or a convolution reads inputs side by side.
+    """
+    parts = {layer.name: layer for layer in draft.layers.values() if layer.kind == "part"}
+    for reader in [layer for layer in draft.layers.values() if set(layer.sources) & set(parts)]:
+        if (
+            reader.kind not in ("linear", "conv")
+            or set(reader.sources) - set(parts)
+            or reader.parameters.get("groups", 1) != 1
+        ):
+            raise UnsupportedModule(
+                f"layer {reader.name} ({reader.kind}): reads several tensors side by side (torch.cat); only a "
+                "Linear or an ungrouped convolution can: put one there"
+            )
+        # The bias stands where no loop delays it: it acts from the first step on.
+        of = sorted((parts[name] for name in reader.sources), key=lambda part: _late(draft, part))
+        names: list[str] = []
+        for part in of:
+            weight = reader.parameters["weight"]
+            width = draft.layers[part.sources[0]].shape[0]
+            start = part.parameters["start"]
+            bias = reader.parameters["bias"] if not names else None
+            if bias is None and reader.kind == "conv":
+                bias = np.zeros(len(weight))
+            name = f"{reader.name}.{part.name.rpartition('.')[2]}"
+            piece = dataclasses.replace(reader, name=name, sources=part.sources)
+            names.append(name)
+            draft.replace_before(reader.name, piece.changed(weight=weight[:, start : start + width], bias=bias))
+        draft.rename_source(reader.name, tuple(names))
+        del draft.layers[reader.name]
+    for name in parts:
+        del draft.layers[name]
+
+
+def _late(draft: Draft, part: Layer) -> bool:
+    """Whether what a part carries is drafted after it: a loop brings it."""
+    order = list(draft.layers)
+    return any(order.index(source) > order.index(part.name) for source in part.sources)
+
+
+def fold_loop_bias(draft: Draft) -> None:
+    """Moves the bias of a recurrent layer to one that is not in the loop.
+
+    What a loop brings back is zero at the first step, and a layer in it that has a bias adds that bias from the second
+    step on; in the network it adds it from the first. Both readers sum, so the bias may stand at another summand.
+
+    Raises:
+        UnsupportedModule: nothing else with weights feeds the same layer alone.
+    """
+    order = {name: place for place, name in enumerate(draft.layers)}
+    for reader in list(draft.layers.values()):
+        for late in [draft.layers[s] for s in reader.sources if order[s] >= order[reader.name]]:
+            bias = late.parameters.get("bias")
+            if bias is None or not bias.any():
+                continue
+            early = [draft.layers[s] for s in reader.sources if order[s] < order[reader.name]]
+            alone = [one for one in early if one.kind == late.kind and len(draft.readers(one.name)) == 1]
+            if not alone or len(draft.readers(late.name)) != 1:
+                raise UnsupportedModule(
+                    f"layer {late.name}: its bias acts one step late in the loop through {reader.name}, and no other "
+                    f"{late.kind} layer feeds {reader.name} alone; build it with bias=False"
+                )
+            own = alone[0].parameters["bias"]
+            draft.layers[late.name] = late.changed(bias=np.zeros_like(bias) if late.kind == "conv" else None)
+            draft.layers[alone[0].name] = alone[0].changed(bias=bias if own is None else own + bias)
+
+
 def fold_time_constant(draft: Draft) -> None:
     """Multiplies what drives a LIF by tau, so that its NIR resistance is 1.
 
@@ -40,7 +112,7 @@ def fold_time_constant(draft: Draft) -> None:
     `v = v (1 - dt/tau_nir) + dt/tau_nir * r * I` with tau_nir = tau dt, so I = tau x for r = 1. tau goes into the
     weights of what drives the neuron, into the scale of an attention or rotary operation, or into a Scale of its own.
     """
-    for neuron in [layer for layer in draft.layers.values() if layer.kind == "lif"]:
+    for neuron in [layer for layer in draft.layers.values() if layer.kind in ("lif", "li")]:
         tau = neuron.parameters["tau"]
         if neuron.parameters["decay_input"] or "gain" in neuron.parameters:
             continue  # the input decays too: that is r = 1 already; or the neuron's own resistance holds the factor

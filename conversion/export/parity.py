@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from neurotarget.conversion.export.draft import UnsupportedModule
-from neurotarget.model.training import checkpoint, registry
+from neurotarget.conversion.export.network import Followed
+from neurotarget.model.training import checkpoint
 from neurotarget.sim.trace import Trace, windowed
-from spikingjelly.activation_based import base, functional, neuron
+from spikingjelly.activation_based import base, neuron
 from torch import nn
 from torch.func import functional_call
 
 BATCH = 64
-ONE_STEP = (nn.Conv1d, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.AvgPool2d, nn.Flatten)  # exactly these classes
 
 
 def pytorch_trace(
@@ -33,8 +34,7 @@ def pytorch_trace(
     potentials and hooks come back also when its run raises.
 
     Args:
-        network: a SpikeSCR, a DelaysNetwork or a SpikingJelly Sequential in multi-step mode, or the path of a
-            checkpoint.
+        network: a network of `model/`, or the path of a checkpoint.
         frames: [samples, steps, *features].
         lengths: int64 [samples]; all steps when left out.
         precision: `float64` or `float32`.
@@ -84,15 +84,12 @@ def _undisturbed(network: nn.Module) -> Iterator[None]:
     """Training or evaluation, step mode and membrane potentials of a network are afterwards what they were."""
     modules = list(network.modules())
     training = [module.training for module in modules]
-    steps = [(module, module.step_mode) for module in modules if isinstance(module, base.StepModule)]
     memories = [(m._memories, dict(m._memories)) for m in modules if isinstance(m, base.MemoryModule)]
     try:
         yield
     finally:
         for module, mode in zip(modules, training, strict=True):
             module.training = mode
-        for stepping, step_mode in steps:
-            stepping.step_mode = step_mode
         for now, before in memories:
             now.clear()
             now.update(before)
@@ -107,17 +104,33 @@ def _forward(
     module: nn.Module, values: dict[str, torch.Tensor], x: torch.Tensor, lengths: torch.Tensor
 ) -> torch.Tensor:
     """Output [steps, samples, ...] of x [samples, steps, ...] with `values` in place of parameters and buffers."""
-    if isinstance(module, registry.Network):
-        return functional_call(module, values, (x, lengths))
-    for name, child in module.named_modules():
-        if type(child) in ONE_STEP:
-            raise UnsupportedModule(
-                f"layer {name} ({type(child).__name__}) of torch takes one step at a time, among layers that take all "
-                f"at once; use spikingjelly.activation_based.layer.{type(child).__name__}"
-            )
-    functional.reset_net(module)
-    steps = [child for child in module.modules() if isinstance(child, base.StepModule)]
-    if any(child.step_mode != "m" for child in steps):
-        functional.set_step_mode(module, "m")
-    output: torch.Tensor = functional_call(module, values, (x.transpose(0, 1),))
+    output: torch.Tensor = functional_call(module, values, (x, lengths))
     return output
+
+
+def followed_trace(followed: Followed, ours: Trace) -> tuple[Trace, Trace]:
+    """What a network computed while it was followed, and our run of it: both with the same read-out.
+
+    Args:
+        ours: the reference simulator's run of the converted network on the same frames.
+    """
+    spikes = {}
+    for name in ours.spikes:
+        leaf = followed.leaves[name]
+        sent = leaf.sent[0] if leaf.calls[0].step is None else torch.stack(leaf.sent[-followed.steps :])
+        sent = sent if len(sent) == followed.steps else sent.unflatten(0, (followed.steps, -1))
+        spikes[name] = windowed(sent.transpose(0, 1).to(torch.uint8).numpy(), ours.lengths)
+    output = followed.tensor
+    if followed.output.over_steps and ours.lengths.min() < followed.steps:
+        raise UnsupportedModule("the network sums its steps and takes no lengths; give samples of the same length")
+    if followed.output.over_steps:  # the network gives one value per sample, the mean or the sum over its steps
+        ours = replace(ours, output=getattr(ours.output, followed.output.over_steps)(axis=1, keepdims=True))
+        output = output[None]
+    own = Trace(
+        spikes=spikes,
+        output=windowed(output.transpose(0, 1).numpy().astype(np.float64), ours.lengths),
+        input=ours.input,
+        lengths=ours.lengths,
+        header={"backend": "pytorch", "precision": "float64", "latency_steps": 0},
+    )
+    return own, ours

@@ -65,7 +65,6 @@ def assert_same_state(before, after):
 def in_use(network, shape):
     """A network in training, as a caller may have it: its neurons hold what the last batch left, with a gradient."""
     network.train()
-    network[-1].step_mode = "s"
     network[0].register_forward_hook(lambda *_: None)
     network(torch.rand(5, 3, *shape)).sum().backward()
     assert any(isinstance(m.v, torch.Tensor) for m in network.modules() if isinstance(m, neuron.BaseNode))
@@ -180,14 +179,18 @@ def test_spikingjelly_itself_reads_a_dense_file(tmp_path):
 @pytest.mark.parametrize(
     ("module", "shape", "words"),
     [
-        (nn.Sequential(nn.Linear(4, 4), nn.ReLU()), (4,), "layer 1: ReLU cannot be converted; supported are"),
-        (nn.Sequential(nn.Linear(4, 4), networks.lif(reset=None)), (4,), "layer 1 .*soft reset.*v_reset=0.0"),
-        (nn.Sequential(networks.lif(), nn.BatchNorm1d(4)), (4,), "layer 1: batch normalisation after 0"),
-        (nn.Sequential(layer.MaxPool2d(2)), (1, 4, 4), "layer 0: MaxPool2d cannot be converted"),
-        (nn.Sequential(nn.Conv2d(1, 1, (1, 3))), (1, 4, 4), "layer 0 .*not square"),
+        (nn.Sequential(nn.Linear(4, 4), nn.ReLU()), (4,), "relu at layer 1, .*: put a spiking neuron in its place"),
+        (nn.Sequential(nn.Linear(4, 4), networks.lif(reset=None)), (4,), "layer 1: soft reset.*v_reset=0.0"),
+        (
+            nn.Sequential(networks.lif(), layer.BatchNorm1d(4, step_mode="m")),
+            (4,),
+            "layer 1: batch normalisation after 0",
+        ),
+        (nn.Sequential(layer.MaxPool2d(2)), (1, 4, 4), "layer 0 .MaxPool2d.: takes the largest of what input send"),
+        (nn.Sequential(nn.Conv2d(1, 1, (1, 2))), (1, 4, 4), "layer 0 .*not square"),
         (nn.Sequential(nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular")), (1, 4, 4), "padding_mode 'circular'"),
-        (nn.Sequential(nn.Linear(4, 4)), (5,), r"layer 0 .*gets shape \(5,\), takes \(4,\)"),
-        (nn.Sequential(neuron.ILIFNode()), (4,), "layer 0: ILIFNode cannot be converted"),
+        (nn.Sequential(nn.Linear(4, 4)), (5,), r"does not take frames \[2, 6, 5\].*layer 0: mat1 and mat2 shapes"),
+        (nn.Sequential(neuron.ILIFNode()), (4,), "layer 0: ILIFNode is a neuron .* use one of IFNode, LIFNode"),
     ],
 )
 def test_what_cannot_be_written_is_refused_by_layer_name(module, shape, words):

@@ -1,0 +1,324 @@
+"""Follows a forward pass: which layer reads which, at which step.
+
+The network runs on real frames, once. A layer that has a conversion rule is a leaf: what happens inside it is its
+rule's business. Between leaves every PyTorch function passes by here (`torch.overrides.TorchFunctionMode`), and each
+tensor is known by the layers whose outputs it sums and by the meaning of its axes. So residual sums, loops over time,
+containers and hand-written recurrences need no rule of their own. What depends on the data, and what has no meaning in
+NIR, is refused where it reaches a layer or the output, by the place in the caller's code.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from neurotarget.conversion.export.axes import BOTH, SAMPLES, STEPS, Axes, AxesError, features, leading
+from neurotarget.conversion.export.draft import UnsupportedModule, WrongAxes
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakIdKeyDictionary
+
+if TYPE_CHECKING:
+    from neurotarget.conversion.export.layers import Rule
+
+OUTPUT, STATE = "output", "state"
+
+
+@dataclass(frozen=True)
+class Term:
+    """The output, or the state, of a layer; of one step, or of all steps at once (None)."""
+
+    layer: str
+    step: int | None
+    part: str = OUTPUT
+
+
+@dataclass(frozen=True)
+class Value:
+    """What is known of a tensor: it is the sum of `terms`.
+
+    Attributes:
+        over_steps: `sum` or `mean`, when it was taken over the steps.
+        unknown: what was done to it that has no conversion; an error where it reaches a layer or the output.
+        wrong_axes: steps, samples and features were mixed up by it.
+    """
+
+    terms: tuple[Term, ...]
+    axes: Axes
+    over_steps: str = ""
+    unknown: str = ""
+    wrong_axes: bool = False
+
+
+@dataclass
+class Call:
+    """One call of a leaf: the step that it computes and what it read."""
+
+    step: int | None
+    terms: tuple[Term, ...]
+    roles: tuple[tuple[str, tuple[Term, ...]], ...]
+    shape: tuple[int, ...]
+
+
+@dataclass
+class Leaf:
+    """A layer with a rule: the module, its calls, and what it sent where it is a neuron."""
+
+    module: nn.Module
+    input_shape: tuple[int, ...]
+    calls: list[Call] = field(default_factory=list)
+    sent: list[Tensor] = field(default_factory=list)
+
+
+class Follower(TorchFunctionMode):
+    """Context in which a forward pass is followed.
+
+    Args:
+        rule_of: the conversion rule of a module, where it has one.
+        functions: PyTorch's functions by name, each `(follower, result, args, kwargs) -> Value | None | list`.
+    """
+
+    def __init__(
+        self,
+        rule_of: Callable[[nn.Module], Rule | None],
+        functions: dict[str, Callable[..., Any]],
+    ) -> None:
+        super().__init__()
+        self.rule_of, self.functions = rule_of, functions
+        self.values: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        self.leaves: dict[str, Leaf] = {}
+        self.steps_of: Tensor | None = None  # what was summed over the steps, before
+        self.scope: list[str] = []
+        self.inside = 0
+        self._arguments: list[Any] = []
+        self._names: dict[Any, str] = {}
+        self._modules: set[str] = set()
+        self._hooks: list[Any] = []
+
+    # ---- values ------------------------------------------------------------------------------------------------------
+
+    def value(self, x: Any) -> Value | None:
+        """What is known of a tensor; None of a constant."""
+        found: Value | None = self.values.get(x) if isinstance(x, Tensor) else None
+        return found
+
+    def know(self, x: Tensor, value: Value | None) -> None:
+        if value is not None:
+            self.values[x] = value
+
+    def place(self) -> str:
+        """Where the caller's code is, for messages."""
+        scope = self.scope[-1] if self.scope else ""
+        for frame in reversed(traceback.extract_stack()):
+            if not any(part in frame.filename for part in ("/torch/", "/spikingjelly/", "conversion/export")):
+                return f"layer {scope or 'network'}, {frame.filename.rpartition('/')[2]} line {frame.lineno}"
+        return f"layer {scope or 'network'}"
+
+    def failed(self, error: Exception) -> UnsupportedModule:
+        """An exception of PyTorch's, with the layer that it came from."""
+        layer = f"layer {self.scope[-1] or 'network'}: " if self.scope else ""
+        return WrongAxes(layer + (str(error).partition("\n")[0] or type(error).__name__))
+
+    def refuse(self, what: str, kind: type[UnsupportedModule] = UnsupportedModule) -> UnsupportedModule:
+        return kind(f"{self.place()}: {what}")
+
+    # ---- functions ---------------------------------------------------------------------------------------------------
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if self.inside:
+            return func(*args, **kwargs)
+        known = [value for x in tensors((args, kwargs)) if (value := self.value(x)) is not None]
+        if not known:
+            return func(*args, **kwargs)
+        name = getattr(func, "__name__", str(func))
+        if name == "__get__":
+            name = f"attribute {getattr(func.__self__, '__name__', '')}"
+        if name in ASKS_FOR_NUMBERS:
+            raise self.refuse(
+                f"the forward pass reads the value of a tensor ({name}), so what it computes may depend on the data; a "
+                "converted network is the same for all data: remove the condition, or put it outside of forward"
+            )
+        result = func(*args, **kwargs)
+        found = list(tensors(result))
+        if not found:
+            return result
+        before = next((value for value in known if value.unknown), None)
+        wrong_axes = False
+        try:
+            handler = self.functions.get(name)
+            values = UNKNOWN if handler is None or before else handler(self, result, args, kwargs)
+        except AxesError as error:
+            values, name, wrong_axes = UNKNOWN, f"{name} ({error})", True
+        if values is UNKNOWN:
+            said = f"{name} at {self.place()}, which has no conversion{REMEDIES.get(name, '')}"
+            values = before or Value((), (), unknown=said, wrong_axes=wrong_axes)
+        for x, value in zip(found, values if isinstance(values, list) else [values] * len(found), strict=True):
+            self.know(x, value)
+        return result
+
+    def applied(self, name: str, module: nn.Module, result: Tensor, axes: Axes, **inputs: Value) -> Value:
+        """A function that stands for a layer: its call is recorded as one of `module`, under a name of its own.
+
+        The same function on the same layers is the same layer at every step. `inputs` has one entry, or one a role.
+        """
+        key = (name, tuple(sorted((role, tuple(t.layer for t in v.terms)) for role, v in inputs.items())), repr(module))
+        scope = self.scope[-1] if self.scope else ""
+        if key not in self._names:
+            base = f"{scope}.{name}" if scope else name
+            taken = set(self._names.values()) | self._modules
+            numbered = (f"{base}{n}" for n in range(2, 10**6))
+            self._names[key] = base if base not in taken else next(n for n in numbered if n not in taken)
+        return self._record(self._names[key], module, inputs, axes, result)
+
+    # ---- leaves ------------------------------------------------------------------------------------------------------
+
+    def attach(self, network: nn.Module) -> Iterator[str]:
+        """Watches every leaf of a network, and gives their names."""
+        self._modules = {name for name, _ in network.named_modules()}
+        stack: list[tuple[str, nn.Module]] = [("", network)]
+        while stack:
+            name, module = stack.pop()
+            try:
+                leaf = self.rule_of(module) is not None
+            except UnsupportedModule as error:
+                raise UnsupportedModule(f"layer {name or 'network'}: {error}") from None
+            before, after = (self._before_leaf, self._after_leaf) if leaf else (self._enter, self._leave)
+            self._hooks += [
+                module.register_forward_pre_hook(before(name), with_kwargs=True),
+                module.register_forward_hook(after(name), with_kwargs=True),
+            ]
+            if leaf:
+                yield name
+            else:
+                children = [(f"{name}.{child}" if name else child, m) for child, m in module._modules.items() if m]
+                stack.extend(reversed(children))
+
+    def detach(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def _enter(self, name: str) -> Any:
+        return lambda module, args, kwargs: self.scope.append(name)
+
+    def _leave(self, name: str) -> Any:
+        def left(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+            self.scope.pop()
+
+        return left
+
+    def _before_leaf(self, name: str) -> Any:
+        def entered(module: nn.Module, args: Any, kwargs: Any) -> None:
+            self.scope.append(name)
+            self._arguments.append([self.value(x) for x in tensors((args, kwargs))])
+            self.inside += 1
+
+        return entered
+
+    def _after_leaf(self, name: str) -> Any:
+        def finished(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+            self.inside -= 1
+            arguments = self._arguments.pop()
+            found = list(tensors(output))
+            rule = self.rule_of(module)
+            assert rule is not None and found
+            given = list(zip(tensors((args, kwargs)), arguments, strict=True))
+            inputs = {r: v for r, v in zip(rule.roles, arguments, strict=False) if v is not None}
+            (first, value), states = given[0], given[1:] if not rule.roles else []
+            if value is None:  # a constant, such as the zeros before the first step
+                value = Value((), (SAMPLES,) + ("feature",) * (first.dim() - 1))
+            try:
+                shape = features(value.axes, first.shape)
+                axes = (*leading(value.axes), *("feature",) * (found[0].dim() - len(leading(value.axes))))
+            except AxesError as error:
+                said = f"{type(module).__name__} reads a tensor whose axes cannot be told: {error}"
+                raise self.refuse(said, WrongAxes) from None
+            if not value.unknown and leading(value.axes) not in rule.takes(module):
+                wanted = " or ".join(f"[{', '.join(one)}, ...]" for one in rule.takes(module))
+                mode = f"in step_mode {module.step_mode!r}" if hasattr(module, "step_mode") else "takes no steps and"
+                said = f"{type(module).__name__} {mode} gets [{', '.join(value.axes)}]; it takes {wanted}"
+                raise self.refuse(said, WrongAxes)
+            made = self._record(name, module, inputs or {"": value}, axes, found[0], shape)
+            self.know(found[0], made)
+            step = made.terms[0].step
+            for x, known in states:
+                self._own_state(name, module, x, known, step)
+            for x in found[1:]:
+                self.know(x, Value((Term(name, step, STATE),), axes))
+            self.scope.pop()
+
+        return finished
+
+    def _own_state(self, name: str, module: nn.Module, x: Tensor, known: Value | None, step: int | None) -> None:
+        """A state that is handed in must be the layer's own, of the step before; or zeros, at the first."""
+        if known is None:
+            if bool(x.any()):
+                raise self.refuse(f"{type(module).__name__} starts from a state that is not zero; start it from zeros")
+            return
+        if known.unknown or [(t.layer, t.part) for t in known.terms] != [(name, STATE)]:
+            raise self.refuse(
+                f"{type(module).__name__} is given a state that is not its own of the step before; "
+                "hand each neuron's state back to it unchanged"
+            )
+
+    def _record(
+        self,
+        name: str,
+        module: nn.Module,
+        inputs: dict[str, Value],
+        axes: Axes,
+        result: Tensor,
+        shape: tuple[int, ...] | None = None,
+    ) -> Value:
+        values = list(inputs.values())
+        for value in values:
+            if value.unknown:
+                kind = WrongAxes if value.wrong_axes else UnsupportedModule
+                raise kind(f"layer {name}: its input comes from {value.unknown}")
+            if any(term.part == STATE for term in value.terms):
+                raise self.refuse(f"{name} reads the state of {value.terms[0].layer}; layers can read outputs only")
+        leaf = self.leaves.setdefault(name, Leaf(module, shape or ()))
+        terms = tuple(term for value in values for term in value.terms)
+        whole = STEPS in axes or BOTH in axes
+        steps = [term.step for term in terms if term.step is not None]
+        # A constant is what a loop holds before its first step; one frame for all steps says nothing of the step.
+        step = None if whole else max(steps) if steps else len(leaf.calls) if terms else len(leaf.calls) - 1
+        if any(call.step == step for call in leaf.calls) and shape is not None:
+            raise self.refuse(
+                f"the same {type(module).__name__} ({name}) is used twice in a step, and its state would be shared; "
+                "use a copy for each place"
+            )
+        roles = tuple((role, value.terms) for role, value in inputs.items() if len(inputs) > 1)
+        if not any(call.step == step for call in leaf.calls):
+            leaf.calls.append(Call(step, terms, roles, features(axes, result.shape)))
+            if (rule := self.rule_of(module)) is not None and rule.neuron:
+                leaf.sent.append(result)
+        over = {value.over_steps for value in values} - {""}
+        return Value((Term(name, step),), axes, over.pop() if over else "")
+
+
+# Asked of a tensor, the answer is a number of Python, and what follows is not followed.
+ASKS_FOR_NUMBERS = {"__bool__", "__int__", "__float__", "__index__", "__complex__", "__contains__", "item", "tolist"}
+ASKS_FOR_NUMBERS |= {"numpy", "__array__", "nonzero", "equal", "allclose", "is_nonzero", "unique", "masked_select"}
+UNKNOWN: list[Any] = []
+# What to write instead of a function.
+REMEDIES = {
+    **dict.fromkeys(("relu", "sigmoid", "tanh", "gelu", "leaky_relu"), ": put a spiking neuron in its place"),
+    **dict.fromkeys(("layer_norm", "group_norm", "instance_norm"), ": batch normalisation folds into weights"),
+    **dict.fromkeys(("softmax", "log_softmax"), ": leave it to the loss, return what comes before"),
+    **dict.fromkeys(("gt", "ge", "heaviside"), ": write the neuron as a module of your framework"),
+}
+
+
+def tensors(x: Any) -> Iterator[Tensor]:
+    """All tensors in nested tuples, lists and dictionaries, in order."""
+    if isinstance(x, Tensor):
+        yield x
+    elif isinstance(x, dict):
+        for item in x.values():
+            yield from tensors(item)
+    elif isinstance(x, (tuple, list)):
+        for item in x:
+            yield from tensors(item)

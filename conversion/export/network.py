@@ -1,0 +1,280 @@
+"""A network of anybody's, followed through its forward pass, as a draft: layers, wiring, loops.
+
+How a network takes its time is found by trying: one step after the other, or a whole utterance with the steps first or
+the samples first, or one frame that its own loop shows again and again.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from neurotarget.conversion.export.axes import BOTH, FEATURE, SAMPLES, STEPS
+from neurotarget.conversion.export.draft import Draft, Layer, UnsupportedModule, WrongAxes
+from neurotarget.conversion.export.follow import STATE, Follower, Leaf, Term, Value, tensors
+from neurotarget.conversion.export.frameworks import mixed_steps, reset, rule_of
+from neurotarget.conversion.export.functions import FUNCTIONS, stacked
+from torch import Tensor, nn
+
+INPUT = "input"
+STEP_BY_STEP, STEPS_FIRST, SAMPLES_FIRST, ONE_FRAME = "step by step", "steps first", "samples first", "one frame"
+
+
+@dataclass
+class Followed:
+    """One run of a network.
+
+    Attributes:
+        way: how the frames were handed over, one of the four above.
+        leaves: every layer that was called, by name.
+        output: what the forward pass returned.
+        tensor: its values; [steps, samples, ...], or [samples, ...] where the steps were summed.
+        notes: sentences for the user.
+    """
+
+    way: str
+    leaves: Mapping[str, Leaf]
+    output: Value
+    tensor: Tensor
+    steps: int
+    notes: list[str] = field(default_factory=list)
+
+
+def follow(
+    network: nn.Module,
+    frames: np.ndarray,
+    ways: tuple[str, ...] = (STEP_BY_STEP, STEPS_FIRST, SAMPLES_FIRST, ONE_FRAME),
+) -> Followed:
+    """Runs a copy of a network in evaluation mode and double precision.
+
+    Args:
+        frames: [samples, steps, ...], at least two of each.
+        ways: to hand over frames, tried in this order.
+
+    Raises:
+        UnsupportedModule: a layer or the wiring has no conversion, or no way worked.
+    """
+    # States of the last run are no leaves of the graph of gradients, which cannot be copied as they are.
+    states = [x for module in network.modules() for x in tensors(vars(module)) if not x.is_leaf]
+    original = copy.deepcopy(network, {id(x): x.detach().clone() for x in states})
+    original = original.cpu().double().eval()
+    reset(original)
+    failures: list[tuple[str, UnsupportedModule]] = []
+    for way in ways:
+        try:
+            return _follow(copy.deepcopy(original), frames, way)
+        except UnsupportedModule as error:
+            failures.append((way, error))
+    # What was refused although the axes fit is what is wrong with the network; the rest was a wrong guess of ours.
+    refused = [error for _, error in failures if not isinstance(error, WrongAxes)]
+    if refused:
+        raise refused[0]
+    if mixed := mixed_steps(network):
+        raise UnsupportedModule(mixed)
+    by_words: dict[str, list[str]] = {}
+    for way, failure in failures:
+        by_words.setdefault(str(failure), []).append(way)
+    tried = "; ".join(f"{' or '.join(ways)}: {words}" for words, ways in by_words.items())
+    shape = list(frames.shape)
+    raise UnsupportedModule(f"the network does not take frames {shape} [samples, steps, ...]; tried {tried}")
+
+
+def _follow(
+    network: nn.Module,
+    frames: np.ndarray,
+    way: str,
+) -> Followed:
+    x = torch.from_numpy(np.array(frames, np.float64))
+    steps = x.shape[1]
+    follower = Follower(rule_of, FUNCTIONS)
+    list(follower.attach(network))
+    try:
+        with torch.no_grad(), follower:
+            tensor, value, notes = (
+                _step_by_step(follower, network, x)
+                if way == STEP_BY_STEP
+                else (_returned(follower, network(_given(follower, x, way))))
+            )
+    except (RuntimeError, ValueError, IndexError, TypeError, AttributeError, AssertionError) as error:
+        raise follower.failed(error) from error
+    finally:
+        follower.detach()
+    if value.unknown:
+        kind = WrongAxes if value.wrong_axes else UnsupportedModule
+        raise kind(f"the output comes from {value.unknown}")
+    tensor, value = _steps_in_front(tensor, value, steps)
+    return Followed(way, follower.leaves, value, tensor, steps, notes)
+
+
+def _step_by_step(follower: Follower, network: nn.Module, x: Tensor) -> tuple[Tensor, Value, list[str]]:
+    """One call per step; what the calls return is put together."""
+    outputs = []
+    for step in range(x.shape[1]):
+        frame = x[:, step].clone()
+        follower.know(frame, Value((Term(INPUT, step),), (SAMPLES,) + (FEATURE,) * (x.dim() - 2)))
+        outputs.append(_returned(follower, network(frame)))
+    tensors_, values, notes = zip(*outputs, strict=True)
+    value = stacked(values, 0)
+    if not isinstance(value, Value):
+        unknown = next((v.unknown for v in values if v.unknown), "layers that differ from step to step")
+        value = Value((), (STEPS, SAMPLES), unknown=unknown)
+    return torch.stack(tensors_), value, notes[-1]
+
+
+def _given(follower: Follower, x: Tensor, way: str) -> Tensor:
+    """The frames [samples, steps, ...] as the network takes them in one call."""
+    if way == ONE_FRAME and bool((x != x[:, :1]).any()):
+        raise WrongAxes("the frames differ from step to step")
+    axes = {STEPS_FIRST: (STEPS, SAMPLES), SAMPLES_FIRST: (SAMPLES, STEPS), ONE_FRAME: (SAMPLES,)}[way]
+    given = {STEPS_FIRST: x.transpose(0, 1), SAMPLES_FIRST: x, ONE_FRAME: x[:, 0]}[way].contiguous().clone()
+    follower.know(given, Value((Term(INPUT, None),), (*axes, *(FEATURE,) * (x.dim() - 2))))
+    return given
+
+
+def _returned(follower: Follower, output: Any) -> tuple[Tensor, Value, list[str]]:
+    """The tensor that stands for the output: the first of several that is a layer's output and not a state."""
+    known = [(x, value) for x in tensors(output) if (value := follower.value(x)) is not None]
+    if not known:
+        raise UnsupportedModule("what forward returns does not come from its input; return the last layer's output")
+    of_layers = [(x, v) for x, v in known if not any(term.part == STATE for term in v.terms)] or known
+    if isinstance(output, list) and len(of_layers) == len(output) > 1:  # one tensor per step
+        value = stacked([v for _, v in of_layers], 0)
+        if isinstance(value, Value):
+            return torch.stack([x for x, _ in of_layers]), value, []
+    notes = (
+        [f"forward returns {len(known)} tensors; the first that is a layer's output is taken"] if len(known) > 1 else []
+    )
+    return (*of_layers[0], notes)
+
+
+def _steps_in_front(tensor: Tensor, value: Value, steps: int) -> tuple[Tensor, Value]:
+    """[steps, samples, ...], unless the steps were summed."""
+    kinds = [axis for axis in value.axes if axis != FEATURE]
+    shown = len(tensor) if kinds[:1] == [STEPS] else steps
+    if shown != steps:
+        raise UnsupportedModule(f"the network shows one frame {shown} times; give frames of {shown} equal steps")
+    if kinds == [SAMPLES, STEPS]:
+        at = value.axes.index(STEPS)
+        tensor = tensor.movedim(at, 0)
+    elif kinds == [BOTH]:
+        tensor = tensor.unflatten(0, (steps, -1))
+    elif kinds == [SAMPLES] and not value.over_steps:
+        raise UnsupportedModule(
+            f"the output is that of one step ({', '.join(t.layer for t in value.terms)} at step {value.terms[0].step}) "
+            "only; return all steps, or their sum or mean"
+        )
+    return tensor, value
+
+
+# ---- from calls to layers --------------------------------------------------------------------------------------------
+
+
+def draft_followed(followed: Followed, input_shape: tuple[int, ...]) -> Draft:
+    """Layers in an order in which they can run, with edges that reach back one step where the network's do.
+
+    Raises:
+        UnsupportedModule: the wiring differs from step to step, or reaches back where no neuron closes a loop.
+    """
+    reads = {name: _wiring(name, leaf) for name, leaf in followed.leaves.items()}
+    reads[INPUT] = []
+    ends = [(term.layer, 0) for term in followed.output.terms]
+    order = _order(reads, [name for name, _ in ends])
+    draft = Draft()
+    draft.potentials = {term.layer for term in followed.output.terms if term.part == STATE}
+    stands: dict[str, tuple[str, ...]] = {INPUT: draft.add(Layer(INPUT, "input", (), input_shape))}
+    for name in order:
+        if name == INPUT:
+            continue
+        leaf = followed.leaves[name]
+        sources = _sources(draft, name, reads[name], stands, reads)
+        draft.roles = {role: _only(name, role, terms, stands) for role, terms in leaf.calls[-1].roles}
+        rule = rule_of(leaf.module)
+        assert rule is not None
+        stands[name] = rule.draft(draft, name, leaf.module, sources)
+    for old, new in stands.items():
+        if new != (old,):
+            draft.rename_source(old, new)
+    last = _sources(draft, "output", ends, stands, reads)
+    draft.add(Layer("output", "output", last, draft.shape(last)))
+    return draft
+
+
+def _wiring(name: str, leaf: Leaf) -> list[tuple[str, int]]:
+    """What a layer reads: (layer, how many steps ago); the same at every step once the loops are under way."""
+    found = []
+    for call in leaf.calls:
+        ago = [(term.layer, 0 if None in (call.step, term.step) else call.step - term.step) for term in call.terms]  # type: ignore[operator]
+        found.append(list(dict.fromkeys(ago)))
+    settled = found[2:] or found[-1:]
+    if any(one != settled[0] for one in settled):
+        raise UnsupportedModule(
+            f"layer {name}: what it reads differs from step to step; a converted network is the same at every step"
+        )
+    if any(steps < 0 for _, steps in settled[0]):
+        raise UnsupportedModule(f"layer {name}: it reads a later step; only the present and past can be read")
+    return settled[0]
+
+
+def _order(reads: Mapping[str, list[tuple[str, int]]], ends: list[str]) -> list[str]:
+    """All layers that the output needs, each after what it reads in the same step."""
+    order: list[str] = []
+    needed: list[str] = []
+    pending = list(ends)
+    while pending:
+        name = pending.pop()
+        if name not in needed:
+            needed.append(name)
+            pending += [source for source, _ in reads[name]]
+    left = [name for name in reads if name in needed]
+    while left:
+        ready = [n for n in left if all(source in order for source, ago in reads[n] if not ago)]
+        if not ready:
+            raise UnsupportedModule(f"layers {', '.join(left)} read each other in the same step")
+        order.append(ready[0])
+        left.remove(ready[0])
+    return order
+
+
+def _sources(
+    draft: Draft,
+    name: str,
+    reads: list[tuple[str, int]],
+    stands: Mapping[str, tuple[str, ...]],
+    wiring: Mapping[str, list[tuple[str, int]]],
+) -> tuple[str, ...]:
+    """Where a layer's input comes from. An edge of a loop carries the step before by itself; others get a Delay."""
+    present = [source for layer, ago in reads if not ago for source in stands[layer]]
+    for layer, ago in sorted(reads, key=lambda pair: pair[1]):
+        if not ago:
+            continue
+        late = ago - 1 if _reaches(wiring, layer, name) else ago
+        source = stands.get(layer, (layer,))
+        if late:
+            if layer not in stands:
+                raise UnsupportedModule(f"layer {name}: its loop through {layer} takes {ago} steps; one is supported")
+            delayed = Layer(f"{name}.after_{layer}", "delay", source, draft.shape(source), {"steps": late})
+            source = draft.add(delayed)
+        present += source
+    return tuple(dict.fromkeys(present))
+
+
+def _reaches(wiring: Mapping[str, list[tuple[str, int]]], layer: str, target: str) -> bool:
+    """Whether `layer` reads, directly or through others, `target`."""
+    seen: set[str] = set()
+    pending = [layer]
+    while pending:
+        current = pending.pop()
+        if current == target:
+            return True
+        if current not in seen:
+            seen.add(current)
+            pending += [source for source, _ in wiring.get(current, ())]
+    return False
+
+
+def _only(name: str, role: str, terms: tuple[Term, ...], stands: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(source for term in terms for source in stands[term.layer])
