@@ -17,6 +17,7 @@ The run's folder gets a folder per stage with what model/train.py leaves there, 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -46,7 +47,7 @@ from neurotarget.model.training.stages import Distillation, Stage
 
 from neurotarget.cli import Command, Result
 from neurotarget.data import Dataset, open_dataset, spec
-from neurotarget.files import check_folder, write_picture, write_text
+from neurotarget.files import check_folder, only_writer, write_picture, write_text
 
 TRAINING_ONLY = ("dropout", "alpha")  # fields of a network that change nothing in what it computes once trained
 
@@ -205,7 +206,7 @@ def distill(
     Raises:
         DataError, CheckpointError, SettingsError: input that cannot be used.
         DistillationError: a teacher that does not fit, found before any stage trains where it can be.
-        TrainingError: see `model.train.train`.
+        TrainingError, OutputError: see `model.train.train`.
     """
     datasets = [open_dataset(stage.settings.data) for stage in chain]
     for finer, coarser in itertools.pairwise(datasets):
@@ -221,24 +222,21 @@ def distill(
             raise DistillationError(f"{teacher_path}: has {teacher.steps} steps per second already; no stage is left")
         check_teacher(teacher, remaining[0][0].settings, remaining[0][1])
         rows.append(_measured(teacher))
-    if parallel.first():
-        out.mkdir(parents=True, exist_ok=True)
-    if parallel.first() and not resume:  # a later --resume must not find the states of an older chain
-        for stage, _ in remaining:
-            (out / stage.folder / "last.pt").unlink(missing_ok=True)
-    for stage, dataset in remaining:
-        if teacher is not None:
-            check_teacher(teacher, stage.settings, dataset)
-        metrics = train(
-            stage.settings, out / stage.folder, resume, task=None if teacher is None else lesson(stage, teacher)
-        )
-        rows.append(_row(stage, dataset, metrics))
-        path = out / stage.folder / "ckpt.pt"
-        teacher = Teacher(path, _load(path), dataset)
-    summary = _summary(rows, teacher_path)
-    if parallel.first():
-        write_text(out / "metrics.json", json.dumps(summary, indent=2))
-        _plot(out / "accuracy.png", rows)
+    with only_writer(out) if parallel.first() else contextlib.nullcontext():
+        if parallel.first() and not resume:  # a later --resume must not find the states of an older chain
+            for stage, _ in remaining:
+                (out / stage.folder / "last.pt").unlink(missing_ok=True)
+        for stage, dataset in remaining:
+            if teacher is not None:
+                check_teacher(teacher, stage.settings, dataset)
+            task = None if teacher is None else lesson(stage, teacher)
+            rows.append(_row(stage, dataset, train(stage.settings, out / stage.folder, resume, task=task)))
+            path = out / stage.folder / "ckpt.pt"
+            teacher = Teacher(path, _load(path), dataset)
+        summary = _summary(rows, teacher_path)
+        if parallel.first():
+            write_text(out / "metrics.json", json.dumps(summary, indent=2))
+            _plot(out / "accuracy.png", rows)
     return summary
 
 

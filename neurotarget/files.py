@@ -10,6 +10,8 @@ import contextlib
 import fcntl
 import io
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -123,13 +125,28 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())  # a rename may reach the disk before the data it names
-        for path, temporary in temporaries.items():
-            temporary.replace(path)
+        with _uninterrupted():
+            for path, temporary in temporaries.items():
+                temporary.replace(path)
     except OSError as error:
         raise type(error)(error.errno, error.strerror, str(path)) from error  # the user knows nothing of .part
     finally:
         for temporary in temporaries.values():
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C that comes while files get their names came too late: what is half old and half new belongs to nothing."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _remove_left_over(path: Path) -> None:

@@ -20,6 +20,7 @@ from neurotarget.model.spikescr import readout
 from neurotarget.model.training import checkpoint, evaluation, loop, registry, run_folder, settings
 
 from neurotarget.data import open_dataset
+from neurotarget.files import only_writer
 
 FILES = ["ckpt.pt", "curves.png", "last.pt", "metrics.csv", "metrics.json"]
 EPOCHS = 4
@@ -299,6 +300,13 @@ def test_an_unwritable_folder_is_one_sentence_and_exit_code_2(config, tmp_path, 
     (tmp_path / "file").write_text("in the way")
     assert run(config, tmp_path / "file" / "run") == 2
     assert "file is not a folder; name another" in capsys.readouterr().err
+
+
+def test_two_trainings_into_one_folder_are_refused(config, tmp_path, capsys):
+    with only_writer(tmp_path / "run"):
+        assert run(config, tmp_path / "run") == 2
+    assert "run: another process is writing there" in capsys.readouterr().err
+    assert not list((tmp_path / "run").iterdir())
 
 
 def test_usage_errors_have_exit_code_2(config, capsys):

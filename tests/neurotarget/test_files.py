@@ -2,8 +2,10 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -59,6 +61,22 @@ def test_no_file_gets_its_name_before_all_are_on_the_disk(tmp_path, monkeypatch)
     files.write_together({tmp_path / "a": b"1", tmp_path / "b": b"2"})
     assert len(written) == 2 and all(name.endswith(".part") for seen in written for name in seen)
     assert names(tmp_path) == ["a", "b"]
+
+
+def test_an_interruption_while_files_get_their_names_comes_too_late(tmp_path, monkeypatch):
+    replace = Path.replace
+
+    def interrupted(temporary, path):
+        os.kill(os.getpid(), signal.SIGINT)
+        return replace(temporary, path)
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    files.write_together({tmp_path / "a": b"1", tmp_path / "b": b"2"})
+    assert names(tmp_path) == ["a", "b"]
+    monkeypatch.setattr(os, "fsync", lambda descriptor: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        files.write_together({tmp_path / "a": b"3", tmp_path / "b": b"4"})
+    assert names(tmp_path) == ["a", "b"] and (tmp_path / "a").read_bytes() == b"1"
 
 
 def test_what_a_killed_process_left_of_a_file_is_removed_and_no_other(tmp_path):
