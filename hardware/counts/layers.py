@@ -1,4 +1,4 @@
-"""Exact operation counts of a recorded run, one record a layer. docs/energy.md defines every field.
+"""Exact operation counts of a recorded run, one record per layer. docs/energy.md defines every field.
 
 The counts are integers over the whole trace. Each package that counts operations for spiking networks uses a rule of
 its own; the record keeps what all of them need, so that their figures are views of it and not separate counts.
@@ -29,7 +29,7 @@ class LayerCount:
     """Counts of one layer over a whole trace; all are exact integers.
 
     Attributes:
-        inputs, neurons: values that the layer takes and gives a step.
+        inputs, neurons: values that the layer takes and gives per step.
         fan_in: the most synapses that end at one output.
         fan_out: the most synapses that one input drives. Operations use the exact number of each input.
         events: non-zero inputs inside the windows.
@@ -80,7 +80,7 @@ class LayerCount:
 
     @property
     def spike_rate(self) -> float | None:
-        """Spikes a neuron and step, None for layers that do not spike."""
+        """Spikes per neuron and step, None for layers that do not spike."""
         if self.spikes is None or not self.neurons or not self.sample_steps:
             return None
         return self.spikes / (self.neurons * self.sample_steps)
@@ -136,7 +136,7 @@ class _Sum:
     events: int = 0
     payload_sum: int = 0
     dense_macs: int = 0
-    # One tally an operand: a product of two operands is an AC or a MAC on its own account.
+    # One tally per operand: a product of two operands is an AC or a MAC on its own account.
     tallies: Mapping[str, Tally] | None = None
 
     def add(self, key: str, tally: Tally) -> None:
@@ -260,7 +260,7 @@ def _state(node: Node) -> int:
     if node.kind == "attention":
         return node.neurons * (node.neurons // node.parameters["heads"])
     if node.kind == "rotary":
-        return node.neurons  # an oscillator a pair: cosine and sine
+        return node.neurons  # an oscillator per pair: cosine and sine
     if node.kind == "delay":
         return int(np.broadcast_to(node.parameters["steps"], node.output_shape).sum())
     if node.kind in OVER_TIME:
@@ -290,7 +290,7 @@ def _direct_edges(graph: Graph, node: Node) -> tuple[Graph, Node] | None:
     """A stand-in for a neuron that receives only what comes as events, without a synapse between.
 
     Currents of a synaptic layer were counted there. Spikes wired straight to a neuron are counted here, one operation
-    an event.
+    per event.
     """
 
     def carries_events(name: str) -> bool:
@@ -306,7 +306,7 @@ def _direct_edges(graph: Graph, node: Node) -> tuple[Graph, Node] | None:
     return replace(graph, nodes={**graph.nodes, node.name: probe}), probe
 
 
-# ---- one function a family of layers ---------------------------------------------------------------------------------
+# ---- one function per family of layers -------------------------------------------------------------------------------
 
 
 def _count_static(run: _Run, node: Node, total: _Sum, dense: bool = True) -> None:
@@ -343,7 +343,7 @@ def _count_temporal(run: _Run, node: Node, total: _Sum, fan_out: np.ndarray) -> 
 
 
 def _count_attention(run: _Run, node: Node, total: _Sum) -> None:
-    """Linear attention: nnz(k) * nnz(v) a head and step builds the state, nnz(q) * d_head reads it.
+    """Linear attention: nnz(k) * nnz(v) per head and step builds the state, nnz(q) * d_head reads it.
 
     Dense is what softmax attention needs, 2 * steps^2 * width (causal: steps * (steps + 1) * width), because softmax
     does not allow the linear order.

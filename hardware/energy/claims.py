@@ -52,7 +52,7 @@ class Claim:
     Attributes:
         boundary: one of `BOUNDARIES`.
         relation: how the value is meant; `about` allows `tolerance`, a share of the value.
-        value: of subject over against, or in microjoule an inference where `against` is None.
+        value: of subject over against, or in microjoule per inference where `against` is None.
         source: who says so.
         unit: `uJ` without `against`, else `ratio`.
     """

@@ -5,7 +5,7 @@ of ceil(log2(T + 1)) bits and computes once (Z. Yan, Z. Bai, K. Tang, W.-F. Wong
 temporal task is not rate-coded: what comes in differs from step to step, and a twin that may see all of it computes in
 every step as well. Both twins are given, and which one is fair is for the reader to say.
 
-Prices: 22 nm, an accumulate 0.0545 pJ; moving a bit by a hop 3.0 pJ where values come sparse, as events, and 0.25 pJ
+Prices: 22 nm, an accumulate 0.0545 pJ; moving a bit by one hop 3.0 pJ where values come sparse, as events, and 0.25 pJ
 where they come dense, as a stream (the same paper). A multiplication by b bits is priced as b accumulates. Movement
 here is activations, once, over one hop; the paper also moves weights and potentials, by equations that were not at
 hand: its full model is not repeated, and docs/energy.md says which of its figures come out.

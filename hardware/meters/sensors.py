@@ -48,7 +48,7 @@ class Sensor:
         device: what computes the network.
         torch_device: PyTorch's name of it.
         includes: what else the counters cover, and what they leave out.
-        read_joules: a cumulative reading a domain, in joule since an arbitrary start.
+        read_joules: a cumulative reading per domain, in joule since an arbitrary start.
     """
 
     source: str
@@ -59,7 +59,7 @@ class Sensor:
     read_joules: Callable[[], Sequence[float]]
 
     def read(self) -> tuple[float, ...]:
-        """A reading a domain, in joule.
+        """A reading per domain, in joule.
 
         Raises:
             MeterError: the counter has gone.
@@ -98,7 +98,7 @@ class Sensor:
         return total
 
 
-# ---- one function a meter --------------------------------------------------------------------------------------------
+# ---- one function per meter ------------------------------------------------------------------------------------------
 
 
 def open_nvml() -> Sensor:

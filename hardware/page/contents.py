@@ -32,7 +32,7 @@ class Model:
         file, sha256: its path and its hash.
         nodes, spiking_nodes: how many.
         neurons, parameters: as in totals.
-        dt_seconds: a step.
+        dt_seconds: duration of a step.
         dt_is_default: whether the file does not say.
         readout: how the output becomes a class.
         notes: what the file left open, and what was assumed.

@@ -49,12 +49,12 @@ def accuracy(share: float | None) -> str:
 
 
 FILTERS = {
-    "number": figures.rounded,
+    "rounded": figures.rounded,
     "percent": figures.percent,
     "reachable": reachable,
     "accuracy": accuracy,
-    "span": figures.interval,
-    "si": figures.prefixed,
+    "interval": figures.interval,
+    "prefixed": figures.prefixed,
 }
 
 
