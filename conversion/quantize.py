@@ -1,7 +1,8 @@
 """A NIR file in Lava's fixed-point integers: `python -m conversion.quantize model.nir --calibrate INPUT`.
 
-The weights, thresholds and biases of each layer are chosen so that its integer spikes differ least from the float
-network's on the calibration samples. The result is run again from its own file, exactly, before it appears.
+The weights, thresholds and biases of each layer are chosen so that its integer spikes are nearest to the float
+network's on the calibration samples. The result is run again from its own file, exactly, before it appears; it does not
+where a layer fell silent or its rate left its band, unless that is accepted.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import nir
 import numpy as np
 from neurotarget.conversion.fixed.calibrate import Calibration
 from neurotarget.conversion.fixed.choice import Choice
-from neurotarget.conversion.fixed.dynamics import make_uniform
+from neurotarget.conversion.fixed.dynamics import decay_errors, make_uniform
 from neurotarget.conversion.fixed.emit_fixed import emit_fixed
-from neurotarget.conversion.fixed.units import give_every_neuron_a_synapse, groups
+from neurotarget.conversion.fixed.units import give_every_neuron_a_synapse, groups, refuse_loops_without_spikes
+from neurotarget.conversion.fixed.verdict import ACCEPT, rate_faults, refuse_lost_currents, refuse_slow_constants
 from neurotarget.sim import reference, run
 from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.graph.nir_file import to_bytes
@@ -33,7 +35,7 @@ from neurotarget.cli import Command, Result, complain
 from neurotarget.files import check_output, write_bytes
 
 # What happens to the float network before its groups of synapses are rounded, in order.
-STEPS = [make_uniform, give_every_neuron_a_synapse]
+STEPS = [refuse_loops_without_spikes, give_every_neuron_a_synapse, make_uniform]
 
 SAMPLES = 64
 
@@ -48,6 +50,8 @@ class Report:
         mismatched: (node, step, neuron) places whose spikes differ from start to end.
         first_divergence: the first layer in the order of the network that differs anywhere; its first place.
         accuracy: of the float and of the integer network on the calibration samples, where they are labelled.
+        faults: a sentence for each layer that fell silent or whose rate left its band.
+        refusal: why no file was written, or nothing.
     """
 
     samples: int
@@ -58,10 +62,16 @@ class Report:
     first_divergence: dict[str, Any] | None
     accuracy: tuple[float, float] | None
     overflow: dict[str, list[str]]
+    faults: list[str]
+    refusal: str | None = None
 
 
 def quantize(
-    graph: Graph, frames: np.ndarray, lengths: np.ndarray | None = None, progress: bool = False
+    graph: Graph,
+    frames: np.ndarray,
+    lengths: np.ndarray | None = None,
+    progress: bool = False,
+    accept: bool = False,
 ) -> tuple[nir.NIRGraph, list[Choice], Trace]:
     """The integer network of a float one.
 
@@ -69,24 +79,32 @@ def quantize(
         graph: checked float network.
         frames: calibration samples [samples, steps, *features].
         lengths: int64 [samples]; all steps when left out.
+        accept: take time constants and currents that the integers do not resolve.
 
     Returns:
         The NIR graph, what was chosen for each group, and the float network's trace.
 
     Raises:
-        GraphError: quantised already, or a node that Lava's fixed-point arithmetic cannot express.
+        GraphError: quantised already, or a node that Lava's fixed-point arithmetic cannot express; unless accepted,
+            a time constant or a current that it does not resolve.
         WrapAround: a layer's states do not fit 24 bits.
     """
     if graph.quantised:
         raise GraphError(f"{graph.source}: already quantised; pass the float file that it was made from")
     trace = reference.run(graph, frames, lengths)
+    errors = decay_errors(graph)
     for step in STEPS:
         graph = step(graph)
+    if not accept:
+        refuse_slow_constants(errors)
     calibration = Calibration(graph, trace)
     for group in tqdm(groups(graph), desc="layers", unit="layer", disable=None if progress else True):
         calibration.choose(group)
     integers = calibration.integers
-    integers.fixed[graph.output.name] = {"scale": calibration.unit(graph.output.sources[0])}
+    integers.choices = [choice.with_decay_errors(errors) for choice in integers.choices]
+    if not accept:
+        refuse_lost_currents(integers.choices)
+    integers.fixed[graph.output.name] = {"scale": calibration.scales.unit(graph.output.sources[0])}
     whole = dataclasses.replace(graph, nodes={name: calibration.integer(name) for name in graph.nodes})
     return emit_fixed(whole, integers.fixed), integers.choices, trace
 
@@ -99,31 +117,37 @@ def report(choices: list[Choice], before: Trace, after: Trace, graph: Graph) -> 
     return Report(
         samples=before.samples,
         steps=before.sample_steps,
-        layers=[_row(choice, differs, before) for choice in choices],
+        layers=[_row(choice, differs, before, after) for choice in choices],
         spikes=sum(int(before.spikes[name].sum(dtype=np.int64)) for name in names),
         mismatched=sum(int(d.sum()) for d in differs.values()),
         first_divergence=_first(differs, before, after),
         accuracy=None if in_float is None or in_integers is None else (in_float, in_integers),
         overflow={key: list(after.header[key]) for key in ("wrapped_u", "clipped_v")},
+        faults=rate_faults(before, after),
     )
 
 
-def _row(choice: Choice, differs: dict[str, np.ndarray], before: Trace) -> dict[str, Any]:
+def _row(choice: Choice, differs: dict[str, np.ndarray], before: Trace, after: Trace) -> dict[str, Any]:
     neurons = [name for name in choice.group.neurons if name in differs]
     places = sum(before.sample_steps * int(np.prod(differs[name].shape[2:])) for name in neurons)
     mismatched = sum(int(differs[name].sum()) for name in neurons)
+    real, whole = (sum(int(trace.spikes[name].sum(dtype=np.int64)) for name in neurons) for trace in (before, after))
     return {
         "layer": choice.group.name,
         "synapses": list(choice.group.synapses),
         "scale": choice.scale,
-        "weight_exp": choice.weight_exp,
+        "weight_exp": max(choice.exponents.values()),
+        "weight_exps": choice.exponents,
         "clip_ratio": choice.clip_ratio,
         "weights": choice.weights,
         "clipped": choice.clipped,
         "zeroed": choice.zeroed,
         "headroom_u_bits": _headroom(choice.peak_u),
         "headroom_v_bits": _headroom(choice.peak_v),
-        "spikes": sum(int(before.spikes[name].sum(dtype=np.int64)) for name in neurons),
+        "decay_error": choice.decay_error,
+        "lost": choice.lost,
+        "spikes": real,
+        "rate": whole / real if real else None,
         "mismatched_alone": choice.mismatched,
         "mismatched": mismatched,
         "disagreement": mismatched / places if places else None,
@@ -146,23 +170,37 @@ def _first(differs: dict[str, np.ndarray], before: Trace, after: Trace) -> dict[
     return None
 
 
-def quantize_file(source: Path, target: Path, data: Input, dt: float | None = None, progress: bool = False) -> Report:
-    """Writes `target` from the float file `source`; it appears unless a state wraps around in its own run.
+def quantize_file(
+    source: Path,
+    target: Path,
+    data: Input,
+    dt: float | None = None,
+    progress: bool = False,
+    accept: bool = False,
+) -> Report:
+    """Writes `target` from the float file `source`; it appears unless its own run, from its bytes, refuses it.
+
+    Args:
+        accept: write it whatever its rates, time constants and lost currents.
 
     Raises:
         GraphError, WrapAround: see `quantize`.
     """
     graph = load(source, dt)
     run.print_notes(graph)  # the file written will not leave it open
-    network, choices, before = quantize(graph, data.frames, data.lengths, progress)
+    network, choices, before = quantize(graph, data.frames, data.lengths, progress, accept)
     before = dataclasses.replace(before, labels=data.labels)
     if data.labels is not None and (reason := unreadable(before.output)):
         complain(f"note: {reason}")
     content = to_bytes(network)
     after = reference.run(load(target, content=content), data.frames, data.lengths, data.labels)
     result = report(choices, before, after, graph)
-    if not result.overflow["wrapped_u"]:
-        write_bytes(target, content)
+    if result.overflow["wrapped_u"]:
+        refusal = f"u wraps around in {', '.join(result.overflow['wrapped_u'])}: nothing written"
+        return dataclasses.replace(result, refusal=refusal)
+    if result.faults and not accept:
+        return dataclasses.replace(result, refusal=f"{'; '.join(result.faults)}: nothing written; {ACCEPT}")
+    write_bytes(target, content)
     return result
 
 
@@ -181,6 +219,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="train", help="split of a data SPEC to calibrate on (default train)")
     parser.add_argument("--samples", type=int, default=SAMPLES, help=f"samples to calibrate on (default {SAMPLES})")
     parser.add_argument("--dt", type=float, help="seconds per step, for a file that does not say (default 1e-4)")
+    parser.add_argument(
+        "--accept",
+        action="store_true",
+        help="write the file although a layer fell silent or changed its rate, or a time constant or a current is lost",
+    )
 
 
 def work(arguments: argparse.Namespace) -> Result:
@@ -190,15 +233,28 @@ def work(arguments: argparse.Namespace) -> Result:
     check_output(target)
     graph = load(arguments.model, arguments.dt)
     data = open_input(arguments.calibrate, graph, arguments.split, arguments.samples)
-    result = quantize_file(arguments.model, target, data, arguments.dt, progress=True)
+    result = quantize_file(arguments.model, target, data, arguments.dt, True, arguments.accept)
     figures = {"file": str(target), **dataclasses.asdict(result)}
-    if wrapped := result.overflow["wrapped_u"]:
-        note = f"u wraps around in {', '.join(wrapped)}: nothing written"
-        return Result(figures | {"file": None}, as_text(result), holds=False, notes=[note])
-    return Result(figures, f"{as_text(result)}\n{target}: written")
+    if result.refusal:
+        return Result(figures | {"file": None}, as_text(result), holds=False, notes=[result.refusal])
+    return Result(figures, f"{as_text(result)}\n{target}: written", notes=result.faults)
 
 
-COLUMNS = ("layer", "scale", "exp", "kept", "clipped", "zeroed", "u bits", "v bits", "alone", "disagree")
+COLUMNS = (
+    "layer",
+    "scale",
+    "exp",
+    "kept",
+    "clipped",
+    "zeroed",
+    "lost",
+    "decay",
+    "u bits",
+    "v bits",
+    "rate",
+    "alone",
+    "disagree",
+)
 
 
 def as_text(result: Report) -> str:
@@ -209,12 +265,15 @@ def as_text(result: Report) -> str:
             (
                 layer["layer"],
                 f"{layer['scale']:.3g}",
-                str(layer["weight_exp"]),
+                " ".join(map(str, layer["weight_exps"].values())),
                 f"{layer['clip_ratio']:.2f}",
                 str(layer["clipped"]),
                 str(layer["zeroed"]),
+                f"{max(layer['lost'].values(), default=0.0):.1%}",
+                f"{layer['decay_error']:.1%}",
                 "-" if layer["headroom_u_bits"] is None else f"{layer['headroom_u_bits']:.1f}",
                 "-" if layer["headroom_v_bits"] is None else f"{layer['headroom_v_bits']:.1f}",
+                "-" if layer["rate"] is None else f"{layer['rate']:.3f}",
                 str(layer["mismatched_alone"]),
                 "-" if layer["disagreement"] is None else f"{layer['disagreement']:.3%}",
             )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 from neurotarget.conversion.fixed import rounding
+from neurotarget.conversion.fixed.merit import Merit
 from neurotarget.conversion.fixed.units import Group
 from neurotarget.sim.graph.node import Node
 
@@ -35,12 +37,38 @@ class Integers:
 
 
 @dataclass(frozen=True)
+class Setting:
+    """One way to write a group in integers.
+
+    Attributes:
+        ratio: largest weight kept, as a share of the largest.
+        exponent: weight exponent of the synapse with the largest weights, or bits of fraction of a rotary.
+        compensate: spread what a weight loses over the others, where the inputs are known to go together.
+        nearest: round the threshold to the nearest integer instead of towards the file's rule.
+        shortened: where a weight exponent would be negative, which floors sums, weights of fewer bits instead.
+    """
+
+    ratio: float
+    exponent: int
+    compensate: bool = True
+    nearest: bool = False
+    shortened: bool = False
+
+
+@dataclass(frozen=True)
 class Choice:
-    """What was chosen for one group, with its own spike disagreement given the float network's inputs."""
+    """What was chosen for one group, with its own disagreement given the float network's inputs.
+
+    Attributes:
+        exponents: weight exponent (of a rotary bits of fraction) by synapse.
+        lost: by synapse, the root mean square of what its current loses to the steps, as a share of that of the
+            current; 0 where it is too small to matter to any neuron.
+        decay_error: largest relative error of the share of u or v that the neurons lose each step.
+    """
 
     group: Group
     scale: float
-    weight_exp: int
+    exponents: Mapping[str, int]
     clip_ratio: float
     weights: int
     clipped: int
@@ -48,17 +76,27 @@ class Choice:
     peak_u: int
     peak_v: int
     mismatched: int
-    error: float
+    merit: Merit
+    lost: Mapping[str, float] = field(default_factory=dict)
+    decay_error: float = 0.0
+
+    def with_decay_errors(self, errors: Mapping[str, float]) -> Choice:
+        """The choice with the largest error of its neurons."""
+        return replace(self, decay_error=max((errors[name] for name in self.group.neurons), default=0.0))
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """Integers of one group, not yet judged."""
+    """Integers of one group, not yet judged.
+
+    Attributes:
+        left: by synapse, what of its bias the neurons hold, in real units.
+    """
 
     scale: float
-    weight_exp: int
-    clip_ratio: float
+    setting: Setting
     nodes: Mapping[str, Node]
     fixed: Mapping[str, dict[str, Any]]
     rounded: tuple[rounding.Rounded, ...]
+    left: Mapping[str, np.ndarray]
     fits: bool

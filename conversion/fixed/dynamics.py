@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from neurotarget.conversion.fixed import rounding
 from neurotarget.sim.graph import Graph, dialect
 from neurotarget.sim.graph.kinds import SPIKING, STATEFUL
 from neurotarget.sim.graph.node import GraphError, Node
+from neurotarget.sim.reference.integer_kernels import DECAY_BITS
 
 ROWS_ARE_NEURONS = frozenset({"affine", "scale", "temporal_conv", "depthwise_conv"})
 
@@ -23,7 +25,7 @@ class Dynamics:
     """One population.
 
     Attributes:
-        lost_u, lost_v: share of u and v that is lost each step; 1 where the neuron has no current.
+        lost_u, lost_v: share of u and v that is lost each step, as the registers have it; 1 where there is no u.
         gain: what a unit of current adds to v.
         offset: what v gains each step by itself, [neurons].
         theta: threshold in units of v; infinite for neurons that do not fire.
@@ -44,20 +46,41 @@ class Dynamics:
 
 
 def _per_neuron(node: Node, graph: Graph) -> dict[str, np.ndarray]:
+    """The numbers of `Dynamics`, [neurons] each; the real shares as `real_u` and `real_v`."""
     p = {key: np.broadcast_to(value, node.output_shape).reshape(-1) for key, value in node.parameters.items()}
     ones = np.ones(node.neurons)
-    loss = graph.dt / p["tau" if "tau" in p else "tau_mem"] if {"tau", "tau_mem"} & set(p) else 0 * ones
+    real_u = graph.dt / p["tau_syn"] if "tau_syn" in p else ones
+    leaks = {"tau", "tau_mem"} & set(p)
+    real_v = graph.dt / p[leaks.pop()] if leaks else 0 * ones
+    lost_u, lost_v = (rounding.decay(real) / (1 << DECAY_BITS) for real in (real_u, real_v))
+    gain = (lost_v if lost_v else graph.dt) * p["r"]
+    if "tau_syn" in p:
+        gain = gain * lost_u * p["w_in"]
     found = {
-        "lost_u": graph.dt / p.get("tau_syn", graph.dt * ones),
-        "lost_v": loss,
-        "gain": np.where(loss > 0, loss, graph.dt) * p["r"] * p.get("w_in", ones),
-        "offset": loss * p.get("v_leak", 0 * ones),
+        "real_u": real_u,
+        "real_v": real_v,
+        "lost_u": lost_u * ones,
+        "lost_v": lost_v * ones,
+        "gain": gain,
+        "offset": lost_v * p.get("v_leak", 0 * ones),
         "theta": p.get("v_threshold", np.inf * ones),
     }
-    found["gain"] = found["gain"] * (found["lost_u"] if "tau_syn" in p else 1)
     if node.kind in SPIKING and graph.rule == dialect.RULE_REACHES:
         found["theta"] = np.nextafter(found["theta"], np.inf)
     return found
+
+
+def decay_errors(graph: Graph) -> dict[str, float]:
+    """Largest relative error of what u or v loses each step, by neurons: of dt / tau as a multiple of 1 / 4096."""
+    errors = {}
+    for node in graph.of_kind(*STATEFUL - {"threshold"}):
+        found = _per_neuron(node, graph)
+        errors[node.name] = max(
+            float(np.abs(found[f"lost_{state}"] / found[f"real_{state}"] - 1).max())
+            for state in "uv"
+            if found[f"real_{state}"].all()
+        )
+    return errors
 
 
 def dynamics(node: Node, graph: Graph) -> Dynamics:
@@ -111,10 +134,10 @@ def _refuse(node: Node, graph: Graph) -> None:
             "use IF or LIF"
         )
     found = _per_neuron(node, graph)
-    for key in ("lost_u", "lost_v"):
+    for key in ("real_u", "real_v"):
         if np.ptp(found[key]) > 2.0**-13:
             raise GraphError(f"node {node.name}: its neurons differ in time constant; Lava has one a population")
-    if found["lost_v"].max() * 4096 > 4095.5:
+    if found["real_v"].max() * 4096 > 4095.5:
         raise GraphError(f"node {node.name}: a membrane that forgets all in one step (tau = dt) is not one of Lava's")
     if np.any(node.parameters.get("v_reset", 0)):
         raise GraphError(f"node {node.name}: v_reset is not 0; Lava resets to 0")

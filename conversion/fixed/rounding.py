@@ -87,14 +87,16 @@ def _compensated(weight: np.ndarray, spread: np.ndarray, step: int, low: int, hi
     return nearest.T
 
 
-def decay(share_lost: float, register_offset: int) -> int:
-    """12-bit decay register for a share of the state that is lost each step.
+def decay(lost: np.ndarray) -> int:
+    """What a state loses each step, in 4096ths: 1 to 4096 where it loses anything, else 0.
+
+    Lava's dv is this number, its du is 1 less (`ds_offset`).
 
     Args:
-        share_lost: dt / tau, in 0 .. 1.
-        register_offset: Lava adds 1 to du (`ds_offset`) and 0 to dv (`dm_offset`).
+        lost: dt / tau, [neurons], in 0 .. 1; the registers hold one number for all.
     """
-    return int(np.clip(np.rint(share_lost * (1 << DECAY_BITS)) - register_offset, 0, (1 << DECAY_BITS) - 1))
+    unity = 1 << DECAY_BITS
+    return int(np.clip(np.rint(lost.mean() * unity), 1, unity)) if lost.any() else 0
 
 
 def bias(value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -48,39 +48,93 @@ def inputs_of(node: Node) -> dict[str, tuple[str, ...]]:
     return dict(node.roles) or {"": node.sources}
 
 
-def has_chosen_unit(graph: Graph, name: str) -> bool:
+def refuse_loops_without_spikes(graph: Graph) -> Graph:
+    """The graph, every loop of which holds a neuron that spikes.
+
+    Raises:
+        GraphError: a loop in which nothing spikes, by its nodes.
+    """
+    quiet = {name: node.sources for name, node in graph.nodes.items() if node.kind not in SPIKING}
+    try:
+        graphlib.TopologicalSorter(quiet).prepare()
+    except graphlib.CycleError as error:
+        names = [*reversed(error.args[1])]
+        raise GraphError(
+            f"node {names[0]}: a loop in which nothing spikes ({' -> '.join(names)}) has no integer unit"
+        ) from None
+    return graph
+
+
+def has_chosen_unit(nodes: Mapping[str, Node], name: str) -> bool:
     """Whether the value of a node comes from a synapse without a neuron in between."""
-    node = graph.nodes[name]
+    return _origins(nodes, name) == {CHOSEN}
+
+
+CHOSEN = ("synapse", 1.0)
+
+
+def _origins(nodes: Mapping[str, Node], name: str) -> set[tuple[str, float]]:
+    """What gives the value of a node its unit, each with the factor of the average pools on the way.
+
+    A spike, the input and each neuron that sends its potential have a unit of their own. That of synapses is chosen.
+    """
+    node = nodes[name]
+    if node.kind in MAKERS:
+        return {CHOSEN}
     if node.kind not in KEEPING:
-        return node.kind in MAKERS
-    sources = node.roles["current"] if node.kind == "gate" else node.sources
-    return has_chosen_unit(graph, sources[0])
+        return {("spike" if node.kind in SPIKING else name, 1.0)}
+    found = set().union(
+        *(_origins(nodes, source) for source in (node.roles["current"] if node.kind == "gate" else node.sources))
+    )
+    if node.kind != "avg_pool":
+        return found
+    # Synapses take the factor of a pool behind them; `groups` refuses what does not go together.
+    area = float(np.prod(node.parameters["kernel_size"]))
+    return {origin if origin == CHOSEN else (origin[0], origin[1] * area) for origin in found}
 
 
 def give_every_neuron_a_synapse(graph: Graph) -> Graph:
-    """Puts a Scale of ones where spikes or the input reach a neuron, or meet currents, without a weight between.
+    """Puts a Scale of ones where a neuron reads what no synapse sends, or where values of several units are summed.
 
     Lava's neurons read synapses, and a spike counts 1 where a current counts in finer steps.
+
+    Args:
+        graph: every loop of it holds a neuron that spikes.
+
+    Raises:
+        GraphError: with the synapse another edge of a loop would carry the value of the step before.
     """
     nodes = dict(graph.nodes)
-    for node in graph.nodes.values():
-        roles = {}
+    quiet = {name: set(node.sources) for name, node in nodes.items() if node.kind not in SPIKING}
+    added: dict[str, str] = {}  # synapse -> what it reads
+    for name in graphlib.TopologicalSorter(quiet | {node.name: () for node in graph.spiking}).static_order():
+        node, roles = nodes[name], {}
         for role, sources in inputs_of(node).items():
-            chosen = [has_chosen_unit(graph, source) for source in sources]
+            origins: set[tuple[str, float]] = set().union(*(_origins(nodes, source) for source in sources))
             renamed = []
-            for source, is_chosen in zip(sources, chosen, strict=True):
-                if not is_chosen and (node.kind in STATEFUL or any(chosen)):
-                    synapse = f"{source}.to.{node.name}"
+            for source in sources:
+                chosen = has_chosen_unit(nodes, source)
+                if not chosen and (node.kind in STATEFUL or len(origins) > 1):
+                    synapse = f"{source}.to.{name}"
                     ones = np.ones(graph.nodes[source].output_shape)
                     nodes[synapse] = Node(synapse, "scale", (source,), {"weight": ones})
+                    added[synapse] = source
                     source = synapse
                 renamed.append(source)
             roles[role] = tuple(renamed)
         sources = tuple(source for names in roles.values() for source in names)
-        nodes[node.name] = replace(node, sources=sources, roles=roles if node.roles else {})
-    if len(nodes) == len(graph.nodes):
+        nodes[name] = replace(node, sources=sources, roles=roles if node.roles else {})
+    if not added:
         return graph
     components, recurrent = order(nodes)
+    reader = {source: node.name for node in nodes.values() for source in node.sources if source in added}
+    late = {(added.get(source, source), reader.get(target, target)) for source, target in recurrent}
+    if late != graph.recurrent_edges:
+        source, target = sorted(late ^ graph.recurrent_edges)[0]
+        raise GraphError(
+            f"node {target}: it needs a synapse for what {source} sends, and with it another edge of their loop would "
+            "be the late one; put a Scale there and export again"
+        )
     shaped = infer_shapes(nodes, components, recurrent)
     return replace(graph, nodes=shaped, components=components, recurrent_edges=recurrent)
 
@@ -100,14 +154,14 @@ def groups(graph: Graph) -> list[Group]:
 
     for node in graph.nodes.values():
         for role, sources in inputs_of(node).items():
-            chosen = [source for source in sources if has_chosen_unit(graph, source)]
+            chosen = [source for source in sources if has_chosen_unit(graph.nodes, source)]
             if node.kind in KEEPING and role in ("", "current") and chosen:
                 chosen.append(node.name)
             for other in chosen[1:]:
                 parent[root(other)] = root(chosen[0])
     members: dict[str, list[str]] = {}
     for name in graph.nodes:
-        if has_chosen_unit(graph, name):
+        if has_chosen_unit(graph.nodes, name):
             members.setdefault(root(name), []).append(name)
     found = {key: _group(graph, tuple(names)) for key, names in members.items()}
     return [found[key] for key in _sorted(graph, found, root)]
@@ -121,15 +175,18 @@ def _group(graph: Graph, members: tuple[str, ...]) -> Group:
             f"node {fixed[0]}: it is summed with {sorted({*synapses} - {*fixed[:1]})}, which integers cannot"
         )
     factor: dict[str, float] = {}  # of the group's unit: an average pool becomes a sum of finer steps
+
+    def factor_of(name: str) -> float:
+        if name not in factor:
+            node = graph.nodes[name]
+            sources = node.roles["current"] if node.kind == "gate" else node.sources
+            found = 1.0 if name in synapses else _same(node, {factor_of(source) for source in sources})
+            area = np.prod(node.parameters["kernel_size"]) if node.kind == "avg_pool" else 1
+            factor[name] = found / float(area)
+        return factor[name]
+
     for name in members:
-        node = graph.nodes[name]
-        if name in synapses:
-            factor[name] = 1.0
-            continue
-        sources = node.roles["current"] if node.kind == "gate" else node.sources
-        factor[name] = _same(node, {factor[s] for s in sources})
-        if node.kind == "avg_pool":
-            factor[name] /= float(np.prod(node.parameters["kernel_size"]))
+        factor_of(name)
     readers = [node for node in graph.nodes.values() if set(members) & set(node.sources)]
     for reader in readers:
         for sources in inputs_of(reader).values():

@@ -11,6 +11,7 @@ float32, 2^53 in float64), so the speed of a float matrix product costs no bit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -36,6 +37,10 @@ WIDTHS = {
     "weight_exp": (-24, 24),
     "fraction_bits": (0, ROTARY_BITS),
 }
+
+
+class CurrentOverflow(GraphError):
+    """The current of a neuron, named in the message, that 32 bits do not hold once it is shifted."""
 
 
 # ---- parameters ------------------------------------------------------------------------------------------------------
@@ -148,11 +153,21 @@ def lava_bias(mantissa: np.ndarray, exponent: np.ndarray) -> np.ndarray:
 # ---- exact sums ------------------------------------------------------------------------------------------------------
 
 
-def product(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def exact_type(bound: int, node: str) -> np.dtype:
+    """The fastest format that holds every integer up to `bound`.
+
+    Raises:
+        GraphError: 64 bits do not; it names the node.
+    """
+    if bound >= 2**63:
+        raise GraphError(f"node {node}: a sum of products that may reach {float(bound):.1e} overflows 64 bits")
+    return np.dtype(np.float32 if bound < 2**24 else np.float64 if bound < 2**53 else INTEGER)
+
+
+def product(x: np.ndarray, weight: np.ndarray, node: str = "") -> np.ndarray:
     """x [..., inputs] times weight [outputs, inputs], both of integers: int64 [..., outputs], exact."""
     largest = max(int(x.max(initial=0)), -int(x.min(initial=0)))
-    bound = largest * int(np.abs(weight).sum(axis=-1).max(initial=0))
-    dtype = np.float32 if bound < 2**24 else np.float64 if bound < 2**53 else INTEGER
+    dtype = exact_type(largest * int(np.abs(weight).sum(axis=-1).max(initial=0)), node)
     flat = x.reshape(-1, x.shape[-1]).astype(dtype)
     return (flat @ weight.T.astype(dtype)).astype(INTEGER).reshape(*x.shape[:-1], len(weight))
 
@@ -182,7 +197,7 @@ def _output(call: Call, x: np.ndarray) -> np.ndarray:
 
 
 def _affine(call: Call, x: np.ndarray) -> np.ndarray:
-    return _synapse(call, product(x, call.parameters["weight"]))
+    return _synapse(call, product(x, call.parameters["weight"], call.node.name))
 
 
 def _scale(call: Call, x: np.ndarray) -> np.ndarray:
@@ -198,7 +213,7 @@ def _conv(call: Call, x: np.ndarray) -> np.ndarray:
     rows = fields.transpose(0, 1, *range(3, 3 + len(kernel)), 2, *last)
     rows = rows.reshape(*x.shape[:2], *positions, groups, inputs * int(np.prod(kernel)))
     columns = weight.reshape(groups, outputs // groups, -1)
-    out = np.concatenate([product(rows[..., g, :], columns[g]) for g in range(groups)], axis=-1)
+    out = np.concatenate([product(rows[..., g, :], columns[g], call.node.name) for g in range(groups)], axis=-1)
     return np.moveaxis(_synapse(call, out), -1, 2)
 
 
@@ -212,7 +227,7 @@ def _temporal_conv(call: Call, x: np.ndarray) -> np.ndarray:
             total += weight[:, tap] * padded[:, tap : tap + x.shape[1]]
     else:
         fields = np.concatenate([padded[:, i : i + x.shape[1]] for i in range(taps)], axis=-1)
-        total = product(fields, np.moveaxis(weight, -1, 1).reshape(len(weight), -1))
+        total = product(fields, np.moveaxis(weight, -1, 1).reshape(len(weight), -1), call.node.name)
     return _synapse(call, total)
 
 
@@ -233,8 +248,7 @@ def _attention(call: Call, x: Mapping[str, np.ndarray]) -> np.ndarray:
     samples, steps, width = x["query"].shape
     heads = call.parameters["heads"]
     peaks = [int(np.abs(x[role].astype(INTEGER)).max(initial=0)) for role in ("query", "key", "value")]
-    bound = int(np.prod(peaks)) * steps * (width // heads)
-    dtype = np.float32 if bound < 2**24 else np.float64
+    dtype = exact_type(math.prod(peaks) * steps * (width // heads), call.node.name)
 
     def split(array: np.ndarray) -> np.ndarray:
         return call.masked(array).astype(dtype).reshape(samples, steps, heads, width // heads).swapaxes(1, 2)
@@ -252,7 +266,7 @@ def _neuron(call: Call, x: np.ndarray) -> np.ndarray:
     p, node, samples = call.parameters, call.node, len(x)
     current = np.ascontiguousarray(x.astype(INTEGER, copy=False)).reshape(samples, x.shape[1], node.neurons)
     if max(int(current.max(initial=0)), -int(current.min(initial=0))) >= CURRENT_LIMIT:
-        raise GraphError(f"node {node.name}: its input current overflows 32 bits after the shift by {ALIGN_BITS}")
+        raise CurrentOverflow(f"node {node.name}: its input current overflows 32 bits after the shift by {ALIGN_BITS}")
     u, v = (call.state.setdefault(key, np.zeros((samples, node.neurons), INTEGER)) for key in ("u", "v"))
     fires = node.kind in SPIKING
     nothing = (0, 0, 0)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from neurotarget.conversion import quantize
-from neurotarget.conversion.fixed import calibrate, emit_fixed, rounding
+from neurotarget.conversion.fixed import calibrate, candidates, emit_fixed, rounding
 from neurotarget.conversion.fixed.grading import grading
 from neurotarget.conversion.fixed.units import groups
 from neurotarget.conversion.to_nir import to_nir
@@ -89,7 +89,7 @@ def test_a_convolution_is_correlated_over_its_taps_inside_the_window(tmp_path):
     float_file(tmp_path / "model.nir")
     graph, frames, lengths = load(tmp_path / "model.nir"), frames_of((12,), 2, 9), np.array([9, 6])
     calibration = calibrate.Calibration(graph, reference.run(graph, frames, lengths))
-    found = calibration._correlation(graph.nodes["embed.conv"])
+    found = candidates.correlation(graph.nodes["embed.conv"], calibration.replay)
     expected = np.zeros((36, 36))
     for sample, length in enumerate(lengths):
         padded = np.pad(frames[sample, :length], [(1, 1), (0, 0)])
@@ -99,7 +99,7 @@ def test_a_convolution_is_correlated_over_its_taps_inside_the_window(tmp_path):
     off_diagonal = ~np.eye(36, dtype=bool)
     np.testing.assert_allclose(found[off_diagonal], expected[off_diagonal])
     damping = np.diag(found) - np.diag(expected)
-    np.testing.assert_allclose(damping, calibrate.DAMPING * np.mean(np.diag(expected)))
+    np.testing.assert_allclose(damping, candidates.DAMPING * np.mean(np.diag(expected)))
 
 
 @settings(deadline=None)
@@ -113,8 +113,8 @@ def test_biases_are_off_by_half_a_step_of_their_exponent_at_most(values):
 
 
 def test_decays_and_thresholds():
-    assert rounding.decay(1.0, 1) == 4095 and rounding.decay(0.5, 0) == 2048 and rounding.decay(0.0, 0) == 0
-    assert rounding.decay(0.5, 1) == 2047
+    assert [rounding.decay(np.full(3, lost)) for lost in (1.0, 0.5, 0.0, 1e-9)] == [4096, 2048, 0, 1]
+    assert rounding.decay(np.array([0.25, 0.25 + 2 / 4096])) == 1025
     assert rounding.threshold(256.0, reaches=True) == 255 and rounding.threshold(256.0, reaches=False) == 256
     assert rounding.threshold(256.3, reaches=True) == 256 and rounding.threshold(256.3, reaches=False) == 256
 
@@ -178,7 +178,7 @@ def test_integers_of_one_layer_by_hand(tmp_path):
     lif_file(tmp_path / "model.nir", [[1.27, -0.6], [0.4, 0.01]], bias=[0.1, -0.05])
     _, whole, (choice,) = quantised(tmp_path, np.ones((1, 4, 2)))
     step = 0.005 * choice.clip_ratio
-    assert choice.scale == pytest.approx(step / 2**choice.weight_exp)
+    assert choice.scale == pytest.approx(step / 2 ** choice.exponents["fc"])
     expected = 2 * np.rint(np.array([[1.27, -0.6], [0.4, 0.01]]) / step / 2)
     np.testing.assert_array_equal(whole.nodes["fc"].parameters["weight"], np.clip(expected, -254, 254))
     keys = whole.fixed["lif"]
@@ -395,15 +395,15 @@ def test_what_lava_cannot_be_is_refused_by_name(tmp_path):
 
 def test_states_that_do_not_fit_are_an_error_that_names_the_layer(files, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(calibrate, "COARSEST", 4)
-    monkeypatch.setattr(calibrate, "SPARE", 2**14)
+    monkeypatch.setattr(calibrate, "SPARE_V", 2**14)
     assert quantize.main([files[0], "--calibrate", files[1]]) == 1
-    assert "layer embed.lif: u or v wraps around" in capsys.readouterr().err
+    assert "layer embed.lif: its values do not fit 24-bit states" in capsys.readouterr().err
     assert not (tmp_path / "model.q.nir").exists()
 
 
 def test_a_finished_network_that_wraps_around_is_not_written(files, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(calibrate.Calibration, "_reach", lambda *_: 0.0)
-    monkeypatch.setattr(calibrate, "FINEST", {"rotary": 17, "attention": 10})
+    monkeypatch.setattr(candidates, "FINEST", {"rotary": 17, "attention": 10})
     assert quantize.main([files[0], "--calibrate", files[1]]) == 1
     assert "u wraps around in" in capsys.readouterr().err
     assert not list(tmp_path.glob("*.q.nir*"))

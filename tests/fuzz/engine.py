@@ -7,14 +7,15 @@ from pathlib import Path
 
 import nir
 import numpy as np
+from neurotarget.conversion.fixed.verdict import rate_faults
 from neurotarget.conversion.quantize import quantize
 from neurotarget.sim import reference
 from neurotarget.sim.graph import dialect, load
 
-from neurotarget.errors import UserError
+from neurotarget.errors import CheckFailed, UserError
 
 extension = dialect.extension
-REFUSALS = (UserError,)
+REFUSALS = (UserError, CheckFailed)
 
 
 def run(
@@ -37,6 +38,10 @@ def quantised(graph: nir.NIRGraph, frames: np.ndarray, lengths: np.ndarray | Non
     """The integer file of a float one.
 
     Raises:
-        REFUSALS: what the fixed-point arithmetic cannot express, or what overflows it.
+        REFUSALS: what the fixed-point arithmetic cannot express, what overflows it, or a layer whose rate the command
+            refuses on the frames that calibrate it.
     """
-    return quantize(load(graph), frames, lengths)[0]
+    whole, _, before = quantize(load(graph), frames, lengths)
+    if faults := rate_faults(before, reference.run(load(whole), frames, lengths)):
+        raise CheckFailed("; ".join(faults))
+    return whole

@@ -83,6 +83,25 @@ def test_every_kind_of_neuron(kind: str) -> None:
     assert trace.output[0].any() and not trace.output[1, 7:].any()
 
 
+def test_biases_at_a_current_and_currents_of_different_size() -> None:
+    """A bias at the synapse of a CubaLIF and, rounded off, at its v; a potential, a small and a large current meet."""
+    net, one = Network(3), np.ones(4)
+    times = {"tau_syn": 8 * DT * one, "tau_mem": 4 * DT * one, "r": one, "v_leak": 0.1 * one, "w_in": 3 * one}
+    soma = net.add(
+        "soma", nir.CubaLIF(**times, v_threshold=0.8 * one, v_reset=0 * one), net.affine("in", 4, 3, "input")
+    )
+    slow = net.add("slow", nir.LI(20 * DT * one, one, 0 * one), soma)
+    large = net.add("large", nir.Linear(40 * np.eye(4)), slow)
+    small = net.add("small", nir.Linear(0.3 * net.weights(4, 3)), "input")
+    graph = net.finish(net.affine("readout", 2, 4, net.lif("meet", 4, large, small)), outputs=2)
+    frames, lengths = spikes(3, 40, 3), np.array([40, 25, 33])
+    graph = quantised(graph, frames, lengths)
+    assert graph.nodes["in"].parameters["bias"].any() and np.any(graph.fixed["soma"]["bias_mant"])
+    assert graph.fixed["large"]["weight_exp"] != graph.fixed["small"]["weight_exp"]
+    trace, _ = assert_identical(graph, frames, lengths)
+    assert all(trace.spikes[name].sum() > 20 for name in ("soma", "meet"))
+
+
 def test_delays_and_a_look_ahead() -> None:
     net = Network(N)
     late = net.add("late", nir.Delay(np.array([0.0, 1, 5, 2]) * DT), "input")
