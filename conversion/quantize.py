@@ -258,7 +258,7 @@ COLUMNS = (
 
 
 def as_text(result: Report) -> str:
-    """A table, a line a layer, and the whole network below it."""
+    """A table, a line per layer, and the whole network below it."""
     rows = [COLUMNS]
     for layer in result.layers:
         rows.append(

@@ -97,7 +97,7 @@ def schedule(graph: Graph, steps: int) -> Schedule:
             if delay[edge] < 0:
                 raise ScheduleError(
                     f"loop edge {source} -> {node.name}: the value of the step before arrives {-delay[edge]} "
-                    f"step(s) too late, because the loop takes {1 - delay[edge]} steps, one a synapse; "
+                    f"step(s) too late, because the loop takes {1 - delay[edge]} steps, one per synapse; "
                     "a loop with one synapse is supported"
                 )
     return Schedule(steps, arrival, latency, delay, _gap(graph), latency[graph.output.name])

@@ -136,7 +136,7 @@ def _refuse(node: Node, graph: Graph) -> None:
     found = _per_neuron(node, graph)
     for key in ("real_u", "real_v"):
         if np.ptp(found[key]) > 2.0**-13:
-            raise GraphError(f"node {node.name}: its neurons differ in time constant; Lava has one a population")
+            raise GraphError(f"node {node.name}: its neurons differ in time constant; Lava has one per population")
     if found["real_v"].max() * 4096 > 4095.5:
         raise GraphError(f"node {node.name}: a membrane that forgets all in one step (tau = dt) is not one of Lava's")
     if np.any(node.parameters.get("v_reset", 0)):

@@ -35,7 +35,7 @@ def matrix(node: Node, p: Parameters) -> tuple[np.ndarray, np.ndarray]:
     several = int(np.sum(used.sum(axis=-1) > 1))
     if several:
         raise GraphError(
-            f"node {node.name}: {several} connections have weights at more than one delay; NetX has one a synapse"
+            f"node {node.name}: {several} connections have weights at more than one delay; NetX has one per synapse"
         )
     delay = np.where(used.any(axis=-1), weight.shape[-1] - 1 - used.argmax(axis=-1), 0)
     total = weight.sum(axis=-1)

@@ -1,7 +1,7 @@
 """Words as spikes or log-mel frames: `open_dataset(spec)`.
 
     synth             spoken digits made on this machine, no download
-    gsc:PATH          Google Speech Commands, the folder with a folder a word
+    gsc:PATH          Google Speech Commands, the folder with a folder per word
     shd:PATH          Spiking Heidelberg Digits, the folder with shd_train.h5 and shd_test.h5
     ssc:PATH          Spiking Speech Commands, the folder with ssc_train.h5, ssc_valid.h5 and ssc_test.h5
     fsdd:PATH         Free Spoken Digit Dataset, the folder with {digit}_{speaker}_{k}.wav

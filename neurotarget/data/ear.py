@@ -81,7 +81,7 @@ def displacement(sound: np.ndarray) -> np.ndarray:
     analytic = scipy.fft.ifft(spectrum[bins] * weight, axis=1, overwrite_x=True)
     locked = centre_frequencies()[:, None] < LOCKING_LIMIT_HZ
     rectified = np.where(locked, np.maximum(analytic.real, 0), np.abs(analytic) / np.float32(np.pi))
-    return np.ascontiguousarray(rectified.T)  # time first: the recursions below read a row a step
+    return np.ascontiguousarray(rectified.T)  # time first: the recursions below read a row per step
 
 
 def hair_cells(stimulus: np.ndarray) -> tuple[np.ndarray, float]:

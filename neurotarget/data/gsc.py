@@ -1,4 +1,4 @@
-"""Google Speech Commands (Warden 2018): a folder a word, `speaker_nohash_k.wav`, 16 kHz, to log-mel frames at 8 kHz.
+"""Google Speech Commands (Warden 2018): a folder per word, `speaker_nohash_k.wav`, 16 kHz, to log-mel frames at 8 kHz.
 
 Splits never share a speaker. `validation_list.txt` and `testing_list.txt` name them where present. Otherwise the
 data set's published rule decides: the SHA-1 of the speaker, as a percentage (`speaker_percentage`), below `validation`
@@ -34,7 +34,7 @@ def speaker_percentage(speaker: str) -> float:
 def find_utterances(root: Path, words: tuple[str, ...] | None) -> tuple[tuple[str, ...], list[Utterance]]:
     """Words in alphabetical order and their files in order of word and name; all words of the folder by default."""
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder; expected the unpacked data set, with a folder a word")
+        raise DataError(f"{root}: no such folder; expected the unpacked data set, with a folder per word")
     # _background_noise_ is not a word.
     folders = sorted(entry for entry in root.iterdir() if entry.is_dir() and entry.name[0] not in "_.")
     files = {entry.name: sorted(filter(is_wav, entry.iterdir())) for entry in folders}
@@ -44,7 +44,7 @@ def find_utterances(root: Path, words: tuple[str, ...] | None) -> tuple[tuple[st
     if missing or len(present) < 2:
         raise DataError(
             f"{root}: recordings of {len(present)} words, none of {', '.join(missing) or 'a second word'}; expected a "
-            "folder a word with speaker_nohash_k.wav in it: give the folder that holds the word folders"
+            "folder per word with speaker_nohash_k.wav in it: give the folder that holds the word folders"
         )
     utterances = []
     for label, word in enumerate(classes):

@@ -82,7 +82,7 @@ class SpikeFile:
         element = h5py.check_vlen_dtype(found.dtype)
         if not isinstance(element, np.dtype) or element.kind not in kinds:
             raise DataError(
-                f"{self.path}: {name} is of type {found.dtype}; expected lists of numbers, one an utterance"
+                f"{self.path}: {name} is of type {found.dtype}; expected lists of numbers, one per utterance"
             )
         return found
 
@@ -91,7 +91,7 @@ class SpikeFile:
         if found.dtype.kind not in "iu" or found.shape != self._times.shape or found.shape != self._units.shape:
             raise DataError(
                 f"{self.path}: {name} holds {found.shape[0]} values of type {found.dtype}, spikes/times "
-                f"{self._times.shape[0]}, spikes/units {self._units.shape[0]}; expected whole numbers, one an utterance"
+                f"{self._times.shape[0]}, spikes/units {self._units.shape[0]}; expected whole numbers, one per utterance"
             )
         return self._read(found, name).astype(np.int64)
 
@@ -144,7 +144,7 @@ class SpikeFile:
 def step_of(times: np.ndarray, steps: int) -> np.ndarray:
     """The step k with k/steps <= time < (k+1)/steps, for times in seconds before `CAP_SECONDS`.
 
-    A search among the exact edges: floor(time * steps) puts 0.29 s at 100 steps a second into step 28.
+    A search among the exact edges: floor(time * steps) puts 0.29 s at 100 steps per second into step 28.
     """
     edges = np.arange(cap_steps(steps) + 2) / steps
     return np.searchsorted(edges, times, side="right") - 1

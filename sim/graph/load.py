@@ -81,7 +81,7 @@ def load(source: str | Path | nir.NIRGraph, dt: float | None = None, content: by
 
     Args:
         source: path of a `.nir` file, or a graph in memory.
-        dt: seconds a step, for files that do not say; a file's own dt wins and must agree.
+        dt: seconds per step, for files that do not say; a file's own dt wins and must agree.
         content: what the file will hold, where it is not written yet.
 
     Raises:

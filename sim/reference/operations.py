@@ -243,7 +243,7 @@ def _rotary(call: Call, x: np.ndarray) -> np.ndarray:
 
 
 def _attention(call: Call, x: Mapping[str, np.ndarray]) -> np.ndarray:
-    """o = q (k^T v) * scale a head; without softmax `(q k^T) v` needs no matrix of steps by steps."""
+    """o = q (k^T v) * scale per head; without softmax `(q k^T) v` needs no matrix of steps by steps."""
     samples, steps, width = x["query"].shape
     heads = call.parameters["heads"]
 

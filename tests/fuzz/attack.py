@@ -153,7 +153,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def table(outcomes: dict[int, tuple[str, str]]) -> str:
-    """A line a kind of file, a column an exit code."""
+    """A line per kind of file, a column per exit code."""
     counts = Counter((kind, outcome if outcome in GOOD else "broke") for kind, outcome in outcomes.values())
     columns = [*sorted(GOOD), "broke"]
     lines = [f"{'kind of file':16}" + "".join(f"{column:>8}" for column in columns)]

@@ -1,4 +1,4 @@
-"""A plain interpreter of NIR files: one value a node and step, each worked out as the documents word it.
+"""A plain interpreter of NIR files: one value per node and step, each worked out as the documents word it.
 
 It is a witness against the simulator, so it shares no code with it and is slow on purpose. Sources: NIR's equations
 (nir/ir/*.py, 1.0.8) under Euler's scheme, docs/semantics.md (sums, loops, window), docs/nir_extensions.md (the four
@@ -46,7 +46,7 @@ class Plain:
 
     Args:
         graph: as nir.read gives it.
-        dt: seconds a step, for a graph whose metadata do not say.
+        dt: seconds per step, for a graph whose metadata do not say.
         number: the type of all numbers; a wider one than float64 tells whether float64 rounds anywhere.
     """
 
