@@ -91,7 +91,7 @@ class SpikeFile:
         if found.dtype.kind not in "iu" or found.shape != self._times.shape or found.shape != self._units.shape:
             raise DataError(
                 f"{self.path}: {name} holds {found.shape[0]} values of type {found.dtype}, spikes/times "
-                f"{self._times.shape[0]}, spikes/units {self._units.shape[0]}; expected whole numbers, one per utterance"
+                f"{self._times.shape[0]}, spikes/units {self._units.shape[0]}; expected a whole number per utterance"
             )
         return self._read(found, name).astype(np.int64)
 
