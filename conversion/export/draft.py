@@ -51,8 +51,8 @@ class Draft:
 
     def __init__(self) -> None:
         self.layers: dict[str, Layer] = {}
-        self.modules: set[int] = set()  # identities of the modules drafted so far
-        self.potentials: set[str] = set()  # neurons whose potential is read, not their spikes
+        self.potentials: Mapping[str, str] = {}  # neurons of which the output is a state, not spikes: its name
+        self.notes: list[str] = []  # sentences for the user
         self.roles: Mapping[str, tuple[str, ...]] = {}  # of the layer that is drafted now: what feeds each role
 
     def add(self, layer: Layer) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ def emit(draft: Draft, dt: float, readout: str) -> nir.NIRGraph:
             layer = dataclasses.replace(layer, roles=named)
         writers[layer.name] = emit_layer(layer, inputs, nodes, edges, dt)
     edges.extend((name, target) for source, target in loops for name in writers[source])
-    thetas = {layer.parameters["theta"] for layer in draft.layers.values() if "theta" in layer.parameters}
+    firing = [layer.parameters for layer in draft.layers.values() if "theta" in layer.parameters]
     metadata: dict[str, Any] = {
         dialect.KEY_DIALECT: dialect.DIALECT,
         dialect.KEY_DT: dt,
@@ -42,6 +42,9 @@ def emit(draft: Draft, dt: float, readout: str) -> nir.NIRGraph:
         dialect.KEY_RULE: dialect.RULE_REACHES,
         dialect.KEY_READOUT: readout,
     }
+    if firing and all(p.get("strict") for p in firing):
+        metadata[dialect.KEY_RULE] = dialect.RULE_EXCEEDS
+    thetas = {float(theta) for p in firing for theta in np.unique(p["theta"])}
     if len(thetas) == 1:
         metadata[dialect.KEY_THETA] = thetas.pop()
     return nir.NIRGraph(nodes=nodes, edges=edges, metadata=metadata)
@@ -91,23 +94,30 @@ def _conv(layer: Layer, dt: float) -> Any:
 
 
 def _neuron(layer: Layer, dt: float) -> Any:
+    """A neuron with memory. Time constants are in steps, `gain` is what v gains of a unit of input in one step.
+
+    Without a gain the resistance is 1, and the gain 1 / tau.
+    """
     p = layer.parameters
-    if p.get("reset") or p.get("v_initial"):
+    if p.get("reset") or np.any(p.get("v_initial", 0)):
         raise UnsupportedModule(
             f"layer {layer.name}: soft reset (v_reset=None) or a start away from zero; NIR has neither, "
             "train with v_reset=0.0"
         )
-    # `v > v_threshold` is then `v >= theta`, which is how SpikingJelly fires.
-    thresholds = {"v_threshold": _full(layer, np.nextafter(p["theta"], -np.inf)), "v_reset": _full(layer, p["v_reset"])}
-    if layer.kind == "if":
-        return nir.IF(r=_full(layer, 1 / dt), **thresholds)
-    # SpikingJelly leaks towards v_reset; so does NIR with v_leak = v_reset.
-    resistance = p["tau"] * p["gain"] if "gain" in p else 1.0
-    leak = {"tau": _full(layer, p["tau"] * dt), "r": _full(layer, resistance), "v_leak": _full(layer, p["v_reset"])}
-    return nir.LIF(**leak, **thresholds)
+    resistance = p["tau"] * p["gain"] if {"tau", "gain"} <= set(p) else 1.0
+    values = {"r": p.get("gain", 1.0) / dt if layer.kind in ("if", "integrator") else resistance}
+    if layer.kind in ("lif", "li"):
+        values |= {"tau": p["tau"] * dt, "v_leak": p.get("v_leak", 0.0)}
+    if layer.kind in ("cuba_lif", "cuba_li"):
+        values |= {"tau_mem": p["tau"] * dt, "tau_syn": p["tau_syn"] * dt, "w_in": p["tau_syn"]}
+        values |= {"v_leak": p.get("v_leak", 0.0)}
+    if "theta" in p:
+        values |= {"v_threshold": p["theta"] if p.get("strict") else np.nextafter(p["theta"], -np.inf)}
+        values |= {"v_reset": p["v_reset"]}
+    return NEURONS[layer.kind](**{key: _full(layer, value) for key, value in values.items()})
 
 
-def _full(layer: Layer, value: float) -> np.ndarray:
+def _full(layer: Layer, value: Any) -> np.ndarray:
     return np.full(layer.shape, value, dtype=np.float64)
 
 
@@ -145,6 +155,8 @@ def _temporal_conv(layer: Layer, inputs: list[str], nodes: Nodes, edges: Edges, 
     return written
 
 
+NEURONS = {"lif": nir.LIF, "if": nir.IF, "li": nir.LI, "integrator": nir.I}
+NEURONS |= {"cuba_lif": nir.CubaLIF, "cuba_li": nir.CubaLI}
 NODES: dict[str, Callable[[Layer, float], Any]] = {
     "input": lambda layer, dt: nir.Input(input_type={"input": np.array(layer.shape)}),
     "output": lambda layer, dt: nir.Output(output_type={"output": np.array(layer.shape)}),
@@ -156,11 +168,7 @@ NODES: dict[str, Callable[[Layer, float], Any]] = {
     "threshold": lambda layer, dt: nir.Threshold(threshold=_full(layer, layer.parameters["threshold"])),
     "delay": lambda layer, dt: nir.Delay(delay=_full(layer, layer.parameters["steps"] * dt)),
     "flatten": lambda layer, dt: nir.Flatten({"input": np.array(layer.parameters["input_shape"])}, 0, -1),
-    "lif": _neuron,
-    "if": _neuron,
-    "li": lambda layer, dt: nir.LI(
-        tau=_full(layer, layer.parameters["tau"] * dt), r=_full(layer, 1.0), v_leak=_full(layer, 0.0)
-    ),
+    **dict.fromkeys(NEURONS, _neuron),
     **dict.fromkeys(
         ("gate", "rotary", "attention"),
         lambda layer, dt: dialect.extension(layer.kind, layer.shape[0], {**layer.parameters, **layer.roles}),

@@ -23,12 +23,12 @@ from torch.utils.weak import WeakIdKeyDictionary
 if TYPE_CHECKING:
     from neurotarget.conversion.export.layers import Rule
 
-OUTPUT, STATE = "output", "state"
+OUTPUT = "output"
 
 
 @dataclass(frozen=True)
 class Term:
-    """The output, or the state, of a layer; of one step, or of all steps at once (None)."""
+    """The output of a layer, or the state of that name; of one step, or of all steps at once (None)."""
 
     layer: str
     step: int | None
@@ -70,6 +70,7 @@ class Leaf:
     input_shape: tuple[int, ...]
     calls: list[Call] = field(default_factory=list)
     sent: list[Tensor] = field(default_factory=list)
+    kept: dict[str, Tensor] = field(default_factory=dict)  # the states that the module holds after its last call
 
 
 class Follower(TorchFunctionMode):
@@ -112,7 +113,9 @@ class Follower(TorchFunctionMode):
         """Where the caller's code is, for messages."""
         scope = self.scope[-1] if self.scope else ""
         for frame in reversed(traceback.extract_stack()):
-            if not any(part in frame.filename for part in ("/torch/", "/spikingjelly/", "conversion/export")):
+            if not any(
+                part in frame.filename for part in ("/torch/", "/spikingjelly/", "/snntorch/", "conversion/export")
+            ):
                 return f"layer {scope or 'network'}, {frame.filename.rpartition('/')[2]} line {frame.lineno}"
         return f"layer {scope or 'network'}"
 
@@ -214,6 +217,7 @@ class Follower(TorchFunctionMode):
             self.scope.append(name)
             self._arguments.append([self.value(x) for x in tensors((args, kwargs))])
             self.inside += 1
+            self._same_states(name, module)
 
         return entered
 
@@ -243,25 +247,54 @@ class Follower(TorchFunctionMode):
             made = self._record(name, module, inputs or {"": value}, axes, found[0], shape)
             self.know(found[0], made)
             step = made.terms[0].step
-            for x, known in states:
-                self._own_state(name, module, x, known, step)
-            for x in found[1:]:
-                self.know(x, Value((Term(name, step, STATE),), axes))
+            self._own_states(name, rule, states, step)
+            returned = dict(zip(rule.states, found[1:], strict=False))
+            kept = {state: x for state in rule.states if isinstance(x := getattr(module, state, None), Tensor)}
+            self.leaves[name].kept = kept
+            for state, x in {**kept, **returned}.items():
+                if x is found[0]:
+                    continue  # the same tensor under two names is the output
+                if step is None and x.dim() < found[0].dim():
+                    self.know(x, Value((Term(name, None, f"{state} after the last step"),), axes[1:]))
+                else:
+                    self.know(x, Value((Term(name, step, state),), axes))
             self.scope.pop()
 
         return finished
 
-    def _own_state(self, name: str, module: nn.Module, x: Tensor, known: Value | None, step: int | None) -> None:
-        """A state that is handed in must be the layer's own, of the step before; or zeros, at the first."""
-        if known is None:
-            if bool(x.any()):
-                raise self.refuse(f"{type(module).__name__} starts from a state that is not zero; start it from zeros")
-            return
-        if known.unknown or [(t.layer, t.part) for t in known.terms] != [(name, STATE)]:
-            raise self.refuse(
-                f"{type(module).__name__} is given a state that is not its own of the step before; "
-                "hand each neuron's state back to it unchanged"
-            )
+    def _same_states(self, name: str, module: nn.Module) -> None:
+        """A state that a module keeps must be there at its next call as its last one left it."""
+        kept = self.leaves[name].kept if name in self.leaves else {}
+        for state, before in kept.items():
+            now = getattr(module, state, None)
+            if now is not before and not (
+                isinstance(now, Tensor) and now.shape == before.shape and bool((now == before).all())
+            ):
+                said = (
+                    f"{type(module).__name__} is reset, or its {state} changed, between steps; reset it between samples"
+                )
+                raise self.refuse(said, WrongAxes)
+
+    def _own_states(self, name: str, rule: Rule, given: list[tuple[Tensor, Value | None]], step: int | None) -> None:
+        """States that are handed in must be the layer's own, of the step before; or zeros, at the first."""
+        first = len(self.leaves[name].calls) == 1
+        if rule.given and not given and not first and not self.leaves[name].kept:
+            said = f"{name} gets no state after its first step; hand the state that it returned back to it"
+            raise self.refuse(said, WrongAxes)
+        for place, (x, known) in enumerate(given):
+            if known is None:
+                if bool(x.any()):
+                    raise self.refuse(f"{name} starts from a state that is not zero; start it from zeros")
+                if not first:
+                    said = f"{name} starts from zeros again after its first step; hand its state back to it"
+                    raise self.refuse(said, WrongAxes)
+                continue
+            own = Term(name, None if step is None else step - 1, rule.given[place] if place < len(rule.given) else "")
+            if known.unknown or known.terms != (own,):
+                raise self.refuse(
+                    f"{name} is given something else than its own state of the step before; "
+                    "hand each neuron's states back to it unchanged, in the order in which it returned them"
+                )
 
     def _record(
         self,
@@ -277,8 +310,9 @@ class Follower(TorchFunctionMode):
             if value.unknown:
                 kind = WrongAxes if value.wrong_axes else UnsupportedModule
                 raise kind(f"layer {name}: its input comes from {value.unknown}")
-            if any(term.part == STATE for term in value.terms):
-                raise self.refuse(f"{name} reads the state of {value.terms[0].layer}; layers can read outputs only")
+            for term in value.terms:
+                if term.part != OUTPUT:
+                    raise self.refuse(f"{name} reads {term.part} of {term.layer}; layers can read outputs only")
         leaf = self.leaves.setdefault(name, Leaf(module, shape or ()))
         terms = tuple(term for value in values for term in value.terms)
         whole = STEPS in axes or BOTH in axes

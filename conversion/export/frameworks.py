@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -21,16 +22,18 @@ class Framework:
         neurons: base class of its neurons; one without a rule is refused by name instead of looked into.
         supported: its neurons that can be converted, as its users call them.
         reset: puts the states of all neurons of a network back to their start.
+        followed_in: the context in which a copy of a network is followed.
     """
 
     rules: Mapping[type, Rule]
     neurons: tuple[type, ...]
     supported: str
     reset: Callable[[nn.Module], None]
+    followed_in: Callable[[nn.Module], AbstractContextManager[None]] = lambda network: nullcontext()
 
 
 # Package -> module that holds its `FRAMEWORK`; it is imported when a layer of the package is met.
-MODULES = {"neurotarget": "own", "spikingjelly": "neurons"}
+MODULES = {"neurotarget": "own", "spikingjelly": "neurons", "snntorch": "snntorch", "norse": "norse"}
 
 
 @cache
@@ -86,9 +89,21 @@ def mixed_steps(network: nn.Module) -> str:
     return ""
 
 
+def _used(network: nn.Module) -> list[Framework]:
+    packages = dict.fromkeys(package for module in network.modules() for package in packages_of(module))
+    return [found for package in packages if (found := framework(package)) is not None]
+
+
 def reset(network: nn.Module) -> None:
     """Resets the neurons of every framework that the network uses."""
-    used = dict.fromkeys(package for module in network.modules() for package in packages_of(module))
-    for package in used:
-        if (found := framework(package)) is not None:
-            found.reset(network)
+    for used in _used(network):
+        used.reset(network)
+
+
+@contextmanager
+def followed_in(network: nn.Module) -> Iterator[None]:
+    """The context in which a copy of a network is followed: what its frameworks need for that."""
+    with ExitStack() as stack:
+        for used in _used(network):
+            stack.enter_context(used.followed_in(network))
+        yield

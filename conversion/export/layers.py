@@ -26,12 +26,16 @@ class Rule:
         takes: which axes before the features its input may have.
         neuron: whether it spikes: its spikes are recorded.
         roles: of its arguments, where it has several that are not states.
+        states: names of the states that it returns after its output, or keeps as attributes.
+        given: the states, or the output, of the step before that it takes after its input.
     """
 
     draft: Drafter
     takes: Callable[[Any], tuple[Axes, ...]]
     neuron: bool = False
     roles: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
 
 
 ONE_AXIS: tuple[Axes, ...] = ((SAMPLES,), (BOTH,))

@@ -7,6 +7,7 @@ the samples first, or one frame that its own loop shows again and again.
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,8 +16,8 @@ import numpy as np
 import torch
 from neurotarget.conversion.export.axes import BOTH, FEATURE, SAMPLES, STEPS
 from neurotarget.conversion.export.draft import Draft, Layer, UnsupportedModule, WrongAxes
-from neurotarget.conversion.export.follow import STATE, Follower, Leaf, Term, Value, tensors
-from neurotarget.conversion.export.frameworks import mixed_steps, reset, rule_of
+from neurotarget.conversion.export.follow import OUTPUT, Follower, Leaf, Term, Value, tensors
+from neurotarget.conversion.export.frameworks import followed_in, mixed_steps, reset, rule_of
 from neurotarget.conversion.export.functions import FUNCTIONS, stacked
 from torch import Tensor, nn
 
@@ -93,7 +94,7 @@ def _follow(
     follower = Follower(rule_of, FUNCTIONS)
     list(follower.attach(network))
     try:
-        with torch.no_grad(), follower:
+        with followed_in(network), torch.no_grad(), follower:
             tensor, value, notes = (
                 _step_by_step(follower, network, x)
                 if way == STEP_BY_STEP
@@ -111,12 +112,17 @@ def _follow(
 
 
 def _step_by_step(follower: Follower, network: nn.Module, x: Tensor) -> tuple[Tensor, Value, list[str]]:
-    """One call per step; what the calls return is put together."""
-    outputs = []
+    """One call per step; what the calls return is put together, and a returned state is handed to the next."""
+    outputs: list[tuple[Tensor, Value, list[str]]] = []
+    states: dict[str, Any] = {}
+    takes_state = "state" in inspect.signature(network.forward).parameters  # as Norse's modules do
     for step in range(x.shape[1]):
         frame = x[:, step].clone()
         follower.know(frame, Value((Term(INPUT, step),), (SAMPLES,) + (FEATURE,) * (x.dim() - 2)))
-        outputs.append(_returned(follower, network(frame)))
+        output = network(frame, **states)
+        if takes_state and isinstance(output, tuple) and len(output) == 2:
+            states = {"state": output[1]}
+        outputs.append(_returned(follower, output))
     tensors_, values, notes = zip(*outputs, strict=True)
     value = stacked(values, 0)
     if not isinstance(value, Value):
@@ -140,15 +146,14 @@ def _returned(follower: Follower, output: Any) -> tuple[Tensor, Value, list[str]
     known = [(x, value) for x in tensors(output) if (value := follower.value(x)) is not None]
     if not known:
         raise UnsupportedModule("what forward returns does not come from its input; return the last layer's output")
-    of_layers = [(x, v) for x, v in known if not any(term.part == STATE for term in v.terms)] or known
+    of_layers = [(x, v) for x, v in known if all(term.part == OUTPUT for term in v.terms)] or known
     if isinstance(output, list) and len(of_layers) == len(output) > 1:  # one tensor per step
         value = stacked([v for _, v in of_layers], 0)
         if isinstance(value, Value):
             return torch.stack([x for x, _ in of_layers]), value, []
-    notes = (
-        [f"forward returns {len(known)} tensors; the first that is a layer's output is taken"] if len(known) > 1 else []
-    )
-    return (*of_layers[0], notes)
+    others = [v for x, v in known if x is not of_layers[0][0] and STEPS in v.axes]
+    notes = [f"forward returns {1 + len(others)} tensors; the first that is a layer's output is taken"]
+    return (*of_layers[0], notes if others else [])
 
 
 def _steps_in_front(tensor: Tensor, value: Value, steps: int) -> tuple[Tensor, Value]:
@@ -184,7 +189,12 @@ def draft_followed(followed: Followed, input_shape: tuple[int, ...]) -> Draft:
     ends = [(term.layer, 0) for term in followed.output.terms]
     order = _order(reads, [name for name, _ in ends])
     draft = Draft()
-    draft.potentials = {term.layer for term in followed.output.terms if term.part == STATE}
+    draft.potentials = {term.layer: term.part for term in followed.output.terms if term.part != OUTPUT}
+    for name in draft.potentials:
+        if readers := [reader for reader, found in reads.items() if name in [source for source, _ in found]]:
+            raise UnsupportedModule(
+                f"layer {name}: its state is the output, and {readers[0]} reads its spikes; a node of NIR has one output"
+            )
     stands: dict[str, tuple[str, ...]] = {INPUT: draft.add(Layer(INPUT, "input", (), input_shape))}
     for name in order:
         if name == INPUT:

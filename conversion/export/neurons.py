@@ -27,7 +27,7 @@ def leaky(tau: Callable[[Any], float | None]) -> Drafter:
         constant = tau(module)
         soft = module.v_reset is None
         rest = 0.0 if soft else float(module.v_reset)
-        parameters: dict[str, Any] = {"theta": float(module.v_threshold), "v_reset": rest}
+        parameters: dict[str, Any] = {"theta": float(module.v_threshold), "v_reset": rest, "v_leak": rest}
         if soft:
             parameters["reset"] = "subtract"
         elif rest:
