@@ -193,7 +193,7 @@ def draft_followed(followed: Followed, input_shape: tuple[int, ...]) -> Draft:
     for name in draft.potentials:
         if readers := [reader for reader, found in reads.items() if name in [source for source, _ in found]]:
             raise UnsupportedModule(
-                f"layer {name}: its state is the output, and {readers[0]} reads its spikes; a node of NIR has one output"
+                f"layer {name}: its state is the output, and {readers[0]} reads its spikes; a node has one output"
             )
     stands: dict[str, tuple[str, ...]] = {INPUT: draft.add(Layer(INPUT, "input", (), input_shape))}
     for name in order:
