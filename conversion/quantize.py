@@ -175,6 +175,7 @@ def quantize_file(
     target: Path,
     data: Input,
     dt: float | None = None,
+    reset: str | None = None,
     progress: bool = False,
     accept: bool = False,
 ) -> Report:
@@ -186,7 +187,7 @@ def quantize_file(
     Raises:
         GraphError, WrapAround: see `quantize`.
     """
-    graph = load(source, dt)
+    graph = load(source, dt, reset)
     run.print_notes(graph)  # the file written will not leave it open
     network, choices, before = quantize(graph, data.frames, data.lengths, progress, accept)
     before = dataclasses.replace(before, labels=data.labels)
@@ -218,7 +219,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, help="file to write (default: model.q.nir beside the model)")
     parser.add_argument("--split", default="train", help="split of a data SPEC to calibrate on (default train)")
     parser.add_argument("--samples", type=int, default=SAMPLES, help=f"samples to calibrate on (default {SAMPLES})")
-    parser.add_argument("--dt", type=float, help="seconds per step, for a file that does not say (default 1e-4)")
+    run.add_reading_arguments(parser)
     parser.add_argument(
         "--accept",
         action="store_true",
@@ -231,9 +232,11 @@ def work(arguments: argparse.Namespace) -> Result:
     if target.resolve() == arguments.model.resolve():
         raise GraphError(f"{target}: the quantised file would replace the float one; name another with -o")
     check_output(target)
-    graph = load(arguments.model, arguments.dt)
+    graph = load(arguments.model, arguments.dt, arguments.reset)
     data = open_input(arguments.calibrate, graph, arguments.split, arguments.samples)
-    result = quantize_file(arguments.model, target, data, arguments.dt, True, arguments.accept)
+    result = quantize_file(
+        arguments.model, target, data, arguments.dt, arguments.reset, progress=True, accept=arguments.accept
+    )
     figures = {"file": str(target), **dataclasses.asdict(result)}
     if result.refusal:
         return Result(figures | {"file": None}, as_text(result), holds=False, notes=[result.refusal])

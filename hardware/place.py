@@ -14,6 +14,7 @@ from pathlib import Path
 from neurotarget.hardware.chips.fit import STEPS, Fit, fit
 from neurotarget.hardware.chips.limits import load_chip
 from neurotarget.sim.graph import Graph, load
+from neurotarget.sim.run import add_reading_arguments
 from neurotarget.sim.trace import Trace
 
 from neurotarget.cli import Command, Result
@@ -27,21 +28,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weight-bits", type=int, default=8, help="bits per weight: 1 to 6 or 8 (default 8)")
     parser.add_argument("--input", help="data SPEC or .npz: takes spike rates and payloads from a run")
     parser.add_argument("--samples", type=int, default=8, help="samples of --input to run (default 8)")
-    parser.add_argument("--dt", type=float, help="seconds per step, for a file that does not say (default 1e-4)")
+    add_reading_arguments(parser)
     parser.add_argument("--picture", type=Path, help="write a picture of the chip to this .png")
 
 
 def work(arguments: argparse.Namespace) -> Result:
     check_output(arguments.picture)
     chip = load_chip(arguments.chip)
-    graph = load(arguments.model, arguments.dt)
+    graph = load(arguments.model, arguments.dt, arguments.reset)
     trace = None if arguments.input is None else _run(graph, arguments.input, arguments.samples)
     result = fit(graph, chip, arguments.steps, trace, arguments.weight_bits)
     if arguments.picture is not None:
         from neurotarget.hardware.page.chip_picture import save
 
         save(result, arguments.picture)
-    return Result(dataclasses.asdict(result), words(result), result.fits)
+    return Result(dataclasses.asdict(result), words(result), result.fits, graph.notes)
 
 
 def _run(graph: Graph, spec: str, samples: int) -> Trace:

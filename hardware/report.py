@@ -47,6 +47,7 @@ from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.graph.node import GraphError
 from neurotarget.sim.inputs import open_input
 from neurotarget.sim.parity import compare
+from neurotarget.sim.run import add_reading_arguments
 from neurotarget.sim.schedule import schedule
 from neurotarget.sim.trace import Trace, unreadable
 
@@ -85,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="run SpikingJelly's op_counter, syops and NeuroBench on the --checkpoint too (requirements-counters.txt)",
     )
-    parser.add_argument("--dt", type=float, help="seconds per step, for a file that does not say (default 1e-4)")
+    add_reading_arguments(parser)
 
 
 def beside(text: str) -> Side:
@@ -138,7 +139,7 @@ def build(arguments: argparse.Namespace) -> tuple[Report, Trace]:
     tables = load_tables(arguments.prices)
     claims = [] if arguments.claims is None else load_claims(arguments.claims)
     check_tables(claims, [table.name for table in tables])
-    graph = load(arguments.model, arguments.dt)
+    graph = load(arguments.model, arguments.dt, arguments.reset)
     if arguments.checkpoint is not None:
         from neurotarget.conversion.to_nir import require_same_network
 

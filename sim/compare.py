@@ -39,7 +39,7 @@ def work(arguments: argparse.Namespace) -> Result:
     backends = arguments.backends.split(",")
     if len(backends) != 2 or not set(backends) <= set(run.BACKENDS):
         raise InputError(f"--backends {arguments.backends}: two of {', '.join(run.BACKENDS)} are expected")
-    graph = load(arguments.model, arguments.dt)
+    graph = load(arguments.model, arguments.dt, arguments.reset)
     data = open_input(arguments.input, graph, arguments.split, arguments.samples)
     if arguments.states and not graph.quantised:
         raise GraphError(f"{arguments.model}: --states compares integers; this file is in floating point")

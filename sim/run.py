@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from neurotarget.sim import reference
-from neurotarget.sim.graph import Graph, load
+from neurotarget.sim.graph import Graph, dialect, load
 from neurotarget.sim.inputs import Input, open_input
 from neurotarget.sim.trace import Trace, accuracy, classify, unreadable
 
@@ -40,7 +40,17 @@ def add_input_arguments(parser: argparse.ArgumentParser, samples: int | None = N
     parser.add_argument("--split", default="test", help="split of a data SPEC (default test)")
     parser.add_argument("--samples", type=int, default=samples, help=f"samples to run (default {samples or 'all'})")
     parser.add_argument("--precision", default="float64", choices=("float64", "float32"), help="of the reference")
+    add_reading_arguments(parser)
+
+
+def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `load` is told of a file that leaves it open."""
     parser.add_argument("--dt", type=float, help="seconds per step, for a file that does not say (default 1e-4)")
+    parser.add_argument(
+        "--reset",
+        choices=dialect.RESETS,
+        help="how neurons reset, for a file that does not say (default zero, NIR's; snnTorch's is subtract)",
+    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def work(arguments: argparse.Namespace) -> Result:
     check_output(arguments.trace)
-    graph = load(arguments.model, arguments.dt)
+    graph = load(arguments.model, arguments.dt, arguments.reset)
     data = open_input(arguments.input, graph, arguments.split, arguments.samples)
     started = time.perf_counter()
     trace = simulate(graph, data, arguments.backend, arguments.precision)

@@ -10,7 +10,7 @@ from neurotarget.conversion.netx.layers import to_layers
 from neurotarget.conversion.quantize import quantize
 from neurotarget.conversion.tuning.integer_network import IntegerNetwork
 from neurotarget.hardware.chips.limits import load_chip
-from neurotarget.hardware.chips.populations import build
+from neurotarget.hardware.chips.populations import chip_network
 from neurotarget.hardware.counts.layers import count
 from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph, dialect, load
@@ -154,7 +154,7 @@ BACK_ENDS: dict[str, Callable[[Graph], object]] = {
         integers(graph), schedule(integers(graph), STEPS), frames(graph), np.full(2, STEPS)
     ),
     "counting": lambda graph: count(graph, reference.run(graph, frames(graph))),
-    "placement": lambda graph: build(graph, schedule(graph, STEPS), load_chip("loihi2")),
+    "placement": lambda graph: chip_network(graph, schedule(graph, STEPS), load_chip("loihi2")),
     "fine-tuning": lambda graph: IntegerNetwork(integers(graph), alpha=2.0),
     "netx": lambda graph: netx(integers(graph)),
 }

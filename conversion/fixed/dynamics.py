@@ -139,6 +139,8 @@ def _refuse(node: Node, graph: Graph) -> None:
             raise GraphError(f"node {node.name}: its neurons differ in time constant; Lava has one per population")
     if found["real_v"].max() * 4096 > 4095.5:
         raise GraphError(f"node {node.name}: a membrane that forgets all in one step (tau = dt) is not one of Lava's")
+    if node.subtracts or np.any(node.parameters.get("v_initial", 0)):
+        raise GraphError(f"node {node.name}: a reset by subtraction or a start away from 0 has no integers yet")
     if np.any(node.parameters.get("v_reset", 0)):
         raise GraphError(f"node {node.name}: v_reset is not 0; Lava resets to 0")
     if found["theta"].min() <= 0:

@@ -17,6 +17,7 @@ from neurotarget.hardware.meters.measurement import DenseEstimate, Measured, Unm
 from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.inputs import Input, open_input
+from neurotarget.sim.run import print_notes
 from neurotarget.sim.trace import Trace, accuracy
 
 OWN = (None, None, None, None)  # key of the report's own model
@@ -83,6 +84,7 @@ class Runs:
             if side.checkpoint is not None and not side.checkpoint.is_file():  # without a meter nobody would open it
                 raise ClaimError(f"{side.checkpoint}: no such file; it is the checkpoint of {side.model}")
             graph = load(side.model, self.dt)
+            print_notes(graph)
             data = open_input(spec, graph, split="test", samples=side.samples or self.samples)
             run = run_and_price(graph, data, self.tables, progress=True)
             self.known[key] = run.priced(run.measured(side.checkpoint))

@@ -35,6 +35,12 @@ KEY_DIALECT, KEY_DT, KEY_SCHEME, KEY_RULE, KEY_THETA, KEY_READOUT = (
 KEY_CLASSES, KEY_INPUT_MEAN, KEY_INPUT_SCALE, KEY_INPUT_FMAX = "classes", "input_mean", "input_scale", "input_fmax_hz"
 # Metadata of a convolution node: its kernel is block diagonal with this many blocks (nir 1.0.8 cannot check `groups`).
 KEY_GROUPS = "groups"
+# Metadata of a neuron: how it resets, and v before the first step of the window (docs/semantics.md, "Reset").
+KEY_RESET, KEY_V_INITIAL = "reset", "v_initial"
+RESET_ZERO = "zero"  # v = v_reset
+RESET_SUBTRACT = "subtract"  # the threshold is taken off at the next step, after the leak
+RESET_SUBTRACT_AT_ONCE = "subtract_at_once"  # the threshold is taken off where it fires, before the leak
+RESETS = (RESET_ZERO, RESET_SUBTRACT, RESET_SUBTRACT_AT_ONCE)
 # Metadata of a tap of a convolution over time: the name of its layer.
 KEY_LAYER = "layer"
 SCHEME_EULER = "euler"
@@ -59,12 +65,12 @@ WORDS = {
 }
 
 
-def extension(op: str, features: int, metadata: Mapping[str, Any]) -> nir.NIRGraph:
+def extension(op: str, neurons: int | tuple[int, ...], metadata: Mapping[str, Any]) -> nir.NIRGraph:
     """Builds the nested graph that stands for one extension operation.
 
     Args:
         op: one of `kinds.EXTENSIONS`.
-        features: neurons at its input and at its output.
+        neurons: shape of its input and of its output; a gate takes any, the others a vector.
         metadata: the operation's parameters, and a node name for each of its roles.
 
     Raises:
@@ -73,11 +79,11 @@ def extension(op: str, features: int, metadata: Mapping[str, Any]) -> nir.NIRGra
     taken = {*KINDS[op].roles, *KINDS[op].parameters}
     if set(metadata) != taken:
         raise ValueError(f"{op} takes {sorted(taken)}, got {sorted(metadata)}")
-    shape = np.array([features])
+    shape = np.atleast_1d(neurons)
     return nir.NIRGraph(
         nodes={
             "input": nir.Input(input_type={"input": shape}),
-            "undefined": nir.Scale(scale=np.full(features, np.nan)),
+            "undefined": nir.Scale(scale=np.full(shape, np.nan)),
             "output": nir.Output(output_type={"output": shape}),
         },
         edges=[("input", "undefined"), ("undefined", "output")],

@@ -1,7 +1,8 @@
 """What a kind of node is, said once: the table `KINDS`, and the sets that the packages ask for.
 
 Equations are those of one logical step t of one neuron, with x for what arrives, y for what is sent and [.] for 1
-where the condition holds. docs/semantics.md has them under Euler's scheme.
+where the condition holds. docs/semantics.md has them under Euler's scheme, and the resets that a node's metadata may
+name in place of `v = v_reset`.
 """
 
 from __future__ import annotations
@@ -161,6 +162,7 @@ def _named(holds: Callable[[Kind], bool]) -> frozenset[str]:
 SPIKING = _named(lambda kind: kind.spiking)
 STATEFUL = _named(lambda kind: kind.neuron)
 LEAKY = _named(lambda kind: kind.leaky)
+RESETTING = _named(lambda kind: "v_reset" in kind.parameters)
 SYNAPTIC = _named(lambda kind: kind.synaptic)
 SLIDING = _named(lambda kind: kind.sliding)
 OVER_TIME = _named(lambda kind: kind.over_time)

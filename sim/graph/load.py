@@ -17,6 +17,7 @@ import numpy as np
 from neurotarget.sim.graph import dialect, nir_file
 from neurotarget.sim.graph.kinds import SPIKING
 from neurotarget.sim.graph.node import GraphError, Node
+from neurotarget.sim.graph.resets import SILENT, reset_word, settle_resets
 from neurotarget.sim.graph.taps import join_taps
 from neurotarget.sim.graph.wiring import edges_of, flatten, infer_shapes, join_inputs, loops, order
 
@@ -76,12 +77,18 @@ class Graph:
         return [node for node in self.nodes.values() if name in node.sources]
 
 
-def load(source: str | Path | nir.NIRGraph, dt: float | None = None, content: bytes | None = None) -> Graph:
+def load(
+    source: str | Path | nir.NIRGraph,
+    dt: float | None = None,
+    reset: str | None = None,
+    content: bytes | None = None,
+) -> Graph:
     """Opens a NIR file, or takes a NIR graph, and checks that every node of it can run.
 
     Args:
         source: path of a `.nir` file, or a graph in memory.
         dt: seconds per step, for files that do not say; a file's own dt wins and must agree.
+        reset: one of `dialect.RESETS`, for neurons of which a file does not say it; what a file says must agree.
         content: what the file will hold, where it is not written yet.
 
     Raises:
@@ -106,7 +113,9 @@ def load(source: str | Path | nir.NIRGraph, dt: float | None = None, content: by
     dt, dt_is_default = _time_step(metadata, dt, origin)
     nodes = flatten(raw, dt)
     _check_ports(nodes, origin)
-    notes = (*file.notes, *_doubly_shifted(nodes))
+    said = dialect.KEY_DIALECT in metadata or bool(reset_word("graph", metadata, own=False))
+    nodes, assumed = settle_resets(nodes, reset, foreign=not said)
+    notes = (*_silent_resets(nodes, file.without_reset, assumed, origin), *file.notes, *_doubly_shifted(nodes))
     looped = {name for loop in loops(nodes, edges_of(nodes)) for name in loop}
     nodes = join_taps(nodes, looped, words[dialect.KEY_ARITHMETIC] == dialect.ARITHMETIC_LAVA_FIXED)
     nodes = join_inputs(nodes)
@@ -152,6 +161,13 @@ def _check_ports(nodes: Mapping[str, Node], origin: str) -> None:
         raise GraphError(f"{origin}: no Input node")
     if len(outputs) != 1:
         raise GraphError(f"{origin}: {len(outputs)} output nodes {outputs}; exactly one is supported")
+
+
+def _silent_resets(nodes: Mapping[str, Node], without: tuple[str, ...], assumed: bool, origin: str) -> list[str]:
+    """Notes on neurons whose reset, or the potential that they reset to, the file does not say."""
+    silent = [name for name in without if not (name in nodes and nodes[name].subtracts)]
+    said = f"{origin} does not say v_reset of {', '.join(silent)}: NIR's default holds, a reset to 0"
+    return [*([said] if silent else []), *([SILENT] if assumed else [])]
 
 
 def _doubly_shifted(nodes: Mapping[str, Node]) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import h5py
 import nir
 import numpy as np
-from neurotarget.sim.graph.kinds import KINDS
+from neurotarget.sim.graph.kinds import KINDS, RESETTING
 from neurotarget.sim.graph.node import GraphError
 
 from neurotarget import kinds
@@ -25,7 +25,7 @@ MOST_NODES = 2**12  # nir's type inference takes time with their square: a minut
 DEEPEST = 64  # groups within groups
 PRIMITIVES = frozenset(name for name in nir.ir.__all__ if name not in ("NIRNode", "str2NIRNode", "dict2NIRNode"))
 NO_NUMBERS = frozenset({"type", "metadata", "nodes", "edges", "padding"})  # padding may be a word
-WITH_RESET = frozenset(name for kind in KINDS.values() if "v_reset" in kind.parameters for name in kind.nir)
+WITH_RESET = frozenset(name for kind in RESETTING for name in KINDS[kind].nir)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +35,13 @@ class NirFile:
     Attributes:
         declared: node -> the shape that the file says its input has; of convolutions without the channels.
         notes: sentences for the user, about what was assumed.
+        without_reset: neurons without `v_reset`.
     """
 
     graph: nir.NIRGraph
     declared: Mapping[str, tuple[int, ...]]
     notes: tuple[str, ...]
+    without_reset: tuple[str, ...] = ()
 
 
 def to_bytes(graph: nir.NIRGraph) -> bytes:
@@ -74,22 +76,17 @@ def read(path: Path, content: bytes | None = None) -> NirFile:
         raise
     except Exception as error:  # h5py raises OSError, RuntimeError, KeyError or ValueError on a damaged file
         raise GraphError(f"{path}: not a NIR file that can be run: {_reason(error)}") from error
-    notes = []
-    if survey.without_reset:
-        notes.append(
-            f"{path} does not say v_reset of {', '.join(survey.without_reset)}: NIR's default holds, a reset to 0; "
-            "if the network was trained with another reset, its spikes were others"
-        )
+    without_reset = tuple(survey.without_reset)
     try:
-        return NirFile(nir.read(place()), survey.declared, tuple(notes))
+        return NirFile(nir.read(place()), survey.declared, (), without_reset)
     except Exception as error:  # nir raises anything from KeyError to a bare AssertionError
         refusal = _reason(error)
     try:
         graph = nir.read(place(), type_check=False)
     except Exception as error:
         raise GraphError(f"{path}: not a NIR file that can be run: {_reason(error)}") from error
-    notes.append(f"nir's type check refuses {path} ({refusal}); its shapes were worked out here and are consistent")
-    return NirFile(graph, survey.declared, tuple(notes))
+    note = f"nir's type check refuses {path} ({refusal}); its shapes were worked out here and are consistent"
+    return NirFile(graph, survey.declared, (note,), without_reset)
 
 
 def _reason(error: Exception) -> str:

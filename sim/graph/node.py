@@ -26,6 +26,7 @@ class Node:
         roles: for gate and attention, the sources of each named input; `sources` is then their concatenation.
         parameters: arrays are float64; neuron parameters are broadcast to `output_shape`.
         layer: of which layer it is a part, where the file says so.
+        reset: of a neuron that resets, one of `dialect.RESETS`; empty until `load` has settled it.
     """
 
     name: str
@@ -36,7 +37,13 @@ class Node:
     input_shape: tuple[int, ...] = ()
     output_shape: tuple[int, ...] = ()
     layer: str = ""
+    reset: str = ""
 
     @property
     def neurons(self) -> int:
         return int(np.prod(self.output_shape))
+
+    @property
+    def subtracts(self) -> bool:
+        """Whether a spike takes the threshold off the potential, at once or a step later, and nothing else of it."""
+        return self.reset.startswith("subtract")

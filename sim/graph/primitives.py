@@ -13,10 +13,10 @@ from typing import Any
 import nir
 import numpy as np
 from neurotarget.sim.graph import dialect
-from neurotarget.sim.graph.kinds import EXTENSIONS, KINDS
+from neurotarget.sim.graph.kinds import EXTENSIONS, KINDS, RESETTING
 from neurotarget.sim.graph.node import GraphError, Node
+from neurotarget.sim.graph.resets import initial_potential, reset_word
 
-HARD_RESET = ("hard", "zero", "to_zero", "v_reset", "value")  # words in metadata that mean NIR's own reset
 LARGEST_WHOLE = 2**53  # up to here float64 holds every whole number
 LARGEST_LAYER = 2**27  # values that one node may hold a step, padding and delay lines included: 1 GiB in float64
 
@@ -30,13 +30,14 @@ def convert_node(name: str, raw: nir.NIRNode, sources: tuple[str, ...], dt: floa
     Raises:
         GraphError: it is none that is supported, or what it holds cannot be run.
     """
-    require_hard_reset(f"node {name}", raw.metadata or {})
+    metadata, neuron = raw.metadata or {}, NEURONS.get(type(raw))
+    reset = reset_word(f"node {name}", metadata, neuron is not None and neuron.name in RESETTING)
     if isinstance(raw, nir.NIRGraph):
         return _extension(name, raw, sources, prefix)
-    neuron = NEURONS.get(type(raw))
     if neuron is not None:
         arrays = {key: np.asarray(getattr(raw, key), dtype=np.float64) for key in neuron.parameters}
         shape = np.broadcast_shapes(*(array.shape for array in arrays.values()))
+        arrays |= initial_potential(name, metadata, neuron, shape)
         parameters: dict[str, Any] = {key: np.broadcast_to(array, shape) for key, array in arrays.items()}
         for key in neuron.parameters:
             _require_finite(name, key, parameters[key])
@@ -45,7 +46,7 @@ def convert_node(name: str, raw: nir.NIRNode, sources: tuple[str, ...], dt: floa
                     f"node {name}: {key} = {parameters[key].min():g} s is shorter than one step of {dt:g} s; "
                     "pass the time step that the file was made for with --dt"
                 )
-        return Node(name, neuron.name, sources, parameters, input_shape=shape, output_shape=shape)
+        return Node(name, neuron.name, sources, parameters, input_shape=shape, output_shape=shape, reset=reset)
     if type(raw) not in CONVERTERS:
         supported = sorted(cls.__name__ for cls in {*CONVERTERS, *NEURONS})
         raise GraphError(f"node {name}: {type(raw).__name__} is not supported; supported are {', '.join(supported)}")
@@ -53,16 +54,7 @@ def convert_node(name: str, raw: nir.NIRNode, sources: tuple[str, ...], dt: floa
     for key, value in parameters.items():
         if isinstance(value, np.ndarray):
             _require_finite(name, key, value)
-    return Node(name, kind, sources, parameters, layer=str((raw.metadata or {}).get(dialect.KEY_LAYER, "")))
-
-
-def require_hard_reset(name: str, metadata: Mapping[str, Any]) -> None:
-    """NIR has one reset, `v = v_reset`; a file that asks for another in its metadata would run as something else."""
-    for key, value in metadata.items():
-        if "reset" in str(key).lower() and str(value).lower() not in HARD_RESET:
-            raise GraphError(
-                f"{name}: its metadata say {key} = {value!r}; NIR has one reset, to v_reset, and no other is guessed"
-            )
+    return Node(name, kind, sources, parameters, layer=str(metadata.get(dialect.KEY_LAYER, "")))
 
 
 def _require_finite(name: str, key: str, array: np.ndarray) -> None:
@@ -85,10 +77,10 @@ def _extension(name: str, raw: nir.NIRGraph, sources: tuple[str, ...], prefix: s
     parameters = {key: _operation_parameter(name, key, raw.metadata[key]) for key in parameter_names}
     if roles:
         sources = tuple(source for names in roles.values() for source in names)
-    width = raw.output_type.get("output")
-    if width is None or len(np.atleast_1d(width)) != 1:
-        raise GraphError(f"node {name}: {op} works on a vector of neurons, found shape {width}")
-    shape = (int(np.atleast_1d(width)[0]),)
+    declared = raw.output_type.get("output")
+    shape = () if declared is None else tuple(int(size) for size in np.atleast_1d(declared))
+    if not shape or (op != "gate" and len(shape) != 1):
+        raise GraphError(f"node {name}: {op} works on a vector of neurons, found shape {declared}")
     if op == "look_ahead" and parameters["steps"] * shape[0] > LARGEST_LAYER:
         raise GraphError(f"node {name}: a look-ahead of {parameters['steps']} steps needs too much memory")
     if op == "attention" and (parameters["heads"] < 1 or shape[0] % parameters["heads"]):

@@ -10,7 +10,8 @@ import nir
 import numpy as np
 from neurotarget.sim.graph.kinds import STATEFUL
 from neurotarget.sim.graph.node import GraphError, Node
-from neurotarget.sim.graph.primitives import convert_node, output_shape, require_hard_reset
+from neurotarget.sim.graph.primitives import convert_node, output_shape
+from neurotarget.sim.graph.resets import reset_word
 from neurotarget.sim.graph.taps import redirect
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -18,7 +19,7 @@ from scipy.sparse.csgraph import connected_components
 
 def flatten(graph: nir.NIRGraph, dt: float, prefix: str = "") -> dict[str, Node]:
     """Splices nested graphs into their parent; an extension operation stays one node."""
-    require_hard_reset(f"graph {prefix.rstrip('.')}".strip(), graph.metadata or {})
+    reset_word(f"graph {prefix.rstrip('.')}".strip(), graph.metadata or {}, own=False)
     edges = [(prefix + source, prefix + target) for source, target in graph.edges]
     nodes: dict[str, Node] = {}
     for short_name, raw in graph.nodes.items():

@@ -8,7 +8,9 @@ the same kernel serves one step of a recurrent network and a whole utterance.
 The arithmetic is Euler's, in this order, because parity is judged to the last bit:
 `v = v * (1 - dt/tau) + dt/tau * (v_leak + r * I)`, then `v > v_threshold`, then `v = v_reset`
 (NIR 1.0.8, nir/ir/neuron.py: `tau dv/dt = v_leak - v + r I`). For tau = 2 steps this is bit-identical to
-SpikingJelly's `v = v * (1 - 1/tau) + I` with the input's factor tau folded into the weights.
+SpikingJelly's `v = v * (1 - 1/tau) + I` with the input's factor tau folded into the weights. A reset by subtraction
+takes theta off in place of that: at once, or a step late, after the leak and the input (snnTorch 0.9,
+snntorch/_neurons/leaky.py, `reset_delay`).
 """
 
 from __future__ import annotations
@@ -20,10 +22,11 @@ from neurotarget.compiled import compiled
 
 
 @compiled
-def lif(current, decay, gain, offset, v_threshold, v_reset, v, spikes, potential):
+def lif(current, decay, gain, offset, v_threshold, v_reset, theta, reset, v, spikes, potential):
     """LIF and IF: `v = v * decay + (gain * I + offset)`.
 
-    `potential` receives v before the reset where it has the shape of `current`; pass an array of no samples otherwise.
+    `reset` is the place of the word in `dialect.RESETS`: 0 zero, 1 subtract, 2 subtract_at_once. `potential` receives v
+    before the reset where it has the shape of `current`; pass an array of no samples otherwise.
     """
     samples, steps, neurons = current.shape
     record = potential.shape[0] > 0
@@ -34,8 +37,17 @@ def lif(current, decay, gain, offset, v_threshold, v_reset, v, spikes, potential
             arriving, fired = current[sample, step], spikes[sample, step]
             for n in range(neurons):
                 charged[n] = state[n] * decay[n] + (gain[n] * arriving[n] + offset[n])
-            for n in range(neurons):
-                state[n] = v_reset[n] if charged[n] > v_threshold[n] else charged[n]
+            if reset == 0:
+                for n in range(neurons):
+                    state[n] = v_reset[n] if charged[n] > v_threshold[n] else charged[n]
+            elif reset == 1:  # v stays as it is, and says at the next step whether theta goes
+                for n in range(neurons):
+                    charged[n] = charged[n] - theta[n] if state[n] > v_threshold[n] else charged[n]
+                for n in range(neurons):
+                    state[n] = charged[n]
+            else:
+                for n in range(neurons):
+                    state[n] = charged[n] - theta[n] if charged[n] > v_threshold[n] else charged[n]
             for n in range(neurons):
                 fired[n] = charged[n] > v_threshold[n]
             if record:

@@ -72,24 +72,34 @@ def cast_parameters(node: Node, graph: Graph, dtype: np.dtype) -> Parameters:
             alpha_synapse = graph.dt / flat["tau_syn"]
             p |= {"decay_synapse": 1 - alpha_synapse, "gain_synapse": alpha_synapse * flat["w_in"]}
         if node.kind in SPIKING:
-            p["v_threshold"] = _threshold(
-                flat["threshold" if node.kind == "threshold" else "v_threshold"], graph.rule, dtype
-            )
+            threshold = flat["threshold" if node.kind == "threshold" else "v_threshold"]
+            p["v_threshold"] = _threshold(threshold, graph.rule, dtype)
             p["v_reset"] = flat.get("v_reset", 0 * ones)
+            if node.subtracts:
+                p["theta"] = theta_of(threshold, graph.rule)
+        if dialect.KEY_V_INITIAL in flat:
+            p["v_initial"] = flat[dialect.KEY_V_INITIAL]
         p = {key: np.ascontiguousarray(value, dtype=dtype) for key, value in p.items() if key != "threshold"}
     return p
 
 
+def theta_of(v_threshold: np.ndarray, rule: str) -> np.ndarray:
+    """The threshold itself, float64: under rule `>=` the file holds nextafter(theta, -inf)."""
+    return v_threshold if rule == dialect.RULE_EXCEEDS else np.nextafter(v_threshold, np.inf)
+
+
 def _threshold(v_threshold: np.ndarray, rule: str, dtype: np.dtype) -> np.ndarray:
-    """The number that v must exceed. Under rule `>=` the file holds nextafter(theta, -inf) in float64."""
-    if rule == dialect.RULE_EXCEEDS:
-        return v_threshold.astype(dtype)
-    theta = np.nextafter(v_threshold, np.inf).astype(dtype)
-    return np.nextafter(theta, dtype.type(-np.inf))
+    """The number that v must exceed, in the run's precision."""
+    theta = theta_of(v_threshold, rule).astype(dtype)
+    return theta if rule == dialect.RULE_EXCEEDS else np.nextafter(theta, dtype.type(-np.inf))
 
 
-def _state(call: Call, key: str, samples: int) -> np.ndarray:
-    return call.state.setdefault(key, np.zeros((samples, call.node.neurons), call.dtype))
+def state(call: Call, key: str, samples: int) -> np.ndarray:
+    """u or v, [samples, neurons]: of the call before, or at the start of the window."""
+    if key not in call.state:
+        start = call.parameters.get("v_initial", 0) if key == "v" else 0
+        call.state[key] = np.full((samples, call.node.neurons), start, call.dtype)
+    return call.state[key]
 
 
 def _rows(call: Call, x: np.ndarray) -> np.ndarray:
@@ -103,7 +113,7 @@ def _current(call: Call, x: np.ndarray) -> np.ndarray:
         return rows
     out = np.empty_like(rows)
     p = call.parameters
-    kernels.synaptic_current(rows, p["decay_synapse"], p["gain_synapse"], _state(call, "u", len(x)), out)
+    kernels.synaptic_current(rows, p["decay_synapse"], p["gain_synapse"], state(call, "u", len(x)), out)
     return out
 
 
@@ -112,8 +122,19 @@ def _spiking(call: Call, x: np.ndarray) -> np.ndarray:
     spikes = np.empty(current.shape, np.uint8)
     observe = call.node.name in call.potentials
     potential = np.empty(current.shape if observe else (0, 0, 0), call.dtype)
-    v = _state(call, "v", len(x))
-    kernels.lif(current, p["decay"], p["gain"], p["offset"], p["v_threshold"], p["v_reset"], v, spikes, potential)
+    kernels.lif(
+        current,
+        p["decay"],
+        p["gain"],
+        p["offset"],
+        p["v_threshold"],
+        p["v_reset"],
+        p.get("theta", p["v_threshold"]),
+        dialect.RESETS.index(call.node.reset or dialect.RESET_ZERO),
+        state(call, "v", len(x)),
+        spikes,
+        potential,
+    )
     if observe:
         call.potentials[call.node.name] = potential.reshape(x.shape)
     return spikes.reshape(x.shape)
@@ -122,7 +143,7 @@ def _spiking(call: Call, x: np.ndarray) -> np.ndarray:
 def _leaky(call: Call, x: np.ndarray) -> np.ndarray:
     p, current = call.parameters, _current(call, x)
     out = np.empty_like(current)
-    kernels.leaky(current, p["decay"], p["gain"], p["offset"], _state(call, "v", len(x)), out)
+    kernels.leaky(current, p["decay"], p["gain"], p["offset"], state(call, "v", len(x)), out)
     return out.reshape(x.shape)
 
 

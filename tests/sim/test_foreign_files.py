@@ -8,6 +8,7 @@ import pytest
 from neurotarget.sim import lava, reference, run
 from neurotarget.sim.graph import load
 from neurotarget.sim.graph.node import GraphError
+from neurotarget.sim.graph.resets import SILENT
 from neurotarget.sim.lava.parent import make_plan
 from neurotarget.sim.schedule import schedule
 from neurotarget.sim.trace import accuracy, unreadable
@@ -88,7 +89,7 @@ def test_labels_of_an_image_are_said_not_to_be_read_and_the_run_goes_on(tmp_path
 
 def test_an_image_without_labels_needs_no_word(tmp_path, capsys):
     assert run.main([*image_file(tmp_path, labels=False), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["notes"] == []
+    assert json.loads(capsys.readouterr().out)["notes"] == [SILENT]
 
 
 def test_a_vector_is_readable():

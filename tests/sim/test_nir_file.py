@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from neurotarget.sim import reference
 from neurotarget.sim.graph import dialect, load, nir_file
 from neurotarget.sim.graph.node import GraphError
+from neurotarget.sim.graph.resets import SILENT
 
 from neurotarget import cli
 from tests.sim.nodes import DT, graph_of, lif, port_in, port_out
@@ -114,9 +115,10 @@ def test_a_file_without_v_reset_says_so(tmp_path, capsys):
     assert cli.main(["run", str(path), "--input", data, "--json"]) == 0
     assert said in json.loads(capsys.readouterr().out)["notes"][0]
     assert cli.main(["report", str(path), "--input", data, "--lava-samples", "0", "--out", str(out)]) == 0
-    (note,) = json.loads((out / "report.json").read_text())["model"]["notes"]
+    note, silent = json.loads((out / "report.json").read_text())["model"]["notes"]
+    assert silent == SILENT
     assert said in note and f"note: {note}" in capsys.readouterr().out
-    assert html.escape(note) in (out / "report.html").read_text()
+    assert note in html.unescape((out / "report.html").read_text())
 
 
 @pytest.mark.parametrize(("where", "named"), [("graph", "graph: its"), ("lif", "node lif: its")])

@@ -32,7 +32,7 @@ def _sparse(values: Any, arrays: Any, common: Any) -> AbstractProcess:
 
 
 def _neuron(values: Any, arrays: Any, common: Any) -> AbstractProcess:
-    return neuron.Neuron(neurons=values["neurons"], parameters=arrays, **common)
+    return neuron.Neuron(parameters=arrays, **values, **common)
 
 
 def _fixed_neuron(values: Any, arrays: Any, common: Any) -> AbstractProcess:

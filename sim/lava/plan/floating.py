@@ -209,7 +209,8 @@ class Planner:
         biases = [bias for source in node.sources if (bias := self._bias_for_neurons(source)) is not None]
         if biases:
             parameters["bias"] = np.sum(biases, axis=0).reshape(-1)
-        return Spec(node.name, "neuron", self.schedule.latency[node.name], {"neurons": node.neurons}, parameters)
+        values = {"neurons": node.neurons, "reset": node.reset}
+        return Spec(node.name, "neuron", self.schedule.latency[node.name], values, parameters)
 
     def linear(self, node: Node) -> Spec:
         weight, bias = self.matrix(node)

@@ -28,15 +28,17 @@ class Neuron(AbstractProcess):
     `u = u * decay_synapse + gain_synapse * (a_in + bias)` where there is a `decay_synapse`, else `u = a_in + bias`;
     `v = v * decay + (gain * u + offset)`; without `decay`, `v = u` (NIR's Threshold). With a `v_threshold` it sends
     `v > v_threshold` and sets v to `v_reset` where it fired; without, it sends v. At the first step of a window u and v
-    start from 0; outside the window it sends zeros.
+    start from 0, or v from `v_initial`; outside the window it sends zeros.
 
     Args:
         neurons: size of the population.
         parameters: arrays [neurons] under the names above, float64.
+        reset: `subtract` and `subtract_at_once` take `theta` off v in place of setting it: where v was over the
+            threshold at the step before, after the leak; or where it fires.
     """
 
-    def __init__(self, *, neurons: int, parameters: Any, **kwargs: Any) -> None:
-        super().__init__(neurons=neurons, parameters=parameters, **kwargs)
+    def __init__(self, *, neurons: int, parameters: Any, reset: str = "", **kwargs: Any) -> None:
+        super().__init__(neurons=neurons, parameters=parameters, reset=reset, **kwargs)
         self.a_in = InPort(shape=(neurons,))
         self.s_out = OutPort(shape=(neurons,))
         self.u = Var(shape=(neurons,), init=0)
@@ -55,21 +57,27 @@ class NeuronModel(StreamModel):
     v: np.ndarray = LavaPyType(np.ndarray, float)
 
     def run_spk(self) -> None:
-        p = self.proc_params["parameters"]
+        p, reset = self.proc_params["parameters"], self.proc_params["reset"]
         current = self.a_in.recv()
         if self.starts:
             self.u[:] = 0
-            self.v[:] = 0
+            self.v[:] = p.get("v_initial", 0)
         if not self.inside:
             self.s_out.send(np.zeros_like(current))
             return
         if "bias" in p:
             current = current + p["bias"]
         self.u[:] = self.u * p["decay_synapse"] + p["gain_synapse"] * current if "decay_synapse" in p else current
+        late = self.v > p["v_threshold"] if reset == "subtract" else ()
         self.v[:] = self.v * p["decay"] + (p["gain"] * self.u + p["offset"]) if "decay" in p else self.u
         if "v_threshold" not in p:
             self.s_out.send(self.v.copy())
             return
+        if reset == "subtract":
+            self.v[late] -= p["theta"][late]
         fired = self.v > p["v_threshold"]
-        self.v[fired] = p["v_reset"][fired]
+        if reset == "subtract_at_once":
+            self.v[fired] -= p["theta"][fired]
+        elif reset != "subtract":
+            self.v[fired] = p["v_reset"][fired]
         self.s_out.send(fired.astype(float))
