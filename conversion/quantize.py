@@ -26,12 +26,13 @@ from neurotarget.sim import reference, run
 from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.graph.nir_file import to_bytes
 from neurotarget.sim.graph.node import GraphError
-from neurotarget.sim.inputs import Input, open_input
+from neurotarget.sim.inputs import Input, as_input, open_input
 from neurotarget.sim.reference.integer_kernels import STATE_LIMIT
 from neurotarget.sim.trace import Trace, accuracy, unreadable
 from tqdm import tqdm
 
 from neurotarget.cli import Command, Result, complain
+from neurotarget.errors import CheckFailed
 from neurotarget.files import check_output, write_bytes
 
 # What happens to the float network before its groups of synapses are rounded, in order.
@@ -170,6 +171,42 @@ def _first(differs: dict[str, np.ndarray], before: Trace, after: Trace) -> dict[
     return None
 
 
+def quantize_to(
+    network: str | Path | Graph,
+    frames: Any,
+    path: str | Path,
+    *,
+    lengths: Any = None,
+    labels: Any = None,
+    accept: bool = False,
+) -> Graph:
+    """Writes a network in integers, chosen so that they differ least from the float network on these samples.
+
+    >>> integers = neurotarget.quantize("network.nir", frames, "network.q.nir")
+    >>> integers.quantised
+    True
+
+    Args:
+        network: path of a NIR file in floating point, or a graph.
+        frames: calibration samples [samples, steps, ...], an array or a tensor.
+        path: file to write.
+        lengths, labels: whole numbers [samples].
+        accept: write it whatever its rates, time constants and lost currents.
+
+    Returns:
+        The graph of the file written.
+
+    Raises:
+        GraphError, InputError: the network has no fixed-point form, or the samples do not fit it.
+        CheckFailed: the integers are not the network that they were made of; nothing is written.
+    """
+    check_output(path)
+    result, graph = _write(load(network), Path(path), as_input(frames, lengths, labels), False, accept)
+    if result.refusal:
+        raise CheckFailed(f"{path}: {result.refusal}")
+    return graph
+
+
 def quantize_file(
     source: Path,
     target: Path,
@@ -189,20 +226,25 @@ def quantize_file(
     """
     graph = load(source, dt, reset)
     run.print_notes(graph)  # the file written will not leave it open
+    if data.labels is not None and (reason := unreadable(np.empty((0, 0, *graph.output.output_shape)))):
+        complain(f"note: {reason}")
+    return _write(graph, target, data, progress, accept)[0]
+
+
+def _write(graph: Graph, target: Path, data: Input, progress: bool, accept: bool) -> tuple[Report, Graph]:
     network, choices, before = quantize(graph, data.frames, data.lengths, progress, accept)
     before = dataclasses.replace(before, labels=data.labels)
-    if data.labels is not None and (reason := unreadable(before.output)):
-        complain(f"note: {reason}")
     content = to_bytes(network)
-    after = reference.run(load(target, content=content), data.frames, data.lengths, data.labels)
-    result = report(choices, before, after, graph)
-    if result.overflow["wrapped_u"]:
-        refusal = f"u wraps around in {', '.join(result.overflow['wrapped_u'])}: nothing written"
-        return dataclasses.replace(result, refusal=refusal)
-    if result.faults and not accept:
-        return dataclasses.replace(result, refusal=f"{'; '.join(result.faults)}: nothing written; {ACCEPT}")
-    write_bytes(target, content)
-    return result
+    integers = load(target, content=content)
+    result = report(choices, before, reference.run(integers, data.frames, data.lengths, data.labels), graph)
+    refusal = None
+    if wrapped := result.overflow["wrapped_u"]:
+        refusal = f"u wraps around in {', '.join(wrapped)}: nothing written"
+    elif result.faults and not accept:
+        refusal = f"{'; '.join(result.faults)}: nothing written; {ACCEPT}"
+    if refusal is None:
+        write_bytes(target, content)
+    return dataclasses.replace(result, refusal=refusal), integers
 
 
 # ---- command line ----------------------------------------------------------------------------------------------------

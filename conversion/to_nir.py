@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nir
 import numpy as np
@@ -22,12 +26,14 @@ from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph, dialect, load
 from neurotarget.sim.graph.kinds import SYNAPTIC
 from neurotarget.sim.graph.nir_file import to_bytes
+from neurotarget.sim.inputs import Input, as_input
 from neurotarget.sim.parity import Parity, compare
 from neurotarget.sim.trace import windowed
 from torch import nn
 
 from neurotarget.cli import Command, Result, complain
 from neurotarget.data import DataError, open_dataset
+from neurotarget.errors import CheckFailed
 from neurotarget.files import check_output, write_bytes
 
 # What happens to the draft between PyTorch's modules and NIR's nodes, in order.
@@ -56,7 +62,11 @@ def to_nir(network: nn.Module, input_shape: tuple[int, ...], dt: float = dialect
 
 def _converted(network: nn.Module, frames: np.ndarray, dt: float) -> tuple[nir.NIRGraph, Followed]:
     for name, parameter in network.state_dict().items():
-        if isinstance(parameter, torch.Tensor) and not bool(torch.isfinite(parameter).all()):
+        if not isinstance(parameter, torch.Tensor):
+            continue
+        if parameter.is_meta:
+            raise UnsupportedModule(f"parameter {name} is on the meta device, where it has no values; load weights")
+        if not bool(torch.isfinite(parameter).all()):
             raise UnsupportedModule(f"parameter {name} holds NaN or infinite values; train again")
     followed = follow(network, frames)
     draft = draft_followed(followed, frames.shape[2:])
@@ -64,6 +74,112 @@ def _converted(network: nn.Module, frames: np.ndarray, dt: float) -> tuple[nir.N
         step(draft)
     ours = isinstance(network, registry.Network)
     return emit(draft, dt, dialect.READOUT_SOFTMAX_SUM if ours else dialect.READOUT_SUM), followed
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A network's file, not written yet.
+
+    Attributes:
+        content: of the file.
+        graph: that it holds.
+        parity: the network against the reference simulator's run of the file, on the frames that it was followed on.
+        notes: sentences for the user about what was assumed and what was not tested.
+    """
+
+    content: bytes
+    graph: Graph
+    parity: Parity
+    notes: tuple[str, ...]
+
+
+def export(
+    network: nn.Module, frames: Any, path: str | Path, *, dt: float = dialect.DEFAULT_DT_SECONDS, lengths: Any = None
+) -> Graph:
+    """Writes a network as a NIR file once the file is known to compute the network's own spikes.
+
+    The network's forward pass is followed on the frames, the file's content is run by the reference simulator, and
+    every spike and output has to be equal in double precision. The network keeps its type, mode, device and state.
+
+    >>> from spikingjelly.activation_based import layer, neuron
+    >>> network = torch.nn.Sequential(
+    ...     layer.Linear(16, 32, step_mode="m"), neuron.LIFNode(step_mode="m"),
+    ...     layer.Linear(32, 4, step_mode="m"), neuron.LIFNode(v_threshold=0.1, step_mode="m"),
+    ... )
+    >>> frames = torch.rand(8, 40, 16) * 4  # 8 samples of 40 steps
+    >>> graph = neurotarget.export(network, frames, "network.nir", dt=1e-3)
+    >>> graph.dt, list(graph.nodes)
+    (0.001, ['input', '0', '1', '2', '3', 'output'])
+
+    Args:
+        network: its layers are of PyTorch, of SpikingJelly or of another framework that has rules here.
+        frames: [samples, steps, ...], an array or a tensor; those that it was tested with, or the like.
+        path: file to write.
+        dt: seconds per step.
+        lengths: whole numbers [samples], steps of each sample; all steps when left out.
+
+    Returns:
+        The graph of the file written.
+
+    Raises:
+        UnsupportedModule, InputError: a layer or the frames cannot be used.
+        CheckFailed: a spike or an output differs, or no neuron fires on these frames, so that nothing was tested.
+        Nothing is written in either case.
+
+    Warns:
+        UserWarning: layers that never fire on these frames, whose equality was not tested; and what was assumed.
+    """
+    check_output(path)
+    made = convert_network(network, as_input(frames, lengths), Path(path), dt)
+    for note in made.notes:
+        warnings.warn(note, stacklevel=2)
+    if not made.parity.holds:
+        raise CheckFailed(f"{path}: not written: {made.parity.sides}: {failure(made.parity)}")
+    write_bytes(path, made.content)
+    return made.graph
+
+
+def convert_network(
+    network: nn.Module, data: Input, target: Path, dt: float, metadata: Mapping[str, Any] | None = None
+) -> Converted:
+    """The content of a network's file, and how it compares with the network on the data.
+
+    Args:
+        target: of the file, for messages.
+        metadata: of the graph, beside those that say how it computes.
+
+    Raises:
+        UnsupportedModule: the network cannot be converted.
+        CheckFailed: no neuron fires.
+    """
+    if not isinstance(network, nn.Module):
+        raise UnsupportedModule(f"the network is a {type(network).__name__}; a torch.nn.Module is expected")
+    frames, lengths = at_least_two(windowed(data.frames, data.lengths)), at_least_two(data.lengths)
+    written, followed = _converted(network, frames, dt)
+    written.metadata |= dict(metadata or {})
+    content = to_bytes(written)
+    graph = load(target, content=content)
+    ours = reference.run(graph, frames, lengths)
+    if isinstance(network, registry.Network):
+        own = pytorch_trace(network, frames, lengths)
+    else:
+        own, ours = followed_trace(followed, ours)
+    silent = [name for name, spikes in own.spikes.items() if not spikes.any()]
+    where = f"on these frames, {len(data.frames)} samples of {data.frames.shape[1]} steps"
+    if silent and len(silent) == len(own.spikes) and not any(spikes.any() for spikes in ours.spikes.values()):
+        raise CheckFailed(
+            f"{target}: not written: no neuron fires {where}, so equality proves nothing; give frames on which the "
+            "network is active: its own data, more steps or larger values"
+        )
+    said = [f"{', '.join(silent)}: never fires {where}; its equality was not tested"] if silent else []
+    return Converted(content, graph, compare(graph, own, ours), (*followed.notes, *graph.notes, *said))
+
+
+def failure(parity: Parity) -> str:
+    """What differs, in a clause."""
+    if parity.first_divergence is None:
+        return f"no spike differs, but outputs do by up to {parity.output_difference:.3g}"
+    return f"{parity.mismatched} spikes differ of {parity.spikes}; first divergence: {parity.first_divergence}"
 
 
 def at_least_two(samples: np.ndarray) -> np.ndarray:
@@ -79,12 +195,24 @@ def write(graph: nir.NIRGraph, path: str | Path) -> Graph:
     return checked
 
 
-def check(network: nn.Module, graph: Graph, frames: np.ndarray, lengths: np.ndarray | None = None) -> Parity:
-    """PyTorch against the reference simulator in double precision on [samples, steps, *features].
+def check(network: nn.Module, graph: Graph | str | Path, frames: Any, lengths: Any = None) -> Parity:
+    """A network against the reference simulator's run of its file, in double precision.
 
-    The network is afterwards as it was. One that takes no lengths is given zeros beyond them.
+    >>> parity = neurotarget.check(network, "network.nir", frames)
+    >>> parity.holds, parity.mismatched
+    (True, 0)
+
+    Args:
+        network: afterwards as it was; one that takes no lengths is given zeros beyond them.
+        graph: of its file, or the path.
+        frames: [samples, steps, ...], an array or a tensor.
+        lengths: whole numbers [samples], steps of each sample; all steps when left out.
+
+    Raises:
+        UnsupportedModule, InputError, GraphError: the network, the frames or the file cannot be used.
     """
-    lengths = reference.checked_lengths(graph, frames, lengths)
+    graph, data = load(graph), as_input(frames, lengths)
+    frames, lengths = data.frames, reference.checked_lengths(graph, data.frames, data.lengths)
     if isinstance(network, registry.Network):
         own = pytorch_trace(network, frames, lengths)
         return compare(graph, own, reference.run(graph, frames, lengths))

@@ -21,6 +21,33 @@ from neurotarget.cli import Command, Result
 from neurotarget.files import check_output
 
 
+def place(
+    network: str | Path | Graph,
+    chip: str = "loihi1",
+    *,
+    trace: Trace | None = None,
+    steps: int = STEPS,
+    weight_bits: int = 8,
+) -> Fit:
+    """Places a network on the cores of a chip.
+
+    >>> fit = neurotarget.place("network.nir", "loihi1")
+    >>> fit.fits, fit.cores_needed
+    (True, 1)
+
+    Args:
+        network: path of a NIR file, or a graph.
+        chip: `loihi1`, `loihi2`, or the path of a `.toml` file of the same form.
+        trace: a run of the network, for spike rates, payloads and the number of steps.
+        steps: of an utterance, where there is no trace.
+        weight_bits: of each weight, 1 to 6 or 8.
+
+    Raises:
+        ChipError, GraphError: no such chip, or the network cannot stream.
+    """
+    return fit(load(network), load_chip(chip), steps, trace, weight_bits)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="NIR file")
     parser.add_argument("--chip", required=True, help="loihi1, loihi2, or a .toml file of the same form")

@@ -2,8 +2,11 @@
 
 The packages `model`, `conversion`, `sim` and `hardware` are installed inside this one. In a checkout they stand beside
 it, and are found from here all the same; checkout.py lets them be called by their bare names there.
+
+The Python API is what `PUBLIC` names: `neurotarget.export(network, frames, "network.nir")` and what goes on from there.
 """
 
+import importlib
 import os
 import signal
 import sys
@@ -33,9 +36,36 @@ if not os.path.isdir(os.path.join(_FOLDER, "model")):
     __path__.append(os.path.dirname(_FOLDER))
 
 
-def __getattr__(name: str) -> str:
+# The Python API: name -> where it is. `__init__.pyi` says the same to type checkers. Imported when asked for: torch
+# takes seconds, and Lava's child has none of it.
+PUBLIC = {
+    "export": "conversion.to_nir:export",
+    "check": "conversion.to_nir:check",
+    "load": "sim.graph:load",
+    "run": "sim.run:run",
+    "compare": "sim.compare:compare",
+    "quantize": "conversion.quantize:quantize_to",
+    "place": "hardware.place:place",
+    "count": "hardware.counts.layers:count",
+    "Graph": "sim.graph:Graph",
+    "Trace": "sim.trace:Trace",
+    "Parity": "sim.parity:Parity",
+    "UserError": "errors:UserError",
+    "CheckFailed": "errors:CheckFailed",
+}
+__all__ = [*PUBLIC, "__version__"]
+
+
+def __getattr__(name: str) -> object:
     if name == "__version__":  # read when asked for: Lava's child has no metadata of ours
         from importlib import metadata
 
         return metadata.version("neurotarget")
+    if name in PUBLIC:
+        module, _, member = PUBLIC[name].partition(":")
+        return getattr(importlib.import_module(f"neurotarget.{module}"), member)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -7,16 +7,43 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from neurotarget.sim import lava, reference, run
 from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.graph.kinds import STATEFUL
 from neurotarget.sim.graph.node import GraphError
 from neurotarget.sim.inputs import Input, InputError, open_input
-from neurotarget.sim.parity import Parity, States, compare, compare_states
-from neurotarget.sim.trace import Trace
+from neurotarget.sim.parity import Parity, States, compare_states
+from neurotarget.sim.parity import compare as compare_runs
+from neurotarget.sim.trace import Trace, TraceError
 
 from neurotarget.cli import Command, Result
+
+
+def compare(a: Trace | str | Path, b: Trace | str | Path, network: str | Path | Graph | None = None) -> Parity:
+    """Compares two runs of one network on the same samples, spike for spike.
+
+    >>> trace = neurotarget.run("network.nir", frames)
+    >>> single = neurotarget.run("network.nir", frames, precision="float32")
+    >>> neurotarget.compare(trace, single).holds
+    True
+
+    Args:
+        a, b: runs, or paths of trace files.
+        network: that ran, as a graph or the path of its file; taken from the runs when left out.
+
+    Returns:
+        How many spikes differ and where the first does; `holds` is the verdict.
+
+    Raises:
+        TraceError: the two hold other samples or nodes, or neither says which network ran.
+    """
+    first, second = (run if isinstance(run, Trace) else Trace.load(run) for run in (a, b))
+    known = network or first.graph or second.graph
+    if known is None:
+        raise TraceError(f"{a} and {b}: no trace file holds its network; give it as `network`")
+    return compare_runs(load(known), first, second)
 
 
 def _run(graph: Graph, data: Input, backend: str, precision: str, states: bool) -> tuple[Trace, States]:
@@ -45,7 +72,7 @@ def work(arguments: argparse.Namespace) -> Result:
         raise GraphError(f"{arguments.model}: --states compares integers; this file is in floating point")
     runs = [_run(graph, data, backend, arguments.precision, arguments.states) for backend in backends]
     traces = [trace for trace, _ in runs]
-    parity = compare(graph, *traces)
+    parity = compare_runs(graph, *traces)
     if arguments.states:
         parity = compare_states(parity, graph, *(states for _, states in runs))
     latency = max(int(trace.header.get("latency_steps", 0)) for trace in traces)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from neurotarget.sim.graph import Graph
@@ -38,6 +39,45 @@ class Input:
     lengths: np.ndarray
     labels: np.ndarray | None
     classes: tuple[str, ...] = ()
+
+
+def as_input(
+    frames: Any, lengths: Any = None, labels: Any = None, file: str | Path | None = None, spec: str = "frames"
+) -> Input:
+    """Checks samples that are in memory, or were read from `file`.
+
+    Args:
+        frames: finite numbers [samples, steps, ...], as an array or a tensor of PyTorch's on any device.
+        lengths: whole numbers [samples], steps of each; all steps when left out.
+        labels: whole numbers [samples].
+
+    Raises:
+        InputError: they are not.
+    """
+    of_frames, of_lengths, of_labels = ("frames", "lengths", "labels")
+    if file is not None:
+        of_frames, of_lengths, of_labels = (f"{file}: `{name}`" for name in ("input", "length", "label"))
+    frames = _array(frames)
+    if frames.ndim < 3 or frames.dtype.kind not in "biuf" or not np.isfinite(frames).all():
+        found = f"{frames.dtype} {frames.shape}"
+        raise InputError(f"{of_frames} must be finite numbers [samples, steps, features], found {found}")
+    whole = {}
+    for name, values in ((of_lengths, lengths), (of_labels, labels)):
+        whole[name] = array = None if values is None else _array(values)
+        if array is None or (array.shape == frames.shape[:1] and array.dtype.kind in "iu"):
+            continue
+        swapped = array.shape == frames.shape[1:2]
+        raise InputError(
+            f"{name} must be {len(frames)} integers, found {array.dtype} {array.shape}"
+            + (f"; {list(frames.shape)} is read as [samples, steps, ...]: swap its first two axes" if swapped else "")
+        )
+    steps, numbers = whole[of_lengths], whole[of_labels]
+    steps = np.full(len(frames), frames.shape[1]) if steps is None else steps
+    return Input(spec, frames, steps.astype(np.int64), None if numbers is None else numbers.astype(np.int64))
+
+
+def _array(values: Any) -> np.ndarray:
+    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
 
 
 def open_input(text: str, graph: Graph, split: str = "test", samples: int | None = None) -> Input:
@@ -99,11 +139,4 @@ def _open_npz(path: Path) -> Input:
     arrays = read_arrays(path, ("input", "label", "length").__contains__)
     if "input" not in arrays:
         raise InputError(f"{path}: an array `input` is expected, of [samples, steps, features]")
-    frames, labels, lengths = arrays["input"], arrays.get("label"), arrays.get("length")
-    if frames.ndim < 3 or frames.dtype.kind not in "biuf" or not np.isfinite(frames).all():
-        raise InputError(f"{path}: `input` must be finite numbers [samples, steps, features], found {frames.shape}")
-    for name, array in (("label", labels), ("length", lengths)):
-        if array is not None and (array.shape != frames.shape[:1] or array.dtype.kind not in "iu"):
-            raise InputError(f"{path}: `{name}` must be {len(frames)} integers, found {array.dtype} {array.shape}")
-    lengths = np.full(len(frames), frames.shape[1]) if lengths is None else lengths
-    return Input(str(path), frames, lengths.astype(np.int64), None if labels is None else labels.astype(np.int64))
+    return as_input(arrays["input"], arrays.get("length"), arrays.get("label"), path, str(path))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph, dialect, load
-from neurotarget.sim.inputs import Input, open_input
+from neurotarget.sim.inputs import Input, InputError, as_input, open_input
 from neurotarget.sim.trace import Trace, accuracy, classify, unreadable
 
 from neurotarget.cli import Command, Result, complain
@@ -20,8 +20,39 @@ from neurotarget.files import check_output
 BACKENDS = ("reference", "lava")
 
 
-def simulate(graph: Graph, data: Input, backend: str, precision: str = "float64") -> Trace:
-    """Runs one back end with a progress bar.
+def run(
+    network: str | Path | Graph,
+    frames: Any,
+    lengths: Any = None,
+    labels: Any = None,
+    *,
+    backend: str = "reference",
+    precision: str = "float64",
+) -> Trace:
+    """Runs a network and gives the spikes of every spiking node and the output.
+
+    >>> trace = neurotarget.run("network.nir", frames)
+    >>> trace.spikes["1"].shape, trace.output.shape
+    ((8, 40, 32), (8, 40, 4))
+
+    Args:
+        network: path of a NIR file, or a graph that `load` or `export` gave.
+        frames: [samples, steps, ...], an array or a tensor.
+        lengths: whole numbers [samples], steps of each sample; all steps when left out.
+        labels: whole numbers [samples], kept in the trace.
+        backend: `reference` or `lava`.
+        precision: of the reference simulator, `float64` or `float32`; quantised networks run in integers.
+
+    Raises:
+        InputError, GraphError, LavaError: the network cannot run on it, or the input does not fit.
+    """
+    if backend not in BACKENDS:
+        raise InputError(f"backend {backend!r}: one of {', '.join(BACKENDS)} is expected")
+    return simulate(load(network), as_input(frames, lengths, labels), backend, precision, progress=False)
+
+
+def simulate(graph: Graph, data: Input, backend: str, precision: str = "float64", progress: bool = True) -> Trace:
+    """Runs one back end, with a progress bar unless that is not wanted.
 
     Raises:
         GraphError, LavaError: the network cannot run on it, or the input does not fit.
@@ -29,8 +60,8 @@ def simulate(graph: Graph, data: Input, backend: str, precision: str = "float64"
     if backend == "lava":
         from neurotarget.sim import lava
 
-        return lava.run(graph, data.frames, data.lengths, data.labels, progress=True)
-    return reference.run(graph, data.frames, data.lengths, data.labels, precision, progress=True)
+        return lava.run(graph, data.frames, data.lengths, data.labels, progress=progress)
+    return reference.run(graph, data.frames, data.lengths, data.labels, precision, progress)
 
 
 def add_input_arguments(parser: argparse.ArgumentParser, samples: int | None = None) -> None:

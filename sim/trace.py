@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from neurotarget import kinds
 from neurotarget.arrays import ArraysError, read_arrays
 from neurotarget.errors import UserError
 from neurotarget.files import write_npz
+
+if TYPE_CHECKING:
+    from neurotarget.sim.graph import Graph
 
 FORMAT = 1
 LARGEST_BYTES = 2**33  # each spike counted as 8 bytes: a gigabyte of them in memory
@@ -38,6 +41,7 @@ class Trace:
         lengths: int64 [samples]: the window of a sample is its steps 0 .. length - 1.
         labels: int64 [samples], or None.
         header: `backend`, `precision`, `source`, `dt`, `readout`, `latency_steps` and what the backend adds.
+        graph: the network that ran, in the process that ran it; a file holds none.
     """
 
     spikes: Mapping[str, np.ndarray]
@@ -46,6 +50,7 @@ class Trace:
     lengths: np.ndarray
     labels: np.ndarray | None = None
     header: Mapping[str, Any] = field(default_factory=dict)
+    graph: Graph | None = None
 
     @property
     def samples(self) -> int:

@@ -127,6 +127,16 @@ def test_every_verb_of_the_wheel_gives_its_help(by_wheel, users_folder):
     assert "neurotarget VERB" in call(by_wheel / "neurotarget", "--help", cwd=users_folder)
 
 
+def test_type_checkers_see_the_api_of_the_wheel(by_wheel, users_folder):
+    """py.typed and the stub: of three lines of a caller's, the wrong one is found."""
+    lines = ["import neurotarget", "graph: neurotarget.Graph = neurotarget.load('a.nir')", "neurotarget.load(3)"]
+    (users_folder / "user.py").write_text("\n".join(lines) + "\n")
+    command = [sys.executable, "-m", "mypy", "--python-executable", by_wheel / "python", "--ignore-missing-imports"]
+    environment = {**os.environ, "MYPY_CACHE_DIR": str(users_folder / "cache")}
+    done = subprocess.run([*command, "user.py"], cwd=users_folder, env=environment, capture_output=True, text=True)
+    assert done.stdout.startswith('user.py:3: error: Argument 1 to "load"') and "Found 1 error" in done.stdout
+
+
 def test_the_wheel_exports_runs_and_reports(by_wheel, users_folder):
     program = by_wheel / "neurotarget"
     assert "model.nir: written" in call(program, "to-nir", "ckpt.pt", "-o", "model.nir", cwd=users_folder)

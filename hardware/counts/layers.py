@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from neurotarget.hardware.counts.events import Tally, each, exact, magnitudes, payload_kind, widest
 from neurotarget.hardware.counts.fanout import connections, taps_inside
 from neurotarget.sim import reference
-from neurotarget.sim.graph import Graph
+from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.graph.kinds import CARRIERS, KINDS, OVER_TIME, POOLS, SPIKING, STATEFUL, SYNAPTIC
 from neurotarget.sim.graph.node import Node
 from neurotarget.sim.trace import Trace, TraceError, windowed
@@ -86,10 +87,17 @@ class LayerCount:
         return self.spikes / (self.neurons * self.sample_steps)
 
 
-def count(graph: Graph, trace: Trace, zero_weights: bool = True, progress: bool = False) -> list[LayerCount]:
-    """Counts a recorded run.
+def count(
+    network: str | Path | Graph, trace: Trace, zero_weights: bool = True, progress: bool = False
+) -> list[LayerCount]:
+    """Counts the operations of a recorded run, layer by layer.
+
+    >>> trace = neurotarget.run("network.nir", frames)
+    >>> [layer.name for layer in neurotarget.count("network.nir", trace)]
+    ['0', '1', '2', '3']
 
     Args:
+        network: path of a NIR file, or a graph.
         trace: of this graph, from any simulator.
         zero_weights: count synapses whose weight is exactly zero (see `hardware.fanout.connections`).
         progress: show a bar.
@@ -100,6 +108,7 @@ def count(graph: Graph, trace: Trace, zero_weights: bool = True, progress: bool 
     Raises:
         TraceError: the trace is not one of this graph.
     """
+    graph = load(network)
     check_fits(graph, trace)
     run = _Run(graph, trace, reference.prepare(graph), zero_weights)
     nodes = [node for node in graph.nodes.values() if node.kind in COUNTED]

@@ -78,15 +78,19 @@ class Graph:
 
 
 def load(
-    source: str | Path | nir.NIRGraph,
+    source: str | Path | nir.NIRGraph | Graph,
     dt: float | None = None,
     reset: str | None = None,
     content: bytes | None = None,
 ) -> Graph:
     """Opens a NIR file, or takes a NIR graph, and checks that every node of it can run.
 
+    >>> graph = neurotarget.load("network.nir")
+    >>> [node.name for node in graph.spiking]
+    ['1', '3']
+
     Args:
-        source: path of a `.nir` file, or a graph in memory.
+        source: path of a `.nir` file, or a graph in memory; one that is checked already comes back as it is.
         dt: seconds per step, for files that do not say; a file's own dt wins and must agree.
         reset: one of `dialect.RESETS`, for neurons of which a file does not say it; what a file says must agree.
         content: what the file will hold, where it is not written yet.
@@ -94,6 +98,8 @@ def load(
     Raises:
         GraphError: the file is missing, foreign or inconsistent, or holds something that cannot be run.
     """
+    if isinstance(source, Graph):
+        return source
     if isinstance(source, nir.NIRGraph):
         file, origin = nir_file.NirFile(source, {}, ()), "graph in memory"
     else:

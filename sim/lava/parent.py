@@ -122,7 +122,7 @@ def run_with_states(
     if graph.quantised:  # integers leave the network, and only then get their unit
         output = output.astype(np.float64) * np.asarray(graph.fixed[graph.output.name]["scale"]).item()
     states = {name: (recorded[name, "u"], recorded[name, "v"]) for name in nodes}
-    return Trace(spikes, output, frames, lengths, labels, header), states
+    return Trace(spikes, output, frames, lengths, labels, header, graph), states
 
 
 def make_plan(

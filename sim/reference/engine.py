@@ -132,6 +132,7 @@ def run(
         lengths=lengths,
         labels=labels,
         header={**header, "readout": graph.readout, "latency_steps": 0},
+        graph=graph,
     )
 
 
