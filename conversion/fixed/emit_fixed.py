@@ -48,7 +48,11 @@ def emit_fixed(graph: Graph, fixed: Fixed) -> nir.NIRGraph:
     entries: dict[str, str] = {}
     for node in graph.nodes.values():
         inside: Edges = []
-        written = _write(graph, node, fixed, nodes, inside, writers)
+        own: Nodes = {}
+        written = _write(graph, node, fixed, own, inside, writers)
+        if taken := sorted(own.keys() & (graph.nodes.keys() - {node.name} | nodes.keys())):
+            raise GraphError(f"node {node.name}: its part {taken[0]} has the name of another node; rename that")
+        nodes |= own
         writers[node.name] = written
         edges += [edge for edge in inside if edge[0] != HERE]
         entries |= {edge[1]: node.name for edge in inside if edge[0] == HERE}

@@ -130,6 +130,25 @@ def test_a_loop_in_which_nothing_spikes_is_refused_by_its_nodes(command):
     assert said == "error: node d: a loop in which nothing spikes (d -> d) has no integer unit"
 
 
+def test_a_tap_under_the_name_of_another_node_is_refused():
+    """Taps 1 and 2 are joined to one node `c`; tap 0, which is read elsewhere too, has the name that c's would get."""
+    one = np.ones(1)
+    lif = {"tau": 2e-4 * one, "r": one, "v_leak": 0 * one, "v_threshold": one, "v_reset": 0 * one}
+    nodes = {"input": nir.Input(np.array([1])), "output": nir.Output(np.array([1]))}
+    nodes |= {f"c.tap{i}": nir.Linear(np.ones((1, 1))) for i in range(3)}
+    nodes |= {f"c.delay{i}": nir.Delay(i * 1e-4 * one) for i in (1, 2)} | {
+        "lif": nir.LIF(**lif),
+        "other": nir.LIF(**lif),
+    }
+    edges = [("input", "c.tap0"), *((f"c.tap{i}", "lif") for i in range(3)), ("c.tap0", "other")]
+    edges += [edge for i in (1, 2) for edge in (("input", f"c.delay{i}"), (f"c.delay{i}", f"c.tap{i}"))]
+    edges += [("lif", "output"), ("other", "output")]
+    graph = load(nir.NIRGraph(nodes, edges, metadata={"dt": 1e-4}))
+    assert {"c", "c.tap0"} <= set(graph.nodes)
+    with pytest.raises(GraphError, match=r"node c: its part c\.tap0 has the name of another node"):
+        quantize.quantize(graph, np.ones((1, 20, 1)))
+
+
 # ---- measures --------------------------------------------------------------------------------------------------------
 
 
