@@ -136,4 +136,12 @@ def load_tables(extra: Iterable[str | Path] = ()) -> list[PriceTable]:
     return found
 
 
-ORDER = ("arithmetic", "Loihi 1", "SpiNNaker", "conventional processor, dense", "GPU floor", "memory included")
+ORDER = (
+    "arithmetic",
+    "Loihi 1",
+    "SpiNNaker",
+    "other chips, marginal",
+    "conventional processor, dense",
+    "GPU floor",
+    "memory included",
+)

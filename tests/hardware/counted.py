@@ -8,7 +8,7 @@ from neurotarget.hardware.counts.layers import LayerCount
 from neurotarget.hardware.energy.prices import load_tables
 
 TABLES = {table.name: table for table in load_tables()}
-JOINED, LINE = TABLES["lemaire2022-joined"], TABLES["lemaire2022-line"]
+JOINED, JOINED_32, LINE = (TABLES[f"lemaire2022-{name}"] for name in ("joined", "joined-32bit", "line"))
 
 # 100 inputs, 10 outputs, 2 samples of 5 steps; 40 spikes arrive.
 DENSE = LayerCount(

@@ -15,7 +15,7 @@ from neurotarget.hardware.energy.prices import PriceTable
 from neurotarget.hardware.energy.verdict import DEPENDS, LESS, MORE, UNKNOWN, verdicts
 from neurotarget.hardware.meters.measurement import Unmeasured
 
-from tests.hardware.counted import DENSE, JOINED, LIF, LINE, TABLES
+from tests.hardware.counted import DENSE, JOINED, JOINED_32, LIF, LINE, TABLES
 
 INTEGER = replace(DENSE, name="res", payload="integer", payload_sum=60, acs=0, macs=400, unary_synops=600)
 
@@ -35,7 +35,9 @@ def test_loihi_prices_neurons_and_messages_and_no_dense_network() -> None:
     assert figure.snn_traffic_uj == pytest.approx(40 * 1.7 / 2 * 1e-6)
     assert figure.ann_uj is None and figure.ratio is None
     sanafe = operations_energy([LIF], TABLES["loihi1-sanafe"])
-    assert sanafe.snn_neurons_uj == pytest.approx(100 * 72.8 / 2 * 1e-6)  # no price of its own for inactive ones
+    assert sanafe.snn_neurons_uj == pytest.approx(
+        (30 * 72.8 + 70 * 51.2) / 2 * 1e-6
+    )  # access always, update where active
     assert sanafe.snn_traffic_uj == pytest.approx((20 * 69.3 + 40 * 111) / 2 * 1e-6)
 
 
@@ -69,6 +71,7 @@ def test_a_gpu_prices_the_dense_network_only() -> None:
 )
 def test_an_access_by_the_size_of_its_memory(words: int, joined: float, line: float) -> None:
     assert access_pj(words, JOINED) == pytest.approx(joined)
+    assert access_pj(words, JOINED_32) == pytest.approx(joined / 2)
     assert access_pj(words, LINE) == pytest.approx(line)
 
 
@@ -127,20 +130,20 @@ def test_memory_of_a_dense_layer_by_hand(
 def test_memory_boundary_adds_up() -> None:
     rows = by_layer([DENSE, LIF], list(TABLES.values()))
     assert [(row.table, row.name) for row in rows] == [
-        (table.name, name) for table in (JOINED, LINE) for name in ("fc", "lif")
+        (table.name, name) for table in (JOINED, JOINED_32, LINE) for name in ("fc", "lif")
     ]
-    for table in (JOINED, LINE):
+    for table in (JOINED, JOINED_32, LINE):
         figure = memory_energy([DENSE, LIF], table)
         parts = (figure.snn_synapses_uj, figure.snn_neurons_uj, figure.snn_traffic_uj)
         assert figure.snn_uj == pytest.approx(sum(part for part in parts if part is not None))
         assert figure.snn_uj == pytest.approx(sum(row.total_uj for row in rows if row.table == table.name))
-        assert (figure.table, figure.boundary, figure.grade) == (table.name, "memory", "second-hand")
+        assert (figure.table, figure.boundary, figure.grade) == (table.name, "memory", table.grade)
 
 
 def test_each_table_gives_one_figure_under_its_own_boundary() -> None:
     figures = energies([DENSE, LIF], list(reversed(TABLES.values())))
-    assert [figure.table for figure in figures[-2:]] == [LINE.name, JOINED.name]
-    assert [figure.boundary for figure in figures] == ["operations"] * (len(TABLES) - 2) + ["memory"] * 2
+    assert [figure.table for figure in figures[-3:]] == [LINE.name, JOINED_32.name, JOINED.name]
+    assert [figure.boundary for figure in figures] == ["operations"] * (len(TABLES) - 3) + ["memory"] * 3
     assert {figure.table for figure in figures} == set(TABLES)
 
 
@@ -161,7 +164,11 @@ def test_break_even_is_where_both_take_the_same() -> None:
 def test_break_even_curves_meet_this_run() -> None:
     figures = energies([DENSE, LIF], list(TABLES.values()))
     curves = break_even_curves(figures)
-    assert [curve.label for curve in curves if curve.boundary == "memory"] == [JOINED.title, LINE.title]
+    assert [curve.label for curve in curves if curve.boundary == "memory"] == [
+        JOINED.title,
+        JOINED_32.title,
+        LINE.title,
+    ]
     both = [figure for figure in figures if figure.ratio]
     assert len(curves) == len(both) + 2
     costly = replace(figures[-1], group="GPU floor", ann_uj=1e9, title="with memory")
