@@ -19,12 +19,12 @@ class DataError(UserError):
 
 @dataclass(frozen=True)
 class Split:
-    """Utterances of one split, padded with zeros to the same number of steps in every split of the data set.
+    """Recordings of one split, padded with zeros to the same number of steps in every split of the data set.
 
-    frames: [samples, steps, features], uint8 or uint16 spike counts, or float32 log-mel; zero after `lengths`
+    frames: [samples, steps, *shape], uint8 or uint16 event counts, or float32 log-mel; zero after `lengths`
     labels: int64 [samples], index into `Dataset.classes`
     lengths: int64 [samples], in steps, at least 1
-    keys: one stable utterance identifier a sample; the same, in the same order, for every step length
+    keys: one stable identifier a sample; the same, in the same order, for every step length
     """
 
     frames: np.ndarray
@@ -35,22 +35,35 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Utterances of words in a train, a validation and a test split with no utterance in common."""
+    """Recordings of `classes` in a train, a validation and a test split with no recording in common.
+
+    shape: of one frame, [features] of sound, or [2, height, width] of an event camera
+    """
 
     spec: str
     classes: tuple[str, ...]
-    features: int
+    shape: tuple[int, ...]
     step_seconds: float
     splits: Mapping[str, Split] = field(repr=False)
     standardisation: Standardisation | None = field(default=None, repr=False)  # of log-mel frames; spikes have none
 
+    @property
+    def features(self) -> int:
+        """Features of a frame of sound; DataError for images, which the networks of neurotarget.model do not take."""
+        if len(self.shape) != 1:
+            raise DataError(
+                f"{self.spec}: frames of an event camera, {' x '.join(map(str, self.shape))}, and the network takes "
+                "[steps, features]; they are INPUT of sim.run, sim.compare, conversion.quantize and hardware.report"
+            )
+        return self.shape[0]
+
     def split(self, name: str) -> Split:
-        """Split "train", "validation" or "test"; DataError for any other name, and for one without utterances."""
+        """Split "train", "validation" or "test"; DataError for any other name, and for one without recordings."""
         if name not in SPLITS:
             raise DataError(f"{self.spec}: no split {name!r}; expected one of {', '.join(SPLITS)}")
         if name not in self.splits:
             raise DataError(
-                f"{self.spec}: no utterance for the {name} split; there are some for {', '.join(self.splits)}"
+                f"{self.spec}: no recording for the {name} split; there are some for {', '.join(self.splits)}"
             )
         return self.splits[name]
 

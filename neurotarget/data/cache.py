@@ -76,7 +76,7 @@ def prepared(kind: str, identity: Mapping[str, Any], build: Callable[[Path], Non
     return final
 
 
-def create_frames(folder: Path, split: str, shape: tuple[int, int, int], dtype: np.dtype | type) -> np.memmap:
+def create_frames(folder: Path, split: str, shape: tuple[int, ...], dtype: np.dtype | type) -> np.memmap:
     """A new zero-filled frames file of one split, to be written in place."""
     return np.lib.format.open_memmap(folder / f"{split}.frames.npy", mode="w+", dtype=dtype, shape=shape)
 
@@ -115,5 +115,5 @@ def load_dataset(
 ) -> Dataset:
     """Opens the splits `names` of a prepared folder. DataError when it was damaged."""
     splits = {name: load_split(folder, name) for name in names}
-    features = int(next(iter(splits.values())).frames.shape[2])
-    return Dataset(spec, classes, features, step_seconds, splits, standardisation)
+    shape = next(iter(splits.values())).frames.shape[2:]
+    return Dataset(spec, classes, shape, step_seconds, splits, standardisation)

@@ -9,6 +9,7 @@ its train file by design, two of its twelve speakers are in the test file alone.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,8 @@ from typing import Any
 
 import h5py
 import numpy as np
-from tqdm import tqdm
 
-from . import cache
+from . import cache, counts
 from .base import DataError, Dataset
 from .spec import Spec
 
@@ -155,20 +155,20 @@ def cap_steps(steps: int) -> int:
     return -(-round(CAP_SECONDS * 10) * steps // 10)
 
 
-def bin_events(times: np.ndarray, units: np.ndarray, steps: int, origin: str = "zero") -> np.ndarray:
-    """Count events in steps of 1/steps s and groups of five units.
+def event_cells(times: np.ndarray, units: np.ndarray, steps: int, origin: str = "zero") -> tuple[int, np.ndarray]:
+    """Events in steps of 1/steps s and groups of five units.
 
     times: float64 [events] in seconds; units: int64 [events] in 0..699.
     origin: where the first step begins, one of `ORIGINS`.
-    Returns int64 [length, 140]; length is the last event's step + 1, or 1 when there is no event before the cap.
+    Returns the length, which is the last event's step + 1, or 1 when there is no event before the cap, and for each
+    event before the cap its place in the flattened counts [length, 140].
     """
     if origin == "first_event" and len(times):
         times = times - times.min()
     keep = times < CAP_SECONDS
     step = step_of(times[keep], steps)
     length = int(step.max()) + 1 if len(step) else 1
-    flat = step * FEATURES + units[keep] // UNITS_PER_FEATURE
-    return np.bincount(flat, minlength=length * FEATURES).reshape(length, FEATURES)
+    return length, step * FEATURES + units[keep] // UNITS_PER_FEATURE
 
 
 def validation_speaker(speakers: np.ndarray) -> int:
@@ -186,35 +186,20 @@ class Part:
 
 
 def _write(folder: Path, parts: Mapping[str, Part], steps: int, origin: str) -> None:
-    lengths: dict[str, np.ndarray] = {}
-    largest = 0
-    total = sum(len(part.rows) for part in parts.values())
-    # Two passes over the file, since the padded length and the integer type are known only after the first: holding
-    # SSC's events in memory instead would take gigabytes.
-    with tqdm(
-        total=2 * total, desc=f"binning to {1000 / steps:g} ms", unit="utterance", leave=False, disable=None
-    ) as bar:
-        for name, part in parts.items():
-            lengths[name] = np.empty(len(part.rows), np.int64)
-            with SpikeFile(part.file) as source:
-                for position, row in enumerate(part.rows):
-                    counts = bin_events(*source.events(int(row)), steps, origin)
-                    lengths[name][position] = len(counts)
-                    largest = max(largest, int(counts.max()))
-                    bar.update()
-        longest = max(int(of_split.max()) for of_split in lengths.values())
-        dtype = np.uint8 if largest <= np.iinfo(np.uint8).max else np.uint16
-        if largest > np.iinfo(np.uint16).max:
-            raise DataError(f"{folder.name}: {largest} events in one step of one feature; ask for more steps")
-        for name, part in parts.items():
-            frames = cache.create_frames(folder, name, (len(part.rows), longest, FEATURES), dtype)
-            with SpikeFile(part.file) as source:
-                for position, row in enumerate(part.rows):
-                    counts = bin_events(*source.events(int(row)), steps, origin)
-                    frames[position, : len(counts)] = counts
-                    bar.update()
-                keys = [f"{part.file.stem}/{row:06d}" for row in part.rows]
-                cache.save_split(folder, name, source.labels[part.rows], lengths[name], keys)
+    def events(part: Part, source: SpikeFile) -> counts.Events:
+        keys = [f"{part.file.stem}/{row:06d}" for row in part.rows]
+        return counts.Events(
+            source.labels[part.rows],
+            keys,
+            lambda position: event_cells(*source.events(int(part.rows[position])), steps, origin),
+        )
+
+    with contextlib.ExitStack() as stack:
+        sources = {
+            file: stack.enter_context(SpikeFile(file)) for file in dict.fromkeys(part.file for part in parts.values())
+        }
+        splits = {name: events(part, sources[part.file]) for name, part in parts.items()}
+        counts.write(folder, splits, (FEATURES,), f"binning to {1000 / steps:g} ms")
 
 
 def open_parts(spec: Spec, parts: Mapping[str, Part], classes: tuple[str, ...]) -> Dataset:

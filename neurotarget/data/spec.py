@@ -19,6 +19,9 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "ssc": ("steps", "origin"),
     "fsdd": ("steps", "fmax"),
     "wav": ("steps", "fmax"),
+    "nmnist": ("steps", "size"),
+    "dvsgesture": ("steps", "size"),
+    "cifar10dvs": ("steps", "size"),
 }
 
 
@@ -55,9 +58,9 @@ class Spec:
             raise DataError(f"{self.text}: {key}={text}; expected one of {', '.join(allowed)}")
         return text
 
-    def steps(self, minimum: int = 1, maximum: int = 10_000) -> int:
-        """Steps a second; 100 unless the SPEC says otherwise."""
-        return self.integer("steps", 100, minimum, maximum)
+    def steps(self, default: int = 100) -> int:
+        """Steps a second."""
+        return self.integer("steps", default, 1, 10_000)
 
 
 def expanded(text: str) -> str:

@@ -94,7 +94,7 @@ def dataset(spec="made", keys=("a", "b", "c"), labels=(0, 1, 0)):
         return Split(np.zeros((len(keys), 4, 3)), np.array(labels), np.full(len(keys), 4), tuple(keys))
 
     splits = {"train": split(keys, labels), "validation": split("v", [0]), "test": split("t", [1])}
-    return Dataset(spec, ("no", "yes"), 3, 0.1, splits)
+    return Dataset(spec, ("no", "yes"), (3,), 0.1, splits)
 
 
 @pytest.mark.parametrize(

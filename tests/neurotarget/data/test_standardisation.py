@@ -45,7 +45,7 @@ def test_one_speakers_folder_and_one_word_have_the_frames_of_the_whole(tmp_path,
     assert alone.classes == trained.classes
     assert alone.split("test").keys == tuple(f"{word}/{speaker}" for word in ("no", "wow", "yes"))
     assert alone.split("test").labels.tolist() == [0, 1, 2]
-    with pytest.raises(DataError, match="no utterance for the train split; there are some for test"):
+    with pytest.raises(DataError, match="no recording for the train split; there are some for test"):
         alone.split("train")
     with pytest.raises(DataError, match="expected three speakers or more"):
         open_dataset(f"gsc:{tmp_path / 'one'}")
