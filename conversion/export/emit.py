@@ -96,14 +96,10 @@ def _conv(layer: Layer, dt: float) -> Any:
 def _neuron(layer: Layer, dt: float) -> Any:
     """A neuron with memory. Time constants are in steps, `gain` is what v gains of a unit of input in one step.
 
-    Without a gain the resistance is 1, and the gain 1 / tau.
+    Without a gain the resistance is 1, and the gain 1 / tau. `reset` and `v_initial` become metadata of the node, where
+    they are not NIR's own reset and a start at 0.
     """
     p = layer.parameters
-    if p.get("reset") or np.any(p.get("v_initial", 0)):
-        raise UnsupportedModule(
-            f"layer {layer.name}: soft reset (v_reset=None) or a start away from zero; NIR has neither, "
-            "train with v_reset=0.0"
-        )
     resistance = p["tau"] * p["gain"] if {"tau", "gain"} <= set(p) else 1.0
     values = {"r": p.get("gain", 1.0) / dt if layer.kind in ("if", "integrator") else resistance}
     if layer.kind in ("lif", "li"):
@@ -114,7 +110,12 @@ def _neuron(layer: Layer, dt: float) -> Any:
     if "theta" in p:
         values |= {"v_threshold": p["theta"] if p.get("strict") else np.nextafter(p["theta"], -np.inf)}
         values |= {"v_reset": p["v_reset"]}
-    return NEURONS[layer.kind](**{key: _full(layer, value) for key, value in values.items()})
+    metadata: dict[str, Any] = {}
+    if p.get("reset", dialect.RESET_ZERO) != dialect.RESET_ZERO:
+        metadata[dialect.KEY_RESET] = p["reset"]
+    if np.any(p.get("v_initial", 0)):
+        metadata[dialect.KEY_V_INITIAL] = _full(layer, p["v_initial"])
+    return NEURONS[layer.kind](**{key: _full(layer, value) for key, value in values.items()}, metadata=metadata)
 
 
 def _full(layer: Layer, value: Any) -> np.ndarray:
@@ -171,6 +172,6 @@ NODES: dict[str, Callable[[Layer, float], Any]] = {
     **dict.fromkeys(NEURONS, _neuron),
     **dict.fromkeys(
         ("gate", "rotary", "attention"),
-        lambda layer, dt: dialect.extension(layer.kind, layer.shape[0], {**layer.parameters, **layer.roles}),
+        lambda layer, dt: dialect.extension(layer.kind, layer.shape, {**layer.parameters, **layer.roles}),
     ),
 }

@@ -29,7 +29,7 @@ def leaky(tau: Callable[[Any], float | None]) -> Drafter:
         rest = 0.0 if soft else float(module.v_reset)
         parameters: dict[str, Any] = {"theta": float(module.v_threshold), "v_reset": rest, "v_leak": rest}
         if soft:
-            parameters["reset"] = "subtract"
+            parameters["reset"] = "subtract_at_once"
         elif rest:
             parameters["v_initial"] = rest
         kind = "if" if constant is None else "lif"

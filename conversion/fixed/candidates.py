@@ -23,7 +23,7 @@ from neurotarget.sim.graph import Graph
 from neurotarget.sim.graph.kinds import SPIKING, STATEFUL, SYNAPTIC
 from neurotarget.sim.graph.node import Node
 from neurotarget.sim.reference.integer import WIDTHS
-from neurotarget.sim.reference.integer_kernels import ALIGN_BITS, DECAY_BITS
+from neurotarget.sim.reference.integer_kernels import ALIGN_BITS, DECAY_BITS, STATE_LIMIT
 from neurotarget.sim.trace import in_window
 
 FINEST = {"rotary": 16, "attention": 10}  # bits below the spike; one bit less for each that the states cannot hold
@@ -202,6 +202,11 @@ class Candidates:
             return None
         fixed["bias_mant"], fixed["bias_exp"] = rounding.bias(value)
         parameters = dict(node.parameters)
+        if "v_initial" in parameters:
+            start = np.rint(parameters["v_initial"] * ((1 << ALIGN_BITS) / (unit * real.gain)))
+            if np.abs(start).max(initial=0) >= STATE_LIMIT:
+                return None
+            parameters["v_initial"] = start
         if node.kind in SPIKING:
             steps = real.threshold_current / unit
             if steps > rounding.LARGEST_THRESHOLD + 1:

@@ -1,4 +1,4 @@
-"""Neurons as Lava's LIF has them: one decay, one threshold, one gain a population, reset to zero.
+"""Neurons as Lava's LIF has them: one decay, one threshold, one gain a population, reset to zero or by subtraction.
 
 NIR's Euler step (sim/reference/kernels.py) is `v = v (1 - a) + a (v_leak + r I)` with a = dt / tau; with a current also
 `u = u (1 - b) + b w_in I` with b = dt / tau_syn. Lava's is `u = u (1 - du) + I; v = v (1 - dv) + u + bias`. So the gain
@@ -17,6 +17,7 @@ from neurotarget.sim.graph.kinds import SPIKING, STATEFUL
 from neurotarget.sim.graph.node import GraphError, Node
 from neurotarget.sim.reference.integer_kernels import DECAY_BITS
 
+POTENTIALS = frozenset({"v_leak", "v_initial"})  # parameters that scale as v does
 ROWS_ARE_NEURONS = frozenset({"affine", "scale", "temporal_conv", "depthwise_conv"})
 
 
@@ -119,10 +120,9 @@ def make_uniform(graph: Graph) -> Graph:
                     changed[key] = value * factor.reshape(-1, *[1] * (value.ndim - 1))
             nodes[source] = replace(driver, parameters=changed)
         p = {key: np.broadcast_to(value, node.output_shape) for key, value in node.parameters.items()}
-        changed = {key: np.full(p[key].shape, p[key].flat[0]) for key in p if key != "v_leak"}
-        if "v_leak" in p:
-            relative = found["theta"][0] / found["theta"] if node.kind in SPIKING else np.ones(node.neurons)
-            changed["v_leak"] = p["v_leak"] * relative.reshape(p["v_leak"].shape)
+        changed = {key: np.full(p[key].shape, p[key].flat[0]) for key in p if key not in POTENTIALS}
+        relative = found["theta"][0] / found["theta"] if node.kind in SPIKING else np.ones(node.neurons)
+        changed |= {key: p[key] * relative.reshape(p[key].shape) for key in POTENTIALS & p.keys()}
         nodes[node.name] = replace(node, parameters=changed)
     return replace(graph, nodes=nodes)
 
@@ -139,9 +139,7 @@ def _refuse(node: Node, graph: Graph) -> None:
             raise GraphError(f"node {node.name}: its neurons differ in time constant; Lava has one per population")
     if found["real_v"].max() * 4096 > 4095.5:
         raise GraphError(f"node {node.name}: a membrane that forgets all in one step (tau = dt) is not one of Lava's")
-    if node.subtracts or np.any(node.parameters.get("v_initial", 0)):
-        raise GraphError(f"node {node.name}: a reset by subtraction or a start away from 0 has no integers yet")
-    if np.any(node.parameters.get("v_reset", 0)):
+    if not node.subtracts and np.any(node.parameters.get("v_reset", 0)):
         raise GraphError(f"node {node.name}: v_reset is not 0; Lava resets to 0")
     if found["theta"].min() <= 0:
         raise GraphError(f"node {node.name}: a threshold of 0 or below is not one of Lava's")

@@ -107,7 +107,7 @@ def _write(
         if any(len(names) > 1 for names in feeders.values()):
             raise GraphError(f"node {node.name}: a file names one source a role, found {feeders}")
         roles = {role: name for role, (name,) in feeders.items()}
-        nodes[node.name] = dialect.extension(node.kind, node.neurons, {**node.parameters, **roles})
+        nodes[node.name] = dialect.extension(node.kind, node.output_shape, {**node.parameters, **roles})
     edges.append((HERE, node.name))
     return [node.name]
 
@@ -130,15 +130,18 @@ def _neuron(node: Node, fixed: Mapping[str, Any], weight_exp: int, dt: float) ->
 
     bias = (fixed["bias_mant"] << fixed["bias_exp"]).reshape(node.output_shape).astype(np.float64)
     thresholds = {key: node.parameters[key] for key in ("v_threshold", "v_reset") if key in node.parameters}
+    metadata = {dialect.KEY_RESET: node.reset} if node.subtracts else {}
+    if dialect.KEY_V_INITIAL in node.parameters:
+        metadata[dialect.KEY_V_INITIAL] = node.parameters[dialect.KEY_V_INITIAL]
+    common = {**thresholds, "metadata": metadata}
     if node.kind in ("if", "integrator"):  # has no v_leak: a tool without our metadata runs it without bias
-        return nir.IF(r=full(finer / dt), **thresholds) if thresholds else nir.I(r=full(finer / dt))
+        return (nir.IF if thresholds else nir.I)(r=full(finer / dt), **common)
     if not a:
         raise GraphError(
             f"node {node.name} ({node.kind}): dv = 0 is no leak, which NIR writes as IF or I; quantise again"
         )
     leak = {"r": full(finer / a), "v_leak": bias / a}
     if node.kind in ("lif", "li"):
-        kind = nir.LIF if thresholds else nir.LI
-        return kind(tau=full(dt / a), **leak, **thresholds)
+        return (nir.LIF if thresholds else nir.LI)(tau=full(dt / a), **leak, **common)
     current = {"tau_syn": full(dt / b), "tau_mem": full(dt / a), "w_in": full(1 / b)}
-    return nir.CubaLIF(**current, **leak, **thresholds) if thresholds else nir.CubaLI(**current, **leak)
+    return (nir.CubaLIF if thresholds else nir.CubaLI)(**current, **leak, **common)

@@ -122,6 +122,9 @@ def _loops(graph: Graph) -> dict[str, Node]:
     for node in graph.nodes.values():
         if node.kind in BEYOND:
             raise GraphError(f"node {node.name} ({node.kind}): {BEYOND[node.kind]}")
+        if node.subtracts or np.any(node.parameters.get("v_initial", 0)):
+            what = f"resets by subtraction ({node.reset})" if node.subtracts else "starts at a potential other than 0"
+            raise GraphError(f"node {node.name}: {what}; NetX's neurons reset to 0 and start there")
     loops: dict[str, Node] = {}
     for source, target in sorted(graph.recurrent_edges):
         pair = sorted((graph.nodes[source], graph.nodes[target]), key=lambda node: node.kind in SPIKING)

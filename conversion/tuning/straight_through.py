@@ -73,9 +73,9 @@ class FixedPointNeuron(torch.autograd.Function):
         differentiable = fires and any(ctx.needs_input_grad)
         states = np.empty((*rows.shape, 2) if differentiable else (0, 0, 0, 2), INTEGER)
         peaks, whole_bias = np.zeros((samples, 2), INTEGER), bias.detach().to(torch.int64).numpy()
-        integer_kernels.neuron(
-            rows, p["keep_u"], p["keep_v"], whole_bias, p["threshold"], fires, u, v, spikes, potential, states, peaks
-        )
+        to_zero = 0  # the one reset that can be fine-tuned
+        constants = p["keep_u"], p["keep_v"], whole_bias, p["threshold"], fires, to_zero
+        integer_kernels.neuron(rows, *constants, u, v, spikes, potential, states, peaks)
         ctx.save_for_backward(torch.from_numpy(states[..., 1].astype(np.float32)))  # |v| < 2^23: exact
         ctx.neuron = p, fires, alpha
         ctx.like = current.dtype, bias.dtype

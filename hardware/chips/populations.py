@@ -138,6 +138,8 @@ class _Builder:
         if enters:
             return
         population.decays, population.thresholds = _settings(node)
+        if node.subtracts:
+            population.programmed += ("reset",)
         for name in node.sources:
             self._attach(population, node, name)
 

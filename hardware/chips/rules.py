@@ -205,6 +205,13 @@ RULES = (
         _programmed("rotary"),
         "a chip with programmable neurons, or attention without rotary positions",
     ),
+    # neurons whose threshold is taken off where they fire: nothing published has it as a fixed function
+    Rule(
+        "reset by subtraction",
+        "programmable_neurons",
+        _programmed("reset"),
+        "a chip with programmable neurons, or a network trained with a reset to zero",
+    ),
     # synaptic layers that read what another layer sums, without spikes between
     Rule("currents", "current_layers", _currents, "the two layers folded into one, or neurons between them"),
     Rule("neurons", "neurons", _neurons, "more chips"),

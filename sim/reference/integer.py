@@ -16,11 +16,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from neurotarget.sim.graph import dialect
 from neurotarget.sim.graph.kinds import SPIKING, STATEFUL, SYNAPTIC
 from neurotarget.sim.graph.node import GraphError, Node
 from neurotarget.sim.reference import integer_kernels
 from neurotarget.sim.reference.integer_kernels import ALIGN_BITS, DECAY_BITS, STATE_LIMIT
-from neurotarget.sim.reference.operations import OPERATIONS, Call, Parameters, windows
+from neurotarget.sim.reference.operations import OPERATIONS, Call, Parameters, state, windows
 
 INTEGER = np.dtype(np.int64)
 SCALES = (1e-30, 1e30)  # of input and output: beyond, a product with 24-bit integers leaves float32 or float64
@@ -96,11 +97,16 @@ def _neuron_parameters(node: Node, fixed: Mapping[str, Any]) -> Parameters:
     threshold = _whole(node, fixed, "vth") << ALIGN_BITS if node.kind in SPIKING else 0
     if node.kind in SPIKING and not np.all(node.parameters["v_threshold"] == threshold):
         raise GraphError(f"node {node.name}: v_threshold in the file is not vth << {ALIGN_BITS} = {threshold}")
+    start = _integers(node, dialect.KEY_V_INITIAL, node.parameters.get(dialect.KEY_V_INITIAL, 0)).reshape(-1)
+    if np.abs(start).max(initial=0) >= STATE_LIMIT:
+        raise GraphError(f"node {node.name}: {dialect.KEY_V_INITIAL} leaves the 24 bits of v")
     return {
         "keep_u": (1 << DECAY_BITS) - (_whole(node, fixed, "du") + 1),
         "keep_v": (1 << DECAY_BITS) - _whole(node, fixed, "dv"),
         "threshold": threshold,
         "bias": lava_bias(biases["bias_mant"], biases["bias_exp"]),
+        "reset": dialect.RESETS.index(node.reset or dialect.RESET_ZERO),
+        "v_initial": start,
     }
 
 
@@ -267,7 +273,7 @@ def _neuron(call: Call, x: np.ndarray) -> np.ndarray:
     current = np.ascontiguousarray(x.astype(INTEGER, copy=False)).reshape(samples, x.shape[1], node.neurons)
     if max(int(current.max(initial=0)), -int(current.min(initial=0))) >= CURRENT_LIMIT:
         raise CurrentOverflow(f"node {node.name}: its input current overflows 32 bits after the shift by {ALIGN_BITS}")
-    u, v = (call.state.setdefault(key, np.zeros((samples, node.neurons), INTEGER)) for key in ("u", "v"))
+    u, v = (state(call, key, samples) for key in ("u", "v"))
     fires = node.kind in SPIKING
     nothing = (0, 0, 0)
     spikes = np.empty(current.shape if fires else nothing, np.uint8)
@@ -275,9 +281,8 @@ def _neuron(call: Call, x: np.ndarray) -> np.ndarray:
     observed = node.name in call.potentials
     states = np.empty((*current.shape, 2) if observed else (0, 0, 0, 2), INTEGER)
     peaks = np.zeros((samples, 2), INTEGER)
-    integer_kernels.neuron(
-        current, p["keep_u"], p["keep_v"], p["bias"], p["threshold"], fires, u, v, spikes, potential, states, peaks
-    )
+    constants = (p[key] for key in ("keep_u", "keep_v", "bias", "threshold"))
+    integer_kernels.neuron(current, *constants, fires, p["reset"], u, v, spikes, potential, states, peaks)
     call.state["peaks"] = np.maximum(call.state.get("peaks", 0), peaks.max(axis=0, initial=0))
     if observed:
         call.potentials[node.name] = states.reshape(*x.shape, 2)

@@ -34,13 +34,17 @@ def wrapped(u):
 
 
 @compiled
-def neuron(current, keep_u, keep_v, bias, threshold, fires, u, v, spikes, potential, states, peaks):
+def neuron(current, keep_u, keep_v, bias, threshold, fires, reset, u, v, spikes, potential, states, peaks):
     """`u = decay(u) + (a << 6)`, wrapped; `v = clip(decay(v) + u + bias)`; fire at `v > threshold`; then `v = 0`.
+
+    A reset by subtraction is ours: Lava has none. Late, the threshold is taken off the sum before that is clipped; at
+    once, off v, which stays above 0.
 
     Args:
         bias: int64 [neurons], at the scale of v.
         threshold: `vth << 6`.
         fires: false for a neuron that only integrates.
+        reset: place of the word in `dialect.RESETS`: 0 zero, 1 subtract, 2 subtract_at_once.
         u, v: int64 [samples, neurons], carried from call to call.
         spikes: uint8 [samples, steps, neurons]; of no samples when the neuron does not fire.
         potential: int64 [samples, steps, neurons], v of a neuron that does not fire; of no samples otherwise.
@@ -57,6 +61,8 @@ def neuron(current, keep_u, keep_v, bias, threshold, fires, u, v, spikes, potent
                 peak_u = max(peak_u, abs(new_u))
                 new_u = wrapped(new_u)
                 new_v = decayed(v[sample, n], keep_v) + new_u + bias[n]
+                if fires and reset == 1 and v[sample, n] > threshold:
+                    new_v -= threshold
                 peak_v = max(peak_v, abs(new_v))
                 new_v = min(max(new_v, -STATE_LIMIT + 1), STATE_LIMIT - 1)
                 if record:
@@ -66,7 +72,10 @@ def neuron(current, keep_u, keep_v, bias, threshold, fires, u, v, spikes, potent
                 if fires:
                     fired = new_v > threshold
                     spikes[sample, step, n] = fired
-                    v[sample, n] = 0 if fired else new_v
+                    if not fired or reset == 1:
+                        v[sample, n] = new_v
+                    else:
+                        v[sample, n] = 0 if reset == 0 else new_v - threshold
                 else:
                     potential[sample, step, n] = new_v
                     v[sample, n] = new_v

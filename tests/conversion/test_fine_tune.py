@@ -362,3 +362,13 @@ def test_a_loop_is_refused_by_name(tmp_path):
     whole = quantised(tmp_path / "q.nir", graph, frames_of((6,)))
     with pytest.raises(GraphError, match=r"it is in a loop \((1 -> back|back -> 1)\); loops cannot be fine-tuned"):
         IntegerNetwork(whole, 5.0)
+
+
+@pytest.mark.parametrize("metadata", [{"reset": "subtract_at_once"}, {"v_initial": 0.5}])
+def test_other_resets_and_starts_are_refused_by_name(tmp_path, metadata):
+    lif = nir.LIF(**four(tau=2e-4, r=2.0, v_leak=0.0, v_threshold=1.0, v_reset=0.0), metadata=metadata)
+    whole = quantised(tmp_path / "q.nir", chain(linear(6, 0), lif), frames_of((6,)))
+    with pytest.raises(
+        GraphError, match=r"node 1: its (reset by subtraction|start away from 0).* cannot be fine-tuned"
+    ):
+        IntegerNetwork(whole, 5.0)

@@ -464,3 +464,18 @@ def test_the_file_holds_what_netx_reads(tmp_path, capsys):
     assert "would replace the model" in capsys.readouterr().err
     assert to_netx.main([str(tmp_path / "none.q.nir")]) == 2
     assert "no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("metadata", "words"),
+    [
+        ({"reset": "subtract"}, r"resets by subtraction \(subtract\)"),
+        ({"v_initial": 5.0}, "starts at a potential other"),
+    ],
+)
+def test_other_resets_and_starts_are_refused_by_name(metadata, words):
+    chain = Chain((6,)).dense(6).lif()
+    name, neuron = list(chain.nodes.items())[-1]
+    neuron.metadata = metadata
+    with pytest.raises(GraphError, match=f"node {name}: {words}"):
+        to_layers(load(chain.graph()))

@@ -7,6 +7,7 @@ import torch
 from neurotarget.conversion.export.draft import UnsupportedModule
 from neurotarget.conversion.to_nir import check, main, random_frames, to_nir, write
 from neurotarget.model.training import checkpoint
+from neurotarget.sim import reference
 from neurotarget.sim.graph import dialect
 from spikingjelly.activation_based import layer, neuron
 from torch import nn
@@ -39,6 +40,34 @@ def test_sequential_networks_are_the_same_spike_for_spike(tmp_path, build, seed)
     assert parity.spikes > 100
     assert parity.holds, parity
     assert parity.mismatched == 0
+
+
+@pytest.mark.parametrize("reset", [None, -0.5])
+def test_a_reset_by_subtraction_and_a_start_away_from_zero_are_the_same_spike_for_spike(tmp_path, reset):
+    """SpikingJelly: theta is taken off at once without v_reset; with one v starts there."""
+    torch.manual_seed(3)
+    network = nn.Sequential(
+        layer.Conv2d(2, 3, 3, padding=1, step_mode="m"),
+        neuron.IFNode(v_reset=reset, step_mode="m"),
+        layer.Flatten(step_mode="m"),
+        layer.Linear(48, 8, step_mode="m"),
+        networks.lif(tau=3.0, reset=reset, theta=0.7),
+        layer.Linear(8, 5, step_mode="m"),
+        networks.lif(tau=2.0, decay_input=True, reset=reset),
+    )
+    for module in (network[0], network[3], network[5]):
+        torch.nn.init.normal_(module.weight, 0.2, 0.6)
+    network = network.double().eval()
+    path = tmp_path / "net.nir"
+    graph = converted(network, (2, 4, 4), path)
+    word = "subtract_at_once" if reset is None else "zero"
+    assert {node.reset for node in graph.spiking} == {word} and not graph.notes
+    for node in graph.spiking:
+        assert np.all(node.parameters.get("v_initial", 0.0) == (reset or 0.0))
+    frames, _ = random_frames((2, 4, 4), 1)
+    parity = check(network, graph, frames)
+    assert parity.holds and parity.mismatched == 0 and parity.spikes > 100, parity
+    assert min(spikes.sum() for spikes in reference.run(graph, frames).spikes.values()) > 20
 
 
 def state_of(network):
@@ -180,7 +209,6 @@ def test_spikingjelly_itself_reads_a_dense_file(tmp_path):
     ("module", "shape", "words"),
     [
         (nn.Sequential(nn.Linear(4, 4), nn.ReLU()), (4,), "relu at layer 1, .*: put a spiking neuron in its place"),
-        (nn.Sequential(nn.Linear(4, 4), networks.lif(reset=None)), (4,), "layer 1: soft reset.*v_reset=0.0"),
         (
             nn.Sequential(networks.lif(), layer.BatchNorm1d(4, step_mode="m")),
             (4,),

@@ -65,7 +65,7 @@ def with_use(key: str, amount: int) -> Placement:
     link = one_to_one(1)
     population.projections.append(Projection("fc", "layer", link, {"layer": link}, (Source("layer", 0, 0),), taps))
     if key == "programmable_neurons":
-        population.neurons, population.programmed = amount, ("attention", "rotary") if amount else ()
+        population.neurons, population.programmed = amount, ("attention", "rotary", "reset") if amount else ()
     currents = tuple(f"fc{number}" for number in range(amount)) if key == "current_layers" else ()
     network = Network({"layer": population}, currents, {})
     bits = amount if key == "weight_bits" else 8
@@ -306,6 +306,15 @@ def test_a_gate_takes_two_compartments_on_loihi_1() -> None:
         placement = placed(graph, chip)
         assert check(placement) == []
         assert [p.use["compartments"] for p in placement.parts if p.population == "n"] == [expected]
+
+
+@pytest.mark.parametrize("reset", dialect.RESETS)
+def test_a_reset_by_subtraction_needs_programmable_neurons(reset: str) -> None:
+    neurons = lif(4)
+    neurons.metadata = {"reset": reset}
+    graph = chain((4,), {"w": linear(4, 4), "n": neurons}, (4,))
+    assert rules_of(placed(graph)) == ([] if reset == "zero" else ["reset by subtraction"])
+    assert rules_of(placed(graph, LOIHI2)) == []
 
 
 def test_thresholds_and_decays_of_each_neuron_are_counted() -> None:

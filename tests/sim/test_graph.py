@@ -4,6 +4,7 @@ import nir
 import numpy as np
 import pytest
 from neurotarget.conversion.to_nir import to_nir
+from neurotarget.sim import reference
 from neurotarget.sim.graph import dialect, load
 from neurotarget.sim.graph.node import GraphError
 
@@ -120,3 +121,20 @@ def test_an_edge_to_nowhere_is_refused_with_the_reason(tmp_path):
         edges[0] = (b"input", b"missing")
     with pytest.raises(GraphError, match=r"bad\.nir: .*missing"):
         load(tmp_path / "bad.nir")
+
+
+def test_a_gate_takes_maps_and_the_other_operations_vectors():
+    """AND and IAND of a SEW-ResNet work on [channels, height, width]: y = current gate, place by place."""
+    shape = (2, 3, 3)
+    ports = {name: nir.Input(input_type={"input": np.array(shape)}) for name in ("a", "b")}
+    threshold = nir.Threshold(threshold=np.full(shape, 0.5))
+    gate = dialect.extension("gate", shape, {"current": "a", "gate": "spikes"})
+    nodes = {**ports, "spikes": threshold, "gate": gate, "output": nir.Output(output_type={"output": np.array(shape)})}
+    edges = [("b", "spikes"), ("spikes", "gate"), ("a", "gate"), ("gate", "output")]
+    graph = load(nir.NIRGraph(nodes=nodes, edges=edges, metadata={"dt": DT}))
+    frames = np.random.default_rng(0).random((2, 5, 36))
+    a, b = frames[..., :18], frames[..., 18:]
+    assert np.array_equal(reference.run(graph, frames).output.reshape(2, 5, 18), a * (b > 0.5))
+    wrong = dialect.extension("look_ahead", shape, {"steps": 1})
+    with pytest.raises(GraphError, match=r"look_ahead works on a vector of neurons, found shape \[2 3 3\]"):
+        load(nir.NIRGraph(nodes={**ports, "n": wrong}, edges=[("a", "n")], metadata={"dt": DT}, type_check=False))

@@ -6,12 +6,13 @@ Lava's models are run as plain objects, without its runtime: the arithmetic is t
 import dataclasses
 import multiprocessing
 
+import nir
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from neurotarget.sim import reference
-from neurotarget.sim.graph import Graph
+from neurotarget.sim.graph import Graph, dialect, load
 from neurotarget.sim.graph.node import GraphError, Node
 from neurotarget.sim.graph.wiring import infer_shapes, order
 from neurotarget.sim.reference import integer, integer_kernels
@@ -26,7 +27,7 @@ def run_neuron(current, du=4095, dv=0, bias=0, vth=1, fires=True):
     potential, peaks = np.empty((1, steps, neurons), np.int64), np.zeros((1, 2), np.int64)
     bias = np.broadcast_to(np.asarray(bias, np.int64), neurons).copy()
     integer_kernels.neuron(
-        current[None], 4096 - du - 1, 4096 - dv, bias, vth << 6, fires, u, v, spikes, potential, states, peaks
+        current[None], 4096 - du - 1, 4096 - dv, bias, vth << 6, fires, 0, u, v, spikes, potential, states, peaks
     )
     return states[0, ..., 0], states[0, ..., 1], spikes[0] if fires else potential[0], peaks[0]
 
@@ -121,6 +122,40 @@ class Port:
 
     def send(self, value):
         self.value = value
+
+
+# dv = 2048: half of v stays; vth = 1 is 64; 80 arrives each step.
+BY_HAND = {
+    "zero": [80, 80, 80, 80],
+    "subtract": [80, 40 + 80 - 64, 28 + 80, 54 + 80 - 64],
+    "subtract_at_once": [80, 8 + 80, 12 + 80, 14 + 80],
+}
+
+
+@pytest.mark.parametrize("reset", dialect.RESETS)
+@pytest.mark.parametrize("start", [0, 66, -3])
+def test_resets_in_integers_by_hand(reset, start):
+    one = np.ones(1)
+    arrays = (2e-4 * one, one, 0 * one, 64 * one, 0 * one)
+    node = nir.LIF(*arrays, metadata={"reset": reset, "v_initial": float(start)})
+    nodes = {"input": nir.Input(np.array([1])), "w": nir.Linear(np.ones((1, 1))), "n": node}
+    nodes["output"] = nir.Output(np.array([1]))
+    fixed = {
+        "input": {"scale": 1.0, "minimum": -128, "maximum": 127},
+        "w": {"weight_exp": 0},
+        "n": {"du": 4095, "dv": 2048, "vth": 1, "bias_mant": [16], "bias_exp": [0]},
+        "output": {"scale": 1.0},
+    }
+    metadata = {"dialect": dialect.DIALECT, "dt": 1e-4, "arithmetic": "lava-fixed", "fixed": fixed}
+    graph = load(nir.NIRGraph(nodes, [("input", "w"), ("w", "n"), ("n", "output")], metadata=metadata))
+    frames = np.ones((2, 4, 1))  # 64 and a bias of 16
+    v = reference.potentials(graph, frames, np.full(2, 4), ["n"])["n"]
+    spikes = reference.run(graph, frames).spikes["n"]
+    if not start:
+        assert v[1].ravel().tolist() == BY_HAND[reset]
+    # 33 of 66 stay, and late by subtraction 64 go; -3 decays towards zero
+    assert v[0, 0, 0] == {0: 80, 66: 33 + 80 - 64 * (reset == "subtract"), -3: -1 + 80}[start]
+    assert np.array_equal(spikes, v > 64)
 
 
 def lava_dense(model, weight, weight_exp, payloads):

@@ -65,8 +65,10 @@ class FixedPlanner(Planner):
     def neuron(self, node: Node) -> Spec:
         fixed, fires = self.graph.fixed[node.name], node.kind in SPIKING
         values = {"shape": [node.neurons], "du": _integer(fixed["du"]), "dv": _integer(fixed["dv"])}
-        values["vth"] = _integer(fixed["vth"]) if fires else 0
+        values |= {"vth": _integer(fixed["vth"]) if fires else 0, "reset": node.reset}
         arrays = {key: np.asarray(fixed[key], np.int64).reshape(-1) for key in ("bias_mant", "bias_exp")}
+        if (start := node.parameters.get("v_initial")) is not None:
+            arrays["v_initial"] = np.broadcast_to(start, node.output_shape).astype(np.int64).reshape(-1)
         kind = "neuron" if fires else "integrator"
         return Spec(node.name, kind, self.schedule.latency[node.name], values, arrays)
 

@@ -1,7 +1,8 @@
 """Lava's fixed-point LIF inside a window: its arithmetic is `PyLifModelBitAcc`'s own, run by its own `run_spk`.
 
 Only the hooks that `run_spk` calls are overridden: outside the window of an utterance neither u nor v moves and nothing
-fires, and at its first step both start from zero. Source of every formula: lava/proc/lif/models.py, lava-nc 0.10.0.
+fires, and at its first step u starts from zero and v from zero or where the file says. Source of every formula:
+lava/proc/lif/models.py, lava-nc 0.10.0; a reset by subtraction is ours, where Lava adds its bias and where it resets.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ class FixedNeuron(LIF):
     Args:
         shape: (neurons,).
         du, dv, vth, bias_mant, bias_exp: as Lava's LIF takes them.
+        reset: `subtract` or `subtract_at_once`; otherwise Lava's own reset to zero.
+        v_initial: int [neurons], v before the first step of a window.
     """
 
-    def __init__(self, *, shape: tuple[int, ...], **kwargs: Any) -> None:
-        super().__init__(shape=shape, **kwargs)
+    def __init__(self, *, shape: tuple[int, ...], reset: str = "", v_initial: Any = 0, **kwargs: Any) -> None:
+        super().__init__(shape=shape, reset=reset, v_initial=v_initial, **kwargs)
         self.u_out = OutPort(shape=shape)
         self.v_out = OutPort(shape=shape)
 
@@ -55,17 +58,25 @@ class FixedNeuronModel(StreamModel, PyLifModelBitAcc):
     def subthr_dynamics(self, activation_in: np.ndarray) -> None:
         if self.starts:
             self.u[:] = 0
-            self.v[:] = 0
+            self.v[:] = self.proc_params["v_initial"]
         if self.inside:
             largest = max(int(activation_in.max(initial=0)), -int(activation_in.min(initial=0)))
             if largest > LARGEST_CURRENT:
                 raise OverflowError(f"its input current {largest} overflows 32 bits after the shift by 6")
+            if self.proc_params["reset"] == "subtract":  # with the bias, so before Lava clips
+                self.effective_bias = self.effective_bias - self.effective_vth * (self.v > self.effective_vth)
             super().subthr_dynamics(activation_in)
 
     def spiking_activation(self) -> np.ndarray:
         self.before_reset = self.v.copy()
         fired: np.ndarray = super().spiking_activation() & self.inside
         return fired
+
+    def reset_voltage(self, spike_vector: np.ndarray) -> None:
+        if self.proc_params["reset"] == "subtract_at_once":
+            self.v[spike_vector] -= self.effective_vth
+        elif self.proc_params["reset"] != "subtract":
+            super().reset_voltage(spike_vector)
 
 
 class FixedIntegratorModel(FixedNeuronModel):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import nir
 import numpy as np
+from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph, dialect
 
 from tests.sim.lava.compare import assert_equal
+from tests.sim.lava.fixed_networks import assert_identical, quantised
 from tests.sim.networks import DT, THETA, Network, spikes
 
 N = 4
@@ -44,3 +46,20 @@ def test_every_reset_in_floating_point() -> None:
     assert graph.recurrent_edges and {node.reset for node in graph.spiking} == set(dialect.RESETS)
     trace = assert_equal(graph, spikes(3, 16, 3), np.array([16, 5, 11]))
     assert np.ptp([trace.spikes[f"if {reset} start"].sum() for reset in dialect.RESETS]) > 10
+
+
+def test_every_reset_in_fixed_point() -> None:
+    """Spikes, outputs, u and v of Lava's own arithmetic with our two resets, and near the float network's spikes."""
+    frames, lengths = spikes(3, 16, 3), np.array([16, 5, 11])
+    real = every_reset()
+    graph = quantised(real, frames, lengths)
+    assert {name: node.reset for name, node in graph.nodes.items() if node.reset} == {
+        node.name: node.reset for node in real.spiking
+    }
+    trace, _ = assert_identical(graph, frames, lengths)
+    assert np.ptp([trace.spikes[f"if {reset} start"].sum() for reset in dialect.RESETS]) > 10
+    start = graph.nodes["li"].parameters["v_initial"]
+    assert np.array_equal(start, np.rint(start)) and np.array_equal(np.sign(start), np.sign(START))
+    expected = reference.run(real, frames, lengths).spikes
+    for name, found in trace.spikes.items():
+        assert abs(int(found.sum()) - int(expected[name].sum())) <= 0.1 * expected[name].sum(), name
