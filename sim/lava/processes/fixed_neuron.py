@@ -64,7 +64,7 @@ class FixedNeuronModel(StreamModel, PyLifModelBitAcc):
             if largest > LARGEST_CURRENT:
                 raise OverflowError(f"its input current {largest} overflows 32 bits after the shift by 6")
             if self.proc_params["reset"] == "subtract":  # with the bias, so before Lava clips
-                self.effective_bias = self.effective_bias - self.effective_vth * (self.v > self.effective_vth)
+                self.effective_bias -= self.effective_vth * (self.v > self.effective_vth)
             super().subthr_dynamics(activation_in)
 
     def spiking_activation(self) -> np.ndarray:
