@@ -208,7 +208,7 @@ def test_a_path_that_is_not_utf_8(folder, capsys):
 
 
 def test_unknown_layer_is_refused_by_name():
-    with pytest.raises(UnsupportedModule, match="tanh at layer 1, .* put a spiking neuron in its place"):
+    with pytest.raises(UnsupportedModule, match=r"tanh at layer 1, .* put a spiking neuron in its place"):
         to_nir(nn.Sequential(nn.Linear(3, 3), nn.Tanh()), (3,))
 
 

@@ -1,7 +1,9 @@
 """A few hundred random graphs, and the faults that random graphs have found, small and with the right value."""
 
+import gzip
 import subprocess
 import sys
+from pathlib import Path
 
 import nir
 import numpy as np
@@ -10,6 +12,9 @@ import pytest
 from tests.fuzz import differential, engine, graphs
 from tests.fuzz.by_hand import DT, alone, full, graph, lif, port
 from tests.fuzz.engine import extension
+from tests.fuzz.plain import Plain
+
+GOLDEN = Path(__file__).parents[1] / "data"
 
 
 def run(network, frames, **more):
@@ -104,3 +109,17 @@ def test_hostile_files():
     result = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "broke" in result.stdout
+
+
+def test_a_spikescr_is_the_same_node_by_node(tmp_path):
+    """Rotary, attention, gates, convolutions over time as training exports them: each node as the documents word it."""
+    data = np.load(GOLDEN / "input.npz")
+    frames, lengths = data["input"], data["length"]
+    unpacked = tmp_path / "model.nir"
+    unpacked.write_bytes(gzip.decompress((GOLDEN / "model.nir.gz").read_bytes()))
+    network = nir.read(unpacked, type_check=False)
+    spikes, output = engine.run(network, frames, lengths)
+    plain = Plain(network).run(frames, lengths, spikes)
+    assert all(spikes[name].any() for name in spikes)
+    assert not plain.ties and all(np.array_equal(plain.spikes[name], spikes[name]) for name in spikes)
+    np.testing.assert_allclose(plain.output, output, atol=1e-9)
