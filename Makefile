@@ -13,8 +13,6 @@ setup: .venv/ready
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable ".[demo,dev,lava,tensorboard,delays]"
 	$(BIN)/python -m pip install --quiet --no-deps --ignore-requires-python --requirement requirements-lava.txt
 	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-counters.txt
-	@# A package below tonic has no wheel: without a C compiler, recordings of event cameras are not read or tested.
-	$(BIN)/python -m pip install --quiet "tonic>=1.7" "aedat>=2" || echo "event cameras left out: tonic could not be installed"
 	touch $@
 
 demo: setup

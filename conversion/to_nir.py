@@ -70,6 +70,7 @@ def _converted(network: nn.Module, frames: np.ndarray, dt: float) -> tuple[nir.N
             raise UnsupportedModule(f"parameter {name} holds NaN or infinite values; train again")
     followed = follow(network, frames)
     draft = draft_followed(followed, frames.shape[2:])
+    followed.notes += draft.notes
     for step in STEPS:
         step(draft)
     ours = isinstance(network, registry.Network)

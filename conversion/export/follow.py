@@ -59,7 +59,6 @@ class Call:
     step: int | None
     terms: tuple[Term, ...]
     roles: tuple[tuple[str, tuple[Term, ...]], ...]
-    shape: tuple[int, ...]
 
 
 @dataclass
@@ -67,7 +66,6 @@ class Leaf:
     """A layer with a rule: the module, its calls, and what it sent where it is a neuron."""
 
     module: nn.Module
-    input_shape: tuple[int, ...]
     calls: list[Call] = field(default_factory=list)
     sent: list[Tensor] = field(default_factory=list)
     kept: dict[str, Tensor] = field(default_factory=dict)  # the states that the module holds after its last call
@@ -90,7 +88,6 @@ class Follower(TorchFunctionMode):
         self.rule_of, self.functions = rule_of, functions
         self.values: WeakIdKeyDictionary = WeakIdKeyDictionary()
         self.leaves: dict[str, Leaf] = {}
-        self.steps_of: Tensor | None = None  # what was summed over the steps, before
         self.scope: list[str] = []
         self.inside = 0
         self._arguments: list[Any] = []
@@ -174,7 +171,7 @@ class Follower(TorchFunctionMode):
             taken = set(self._names.values()) | self._modules
             numbered = (f"{base}{n}" for n in range(2, 10**6))
             self._names[key] = base if base not in taken else next(n for n in numbered if n not in taken)
-        return self._record(self._names[key], module, inputs, axes, result)
+        return self._record(self._names[key], module, inputs, axes, result, function=True)
 
     # ---- leaves ------------------------------------------------------------------------------------------------------
 
@@ -233,9 +230,11 @@ class Follower(TorchFunctionMode):
             (first, value), states = given[0], given[1:] if not rule.roles else []
             if value is None:  # a constant, such as the zeros before the first step
                 value = Value((), (SAMPLES,) + ("feature",) * (first.dim() - 1))
+            listed, decoded = isinstance(output, list), rule.decoded(module)
             try:
-                shape = features(value.axes, first.shape)
-                axes = (*leading(value.axes), *("feature",) * (found[0].dim() - len(leading(value.axes))))
+                features(value.axes, first.shape)
+                size = found[0].dim() - len(leading(value.axes)) + (listed or bool(decoded))
+                axes = (*leading(value.axes), *("feature",) * size)
             except AxesError as error:
                 said = f"{type(module).__name__} reads a tensor whose axes cannot be told: {error}"
                 raise self.refuse(said, WrongAxes) from None
@@ -244,12 +243,17 @@ class Follower(TorchFunctionMode):
                 mode = f"in step_mode {module.step_mode!r}" if hasattr(module, "step_mode") else "takes no steps and"
                 said = f"{type(module).__name__} {mode} gets [{', '.join(value.axes)}]; it takes {wanted}"
                 raise self.refuse(said, WrongAxes)
-            made = self._record(name, module, inputs or {"": value}, axes, found[0], shape)
-            self.know(found[0], made)
+            made = self._record(name, module, inputs or {"": value}, axes, found[0])
+            self.know(found[0], Value(made.terms, axes[1:], decoded) if decoded else made)
+            if listed:  # one tensor per step
+                for at, x in enumerate(found):
+                    self.know(x, Value((Term(name, at),), axes[1:]))
+                found = found[:1]
             step = made.terms[0].step
             self._own_states(name, rule, states, step)
             returned = dict(zip(rule.states, found[1:], strict=False))
-            kept = {state: x for state in rule.states if isinstance(x := getattr(module, state, None), Tensor)}
+            held = {state: getattr(module, state, None) for state in rule.states}
+            kept = {state: x for state, x in held.items() if isinstance(x, Tensor)}
             self.leaves[name].kept = kept
             for state, x in {**kept, **returned}.items():
                 if x is found[0]:
@@ -303,7 +307,7 @@ class Follower(TorchFunctionMode):
         inputs: dict[str, Value],
         axes: Axes,
         result: Tensor,
-        shape: tuple[int, ...] | None = None,
+        function: bool = False,
     ) -> Value:
         values = list(inputs.values())
         for value in values:
@@ -313,20 +317,20 @@ class Follower(TorchFunctionMode):
             for term in value.terms:
                 if term.part != OUTPUT:
                     raise self.refuse(f"{name} reads {term.part} of {term.layer}; layers can read outputs only")
-        leaf = self.leaves.setdefault(name, Leaf(module, shape or ()))
+        leaf = self.leaves.setdefault(name, Leaf(module))
         terms = tuple(term for value in values for term in value.terms)
         whole = STEPS in axes or BOTH in axes
         steps = [term.step for term in terms if term.step is not None]
         # A constant is what a loop holds before its first step; one frame for all steps says nothing of the step.
         step = None if whole else max(steps) if steps else len(leaf.calls) if terms else len(leaf.calls) - 1
-        if any(call.step == step for call in leaf.calls) and shape is not None:
+        if any(call.step == step for call in leaf.calls) and not function:
             raise self.refuse(
                 f"the same {type(module).__name__} ({name}) is used twice in a step, and its state would be shared; "
                 "use a copy for each place"
             )
         roles = tuple((role, value.terms) for role, value in inputs.items() if len(inputs) > 1)
         if not any(call.step == step for call in leaf.calls):
-            leaf.calls.append(Call(step, terms, roles, features(axes, result.shape)))
+            leaf.calls.append(Call(step, terms, roles))
             if (rule := self.rule_of(module)) is not None and rule.neuron:
                 leaf.sent.append(result)
         over = {value.over_steps for value in values} - {""}

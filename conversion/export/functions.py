@@ -288,7 +288,6 @@ def _over_steps(how: str) -> Handler:
         dims = [dim] if isinstance(dim, int) else list(dim or ())
         if value is None or len(dims) != 1 or value.axes[dims[0]] != STEPS or result.dim() == x.dim():
             return UNKNOWN
-        follower.steps_of = x
         axis = dims[0] % x.dim()
         return Value(value.terms, value.axes[:axis] + value.axes[axis + 1 :], how)
 

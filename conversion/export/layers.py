@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from neurotarget.conversion.export.axes import BOTH, SAMPLES, STEPS, Axes
 from neurotarget.conversion.export.draft import Draft, Layer, UnsupportedModule, array
 from neurotarget.conversion.export.functions import Part, Product, Scale, Shift
@@ -28,6 +29,7 @@ class Rule:
         roles: of its arguments, where it has several that are not states.
         states: names of the states that it returns after its output, or keeps as attributes.
         given: the states, or the output, of the step before that it takes after its input.
+        decoded: what it makes of all its steps, such as `mean`, where it gives them not one by one.
     """
 
     draft: Drafter
@@ -36,12 +38,15 @@ class Rule:
     roles: tuple[str, ...] = ()
     states: tuple[str, ...] = ()
     given: tuple[str, ...] = ()
+    decoded: Callable[[Any], str] = lambda module: ""
 
 
 ONE_AXIS: tuple[Axes, ...] = ((SAMPLES,), (BOTH,))
 ANY_AXES: tuple[Axes, ...] = (*ONE_AXIS, (STEPS, SAMPLES), (SAMPLES, STEPS))
 ALL_STEPS: tuple[Axes, ...] = ((STEPS, SAMPLES),)
 ONE_STEP: tuple[Axes, ...] = ((SAMPLES,),)
+PROBES = torch.tensor([-3.0, -1.0, -1e-3, 0.0, 1e-3, 1.0, 3.0], dtype=torch.float64).repeat(16)
+STEPS_AT = {">": torch.gt, ">=": torch.ge}
 
 
 def one_axis(module: Any) -> tuple[Axes, ...]:
@@ -51,6 +56,13 @@ def one_axis(module: Any) -> tuple[Axes, ...]:
 
 def any_axes(module: Any) -> tuple[Axes, ...]:
     return ALL_STEPS if getattr(module, "step_mode", "s") == "m" else ANY_AXES
+
+
+def fires_at(function: Callable[[torch.Tensor], torch.Tensor]) -> str:
+    """Where a neuron's spike function is one: `>` or `>=` 0; empty where it is no step."""
+    with torch.no_grad():
+        fires = function(PROBES).double()
+    return next((word for word, step in STEPS_AT.items() if torch.equal(fires, step(PROBES, 0).double())), "")
 
 
 def refuse(name: str, module: Any, found: str, remedy: str) -> UnsupportedModule:
@@ -170,11 +182,19 @@ def voting(draft: Draft, name: str, module: layer.VotingLayer, sources: Sources)
 SPIKES = ("lif", "if", "cuba_lif", "threshold")
 
 
+def is_binary(draft: Draft, name: str) -> bool:
+    """Whether a layer sends 0 and 1: spikes, or a product of such."""
+    layer = draft.layers[name]
+    if layer.kind == "gate":
+        return all(is_binary(draft, source) for source in layer.sources)
+    return layer.kind in SPIKES
+
+
 def product(draft: Draft, name: str, module: Product, sources: Sources) -> Sources:
-    """A gate: one of the two factors must be spikes of one layer."""
+    """A gate: one of the two factors must be 0 or 1, and both one layer."""
     factors = list(draft.roles.values())
     for current, gate in (factors, factors[::-1]):
-        if len(current) == len(gate) == 1 and draft.layers[gate[0]].kind in SPIKES:
+        if len(current) == len(gate) == 1 and is_binary(draft, gate[0]):
             roles = {"current": current[0], "gate": gate[0]}
             return draft.add(Layer(name, "gate", (*current, *gate), draft.shape(gate), {}, roles))
     raise UnsupportedModule(
@@ -193,8 +213,7 @@ def max_pool(draft: Draft, name: str, module: nn.MaxPool2d, sources: Sources) ->
     """Of spikes the largest is one where any is: the sum exceeds zero. NIR: SumPool2d, then Threshold(0)."""
     if module.ceil_mode or module.dilation not in (1, (1, 1)) or module.return_indices:
         raise refuse(name, module, "ceil_mode, dilation or return_indices", "use their defaults")
-    real = [source for source in sources if draft.layers[source].kind not in SPIKES]
-    if real or len(sources) > 1:
+    if len(sources) > 1 or not is_binary(draft, sources[0]):
         raise refuse(
             name,
             module,
@@ -232,6 +251,12 @@ def _pool(draft: Draft, name: str, kind: str, sources: Sources, kernel: Any, str
     return draft.add(Layer(name, kind, sources, (channels, *sizes), parameters))
 
 
+def delay(draft: Draft, name: str, module: layer.Delay, sources: Sources) -> Sources:
+    if not module.delay_steps:
+        return sources
+    return draft.add(Layer(name, "delay", sources, draft.shape(sources), {"steps": module.delay_steps}))
+
+
 def flatten(draft: Draft, name: str, module: nn.Flatten, sources: Sources) -> Sources:
     shape = draft.shape(sources)
     if len(shape) == 1:
@@ -255,6 +280,7 @@ LAYERS: dict[type, Rule] = {
     **dict.fromkeys((nn.Flatten, layer.Flatten), Rule(flatten, one_axis)),
     nn.Identity: Rule(nothing, any_axes),
     layer.VotingLayer: Rule(voting, one_axis),
+    layer.Delay: Rule(delay, lambda module: ALL_STEPS if module.step_mode == "m" else ONE_STEP),
     Scale: Rule(scale, any_axes),
     Shift: Rule(shift, any_axes),
     Part: Rule(part, any_axes),

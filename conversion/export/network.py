@@ -34,6 +34,7 @@ class Followed:
         leaves: every layer that was called, by name.
         output: what the forward pass returned.
         tensor: its values; [steps, samples, ...], or [samples, ...] where the steps were summed.
+        steps: those of the frames; where the network shows one frame, those that it makes of the first.
         notes: sentences for the user.
     """
 
@@ -90,7 +91,6 @@ def _follow(
     way: str,
 ) -> Followed:
     x = torch.from_numpy(np.array(frames, np.float64))
-    steps = x.shape[1]
     follower = Follower(rule_of, FUNCTIONS)
     list(follower.attach(network))
     try:
@@ -107,6 +107,7 @@ def _follow(
     if value.unknown:
         kind = WrongAxes if value.wrong_axes else UnsupportedModule
         raise kind(f"the output comes from {value.unknown}")
+    steps = max(len(leaf.calls) for leaf in follower.leaves.values()) if way == ONE_FRAME else x.shape[1]
     tensor, value = _steps_in_front(tensor, value, steps)
     return Followed(way, follower.leaves, value, tensor, steps, notes)
 
@@ -133,8 +134,6 @@ def _step_by_step(follower: Follower, network: nn.Module, x: Tensor) -> tuple[Te
 
 def _given(follower: Follower, x: Tensor, way: str) -> Tensor:
     """The frames [samples, steps, ...] as the network takes them in one call."""
-    if way == ONE_FRAME and bool((x != x[:, :1]).any()):
-        raise WrongAxes("the frames differ from step to step")
     axes = {STEPS_FIRST: (STEPS, SAMPLES), SAMPLES_FIRST: (SAMPLES, STEPS), ONE_FRAME: (SAMPLES,)}[way]
     given = {STEPS_FIRST: x.transpose(0, 1), SAMPLES_FIRST: x, ONE_FRAME: x[:, 0]}[way].contiguous().clone()
     follower.know(given, Value((Term(INPUT, None),), (*axes, *(FEATURE,) * (x.dim() - 2))))
@@ -161,7 +160,9 @@ def _steps_in_front(tensor: Tensor, value: Value, steps: int) -> tuple[Tensor, V
     kinds = [axis for axis in value.axes if axis != FEATURE]
     shown = len(tensor) if kinds[:1] == [STEPS] else steps
     if shown != steps:
-        raise UnsupportedModule(f"the network shows one frame {shown} times; give frames of {shown} equal steps")
+        raise UnsupportedModule(
+            f"the output is that of {shown} of {steps} steps; return all steps, or their sum or mean"
+        )
     if kinds == [SAMPLES, STEPS]:
         at = value.axes.index(STEPS)
         tensor = tensor.movedim(at, 0)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from neurotarget.conversion.export.draft import UnsupportedModule
-from neurotarget.conversion.export.network import Followed
+from neurotarget.conversion.export.network import ONE_FRAME, Followed
 from neurotarget.model.training import checkpoint
 from neurotarget.sim.trace import Trace, windowed
 from spikingjelly.activation_based import base, neuron
@@ -114,6 +114,10 @@ def followed_trace(followed: Followed, ours: Trace) -> tuple[Trace, Trace]:
     Args:
         ours: the reference simulator's run of the converted network on the same frames.
     """
+    if followed.way == ONE_FRAME and (ours.input.shape[1] != followed.steps or (ours.input != ours.input[:, :1]).any()):
+        raise UnsupportedModule(
+            f"the network shows one frame at each of its {followed.steps} steps; give frames of that many equal steps"
+        )
     spikes = {}
     for name in ours.spikes:
         leaf = followed.leaves[name]

@@ -17,15 +17,15 @@ from neurotarget.conversion.export.axes import Axes
 from neurotarget.conversion.export.draft import Draft, Layer, array
 from neurotarget.conversion.export.follow import OUTPUT
 from neurotarget.conversion.export.frameworks import Framework
-from neurotarget.conversion.export.layers import ONE_STEP, Drafter, Rule, Sources, convolution, linear, refuse
+from neurotarget.conversion.export.layers import ONE_STEP, Drafter, Rule, Sources, convolution, fires_at, linear, refuse
 from snntorch import SpikingNeuron
 from torch import nn
 
 RESETS = {"_base_sub": "subtract", "_base_zero": "zero", "_base_int": "none"}
-PROBES = torch.tensor([-3.0, -1.0, -1e-3, 0.0, 1e-3, 1.0, 3.0], dtype=torch.float64).repeat(16)
+# What is left of a potential above twice the threshold raises the threshold at snnTorch's next step; no file says that.
 AT_ONCE = (
-    "layer {}: snnTorch's reset_delay=False takes the threshold off where a neuron fires; a potential above twice the "
-    "threshold has another threshold at snnTorch's next step, which is not written"
+    "layer {}: reset_delay=False is written as a subtraction at once, which equals snnTorch's as long as no potential "
+    "exceeds twice its threshold, as here"
 )
 
 
@@ -79,6 +79,9 @@ def neuron(draft: Draft, name: str, module: Any, sources: Sources, recurrent: bo
     if how != "zero":
         parameters["reset"] = how
     if how == "subtract_at_once":
+        if module.exceeded:
+            said = "reset_delay=False, and a potential is above its threshold also after that was taken off"
+            raise refuse(name, module, said, "leave reset_delay=True, or train with smaller weights")
         draft.notes.append(AT_ONCE.format(name))
     return draft.add(Layer(name, f"{prefix}lif" if leaky else "if", sources, shape, parameters))
 
@@ -132,9 +135,7 @@ def _refuse(name: str, module: Any) -> None:
     if (array(module.graded_spikes_factor) != 1).any():
         said = f"graded_spikes_factor {array(module.graded_spikes_factor)}: its spikes are not 0 and 1"
         raise refuse(name, module, said, "use 1, and multiply the weights that read it")
-    with torch.no_grad():
-        fires = module.spike_grad(PROBES)
-    if not torch.equal(fires.double(), (PROBES > 0).double()):
+    if fires_at(module.spike_grad) != ">":
         raise refuse(name, module, "its spike_grad is no step at mem > threshold", "use one of snntorch.surrogate")
 
 
@@ -157,6 +158,7 @@ def followed_in(network: nn.Module) -> Iterator[None]:
     SpikingNeuron.instances = [module for module in network.modules() if isinstance(module, SpikingNeuron)]
     for module in SpikingNeuron.instances:
         module.spike_grad = partial(_fire, module.spike_grad)
+        module.exceeded, module.mem_reset = False, partial(_left_above, module, module.mem_reset)
     try:
         yield
     finally:
@@ -165,6 +167,13 @@ def followed_in(network: nn.Module) -> Iterator[None]:
 
 def _fire(spike_grad: Callable[[torch.Tensor], torch.Tensor], mem_shift: torch.Tensor) -> torch.Tensor:
     return spike_grad(mem_shift).to(mem_shift.dtype)
+
+
+def _left_above(module: Any, mem_reset: Callable[[torch.Tensor], torch.Tensor], mem: torch.Tensor) -> torch.Tensor:
+    """Notes whether a potential of the step before is above the threshold, its own reset included."""
+    left = mem_reset(mem)
+    module.exceeded = module.exceeded or bool(left.any())
+    return left
 
 
 def _rule(draft: Drafter, *states: str, looped: bool = False) -> Rule:

@@ -252,20 +252,7 @@ class Draft:
             reset = self.chance(0.3) and not self.quantisable
             node["v_threshold"] = self.thresholds(shape, size)
             node["v_reset"] = self.numbers(*shape) * (1 if self.exact else size) if reset else np.zeros(shape)
-        built = getattr(nir, kind)(**node, metadata=self.reset_and_start(shape, size, fires))
-        return self.add(built, sources, shape, 0.5 if fires else 2 * size, fires)
-
-    def reset_and_start(self, shape: Shape, size: float, fires: bool) -> dict[str, object]:
-        """Metadata of a neuron: often none, else how it resets and where its potential starts."""
-        metadata: dict[str, object] = {}
-        if fires and self.chance(0.4):
-            metadata["reset"] = str(self.rng.choice(["zero", "subtract", "subtract_at_once"]))
-        if self.chance(0.2):
-            scale = 1 if self.exact else size
-            metadata["v_initial"] = (
-                self.numbers(*shape) * scale if self.chance(0.7) else float(self.numbers(1)[0]) * scale
-            )
-        return metadata
+        return self.add(getattr(nir, kind)(**node), sources, shape, 0.5 if fires else 2 * size, fires)
 
 
 def pruned(draft: Draft, frames: np.ndarray) -> np.ndarray:

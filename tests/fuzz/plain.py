@@ -56,7 +56,6 @@ class Plain:
     def __init__(self, graph: nir.NIRGraph, dt: float = DEFAULT_DT, number: type = np.float64) -> None:
         self.number = number
         self.dt = float((graph.metadata or {}).get("dt", dt))
-        self.rule = (graph.metadata or {}).get("rule", ">")
         self.nodes: dict[str, Any] = {}
         self.sources: dict[str, list[str]] = {}
         self.within: dict[str, str] = {}  # what stands before the name that a node has in its own graph
@@ -155,13 +154,12 @@ class Sample:
         return self.arrived[name, t]
 
     def state(self, name: str, t: int) -> tuple[np.ndarray, np.ndarray]:
-        """u and v of a neuron before step t; before the first zero, or for v what its metadata say."""
+        """u and v of a neuron before step t; zero before the first."""
         known = next((before for before in range(t, 0, -1) if (name, before - 1) in self.states), 0)
         for before in range(known, t):
             self.value(name, before)
         nothing = np.zeros_like(self.arriving(name, t))
-        start = self.numbers((self.plain.nodes[name].metadata or {}).get("v_initial", 0))
-        return self.states[name, t - 1] if t else (nothing, nothing + start)
+        return self.states[name, t - 1] if t else (nothing, nothing)
 
     def zero(self) -> Any:
         return self.plain.number(0)
@@ -276,7 +274,7 @@ def delay(s: Sample, name: str, node: Any, t: int) -> np.ndarray:
 
 
 def membrane(s: Sample, name: str, node: Any, t: int) -> tuple[np.ndarray, np.ndarray]:
-    """u and v of a neuron at step t before its reset, by Euler's scheme."""
+    """u and v of a neuron at step t before its reset, by Euler's scheme; both start at zero."""
     current, dt = s.arriving(name, t), s.plain.number(s.plain.dt)
     p = {key: s.numbers(a, current.shape) for key, a in vars(node).items() if isinstance(a, (np.ndarray, float))}
     u, v = s.state(name, t)
@@ -297,22 +295,11 @@ def leaky(s: Sample, name: str, node: Any, t: int) -> np.ndarray:
 
 
 def spiking(s: Sample, name: str, node: Any, t: int) -> np.ndarray:
-    """IF, LIF, CubaLIF: a spike where v > v_threshold, then v = v_reset; or theta goes, then or at the next step."""
+    """IF, LIF, CubaLIF: a spike where v > v_threshold, then v = v_reset."""
     u, v = membrane(s, name, node, t)
-    reset = (node.metadata or {}).get("reset", "zero")
-    threshold = s.numbers(node.v_threshold, v.shape)
-    theta = s.numbers(real_threshold(node.v_threshold, s.plain.rule), v.shape)
-    if reset == "subtract":
-        v = v - theta * (s.value(name, t - 1) if t else s.state(name, 0)[1] > threshold)
-    spikes = s.fires(name, t, v, threshold)
-    after = {"zero": s.numbers(node.v_reset, v.shape), "subtract": v, "subtract_at_once": v - theta}[reset]
-    s.states[name, t] = (u, np.where(spikes > 0, after, v))
+    spikes = s.fires(name, t, v, s.numbers(node.v_threshold, v.shape))
+    s.states[name, t] = (u, np.where(spikes > 0, s.numbers(node.v_reset, v.shape), v))
     return spikes
-
-
-def real_threshold(held: Any, rule: str) -> Any:
-    """Theta; by rule >= the file holds the number below it."""
-    return np.nextafter(held, np.inf) if rule == ">=" else held
 
 
 def threshold(s: Sample, name: str, node: Any, t: int) -> np.ndarray:

@@ -133,16 +133,12 @@ def neuron(s: Sample, name: str, node: Any, t: int) -> np.ndarray:
     bias = [np.asarray(keys[key]).astype(np.int64).reshape(current.shape) for key in ("bias_mant", "bias_exp")]
     u, v = s.state(name, t)
     u = each(lambda u, a: wrapped(decayed(u, du + 1) + (a << 6)), u, current)
-    reset = (node.metadata or {}).get("reset", "zero")
-    threshold = whole(keys["vth"]) << 6 if type(node) in plain.SPIKING else 0
-    late = threshold * (v > threshold if reset == "subtract" else np.zeros_like(v))
-    v = each(lambda v, u, m, e, o: min(max(decayed(v, dv) + u + (m << e) - o, 1 - LIMIT), LIMIT - 1), v, u, *bias, late)
+    v = each(lambda v, u, m, e: min(max(decayed(v, dv) + u + (m << e), 1 - LIMIT), LIMIT - 1), v, u, *bias)
     if type(node) not in plain.SPIKING:
         s.states[name, t] = (u, v)
         return v
-    spikes = each(lambda v: v > threshold, v)
-    after = {"zero": 0 * v, "subtract": v, "subtract_at_once": v - threshold}[reset]
-    s.states[name, t] = (u, np.where(spikes > 0, after, v))
+    spikes = each(lambda v: v > whole(keys["vth"]) << 6, v)
+    s.states[name, t] = (u, each(lambda v, fired: 0 if fired else v, v, spikes))
     return spikes
 
 

@@ -45,15 +45,15 @@ class Network(Draft):
     # ---- extension operations ----
 
     def operation(self, op: str, sources: tuple[str, ...], size: float, **metadata: object) -> None:
-        shape = self.shapes[sources[0]]
-        self.add(extension(op, shape, metadata), sources, shape, size, op == "look_ahead" and self.all_fire(sources))
+        width = self.shapes[sources[0]][0]
+        self.add(extension(op, width, metadata), sources, (width,), size, op == "look_ahead" and self.all_fire(sources))
 
     def look_ahead(self) -> None:
         if sources := self.sources(lambda shape: len(shape) == 1):
             self.operation("look_ahead", sources, self.size(sources), steps=int(self.rng.integers(0, 5)))
 
     def gate(self) -> None:
-        gate = self.pick(lambda name: name in self.firing)
+        gate = self.pick(lambda name: name in self.firing and len(self.shapes[name]) == 1)
         if gate is not None:
             current = str(self.pick(lambda name: self.shapes[name] == self.shapes[gate]))
             self.operation("gate", (current, gate), self.sizes[current], current=current, gate=gate)

@@ -197,19 +197,3 @@ def test_fixed_point_rotary():
     keys = {"cos": np.array([0]), "sin": np.array([1 << 22]), "fraction_bits": 1}
     found = PlainFixed(quantised(nodes, "in>n n>out", n=keys)).run(np.full((1, 2, 2), [0.5, 1.0])).output
     assert found.tolist() == [[[0.5, 1.0], [-1.0, 0.5]]]  # (1, 2) and (-2, 1), a bit of fraction, times 0.25
-
-
-@pytest.mark.parametrize(
-    ("reset", "v"),
-    [
-        ("zero", [1.25, 1.25, 1.25, 1.25]),
-        ("subtract", [1.25, 0.875, 1.6875, 1.09375]),
-        ("subtract_at_once", [1.25, 1.375, 1.4375, 1.46875]),
-    ],
-)
-def test_resets(reset, v):
-    node = lif()
-    node.metadata = {"reset": reset}
-    assert fired(alone(node), np.full((4, 1), 2.5)) == [value > 1 for value in v]
-    node.metadata["v_initial"] = 1.5  # 0.75 stay, and 1 goes where it is late
-    assert fired(alone(node), [[0.75]]) == [reset != "subtract"]

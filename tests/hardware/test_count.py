@@ -235,20 +235,6 @@ def test_gate_costs_one_selection_an_open_gate() -> None:
     assert (record.events, record.acs, record.macs, record.dense_macs) == (3, 3, 0, 9)
 
 
-def test_a_gate_of_maps_costs_the_same() -> None:
-    full = np.ones((1, 2, 2))
-    nodes = {
-        "w": nir.Scale(scale=full / 2),
-        "n": nir.IF(r=full * 1e4, v_threshold=full / 2, v_reset=0 * full),
-        "g": dialect.extension("gate", (1, 2, 2), {"current": "w", "gate": "n"}),
-    }
-    graph = wire((1, 2, 2), nodes, (1, 2, 2), [("input", "w"), ("input", "n"), ("w", "g"), ("n", "g"), ("g", "output")])
-    data = np.zeros((1, 3, 1, 2, 2))
-    data[0, 0, 0], data[0, 2, 0, 1, 1] = [[1, 0], [1, 1]], 1
-    record = layer(graph, run(graph, data), "g")
-    assert (record.events, record.acs, record.macs, record.dense_macs) == (4, 4, 0, 12)
-
-
 def attention(causal: bool, width: int = 4, heads: int = 2) -> Graph:
     """Three views of the input, each through neurons that repeat it."""
     roles = {"query": "q", "key": "k", "value": "v"}

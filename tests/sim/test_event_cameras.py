@@ -11,7 +11,6 @@ from neurotarget.sim.trace import Trace
 
 from tests.event_recordings import random_events, write_nmnist
 
-pytest.importorskip("tonic", reason="recordings of event cameras need the extra events")
 STEPS = 10  # per second
 RECORDINGS = {f"Test/{digit}/{digit + 1:05d}": random_events(digit, 400, 34, 306_000) for digit in range(10)}
 SPIKING = {"first": 4 * 16 * 16, "second": 10}

@@ -7,6 +7,7 @@ import textwrap
 
 import numpy as np
 import pytest
+import tonic
 
 from neurotarget.data import DataError, events, open_dataset
 from neurotarget.errors import PackageMissing
@@ -18,7 +19,6 @@ from tests.event_recordings import (
     write_nmnist,
 )
 
-tonic = pytest.importorskip("tonic", reason="recordings of event cameras need the extra events")
 EPOCH = 1_512_000_000_000_000  # an AEDAT 4 file counts from 1970
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import nir
 import numpy as np
 from neurotarget.sim import reference
-from neurotarget.sim.graph import Graph, dialect, load
+from neurotarget.sim.graph import Graph, dialect
 
 from tests.sim.lava.compare import assert_equal
 from tests.sim.lava.fixed_networks import assert_identical, quantised
@@ -63,36 +63,3 @@ def test_every_reset_in_fixed_point() -> None:
     expected = reference.run(real, frames, lengths).spikes
     for name, found in trace.spikes.items():
         assert abs(int(found.sum()) - int(expected[name].sum())) <= 0.1 * expected[name].sum(), name
-
-
-def test_a_gate_of_maps_in_floating_and_in_fixed_point() -> None:
-    """IAND of two maps of spikes, as a SEW-ResNet has it: (1 - a) b is b - a b."""
-    shape, random = (2, 4, 4), np.random.default_rng(2)
-    maps = {key: np.full(shape, value) for key, value in (("r", 0.5 / DT), ("v_threshold", 0.6), ("v_reset", 0.0))}
-
-    def convolution() -> nir.Conv2d:
-        return nir.Conv2d((4, 4), random.normal(0.2, 0.6, (2, 2, 3, 3)), 1, 1, 1, 1, np.zeros(2))
-
-    nodes = {
-        "input": nir.Input(np.array(shape)),
-        "a": convolution(),
-        "a.n": nir.IF(**maps),
-        "b": convolution(),
-        "b.n": nir.IF(**maps),
-        "and": dialect.extension("gate", shape, {"current": "b.n", "gate": "a.n"}),
-        "minus": nir.Scale(-np.ones(shape)),
-        "same": nir.Scale(np.ones(shape)),
-        "iand": nir.LIF(*(np.full(shape, value) for value in (2 * DT, 2.0, 0.0, 0.5, 0.0))),
-        "flat": nir.Flatten({"input": np.array(shape)}, 0, -1),
-        "readout": nir.Linear(random.normal(0, 1, (3, 32))),
-        "output": nir.Output(np.array([3])),
-    }
-    edges = [("input", "a"), ("a", "a.n"), ("input", "b"), ("b", "b.n"), ("b.n", "and"), ("a.n", "and")]
-    edges += [("and", "minus"), ("b.n", "same"), ("minus", "iand"), ("same", "iand")]
-    edges += [("iand", "flat"), ("flat", "readout"), ("readout", "output")]
-    metadata = {"dialect": dialect.DIALECT, "dt": DT}
-    graph = load(nir.NIRGraph(nodes, edges, metadata=metadata, type_check=False))
-    frames = random.integers(0, 2, (2, 8, *shape))
-    trace = assert_equal(graph, frames, np.array([8, 5]))
-    assert np.array_equal(trace.spikes["iand"], trace.spikes["b.n"] & (1 - trace.spikes["a.n"]))
-    assert_identical(quantised(graph, frames), frames, np.array([8, 5]))
