@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from neurotarget.conversion.to_nir import convert_checkpoint
+from neurotarget.conversion.to_nir import convert_checkpoint, proven
 from neurotarget.hardware.energy.figure import OPERATIONS
 from neurotarget.hardware.energy.prices import PriceTable, load_tables
 from neurotarget.hardware.energy.runs import run_and_price
@@ -26,6 +26,7 @@ from neurotarget.model.training import checkpoint
 from neurotarget.model.training.settings import SettingsError
 from neurotarget.sim.graph import load
 from neurotarget.sim.inputs import open_input
+from neurotarget.sim.parity import DIFFERS
 from tqdm import tqdm
 
 from neurotarget.cli import Command, Result
@@ -57,9 +58,12 @@ def priced(path: Path, samples: int, tables: Sequence[PriceTable]) -> dict[str, 
         CheckpointError, UnsupportedModule, DataError: it cannot be used.
     """
     target = path.with_suffix(".nir")
-    for what, parity in convert_checkpoint(path, target):
-        if not parity.holds:
+    checks = convert_checkpoint(path, target)
+    for what, parity in checks:
+        if parity.outcome == DIFFERS:
             raise ParityError(f"{path}: PyTorch and the reference differ on {what}: {parity.first_divergence}")
+    if not proven(checks):
+        raise ParityError(f"{path}: {checks[-1][1].untested} on {checks[-1][0]}: silence proves nothing")
     graph = load(target)
     data = open_input(checkpoint.load(path).data, graph, split="test", samples=samples)
     run = run_and_price(graph, data, tables, precision="float32")

@@ -118,6 +118,8 @@ def words(report: Report, folder: Path) -> str:
         lines.append(result.sentence if isinstance(result, Fit) else f"{result.chip}: {result.reason}")
     lines += [f"meter: {meter.meter}: {meter.reason}" for meter in report.measured.meters]
     lines += [f"parity: {check.sides}: {check.sentence}" for check in report.parity]
+    if report.precision is not None:
+        lines.append(f"precision, no parity: {report.precision.sides}: {report.precision.sentence}")
     return "\n".join([*lines, f"written: {folder / 'report.html'}"])
 
 
@@ -161,6 +163,7 @@ def build(arguments: argparse.Namespace) -> tuple[Report, Trace]:
         verdicts=tuple(verdicts(run.energy, measured)),
         parity=tuple(parity),
         parity_unavailable=tuple(unavailable),
+        precision=None if arguments.checkpoint else single_precision(graph, trace, data.frames),
         layers=tuple(mean_layer(layer) for layer in counts),
         totals=run.totals,
         energy=run.energy,
@@ -204,30 +207,37 @@ def check_parity(
     checks: list[ParityCheck] = []
     unavailable: list[ParityUnavailable] = []
 
-    def add(first: Trace, second: Trace, required: bool) -> None:
-        checks.append(ParityCheck(**compare(graph, first, second).as_dict(), required=required))
-
-    if checkpoint is not None:
+    if checkpoint is None:
+        unavailable.append(ParityUnavailable("pytorch against reference", "no --checkpoint was given"))
+    else:
         from neurotarget.conversion.export.parity import pytorch_trace
 
         for precision in ("float64", "float32"):
             run = pytorch_trace(checkpoint, frames, trace.lengths, precision=precision)
-            add(run, trace, required=precision == "float64")
-    else:
-        unavailable.append(ParityUnavailable("pytorch against reference", "no --checkpoint was given"))
-        try:
-            add(reference.run(graph, frames, trace.lengths, precision="float32"), trace, required=False)
-        except GraphError as error:  # what double precision holds may overflow here
-            unavailable.append(ParityUnavailable("reference float32 against reference float64", str(error)))
+            checks.append(parity_check(graph, run, trace, required=precision == "float64"))
     if lava_samples < 1:
         unavailable.append(ParityUnavailable("reference against lava", "left out by --lava-samples 0"))
         return checks, unavailable
     few = trace.rows(slice(lava_samples))
     try:
-        add(few, lava.run(graph, few.input, few.lengths, progress=True), required=True)
+        streamed = lava.run(graph, few.input, few.lengths, progress=True)
+        checks.append(parity_check(graph, few, streamed, required=True))
     except lava.LavaError as error:
         unavailable.append(ParityUnavailable("reference against lava", str(error)))
     return checks, unavailable
+
+
+def parity_check(graph: Graph, first: Trace, second: Trace, required: bool) -> ParityCheck:
+    return ParityCheck(**compare(graph, first, second).as_dict(), required=required)
+
+
+def single_precision(graph: Graph, trace: Trace, frames: np.ndarray) -> ParityCheck | ParityUnavailable:
+    """The reference in single precision against its run in double precision, `trace`."""
+    try:
+        single = reference.run(graph, frames, trace.lengths, precision="float32")
+    except GraphError as error:  # what double precision holds may overflow here
+        return ParityUnavailable("reference float32 against reference float64", str(error))
+    return parity_check(graph, single, trace, required=False)
 
 
 def describe_model(graph: Graph, path: Path, totals: Totals) -> Model:

@@ -10,12 +10,14 @@ import sys
 from pathlib import Path
 
 from neurotarget.sim import lava, reference, run
+from neurotarget.sim.activity import run_words
 from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.graph.kinds import STATEFUL
 from neurotarget.sim.graph.node import GraphError
 from neurotarget.sim.inputs import Input, InputError, open_input
-from neurotarget.sim.parity import Parity, States, compare_states
+from neurotarget.sim.parity import DIFFERS, HOLDS, NOT_TESTED, Parity, States, compare_states
 from neurotarget.sim.parity import compare as compare_runs
+from neurotarget.sim.schedule import latency_ms, latency_words
 from neurotarget.sim.trace import Trace, TraceError
 
 from neurotarget.cli import Command, Result
@@ -66,6 +68,11 @@ def work(arguments: argparse.Namespace) -> Result:
     backends = arguments.backends.split(",")
     if len(backends) != 2 or not set(backends) <= set(run.BACKENDS):
         raise InputError(f"--backends {arguments.backends}: two of {', '.join(run.BACKENDS)} are expected")
+    if backends[0] == backends[1]:
+        raise InputError(
+            f"--backends {arguments.backends}: a run equals itself whatever it computes; give two different ones of "
+            f"{', '.join(run.BACKENDS)}"
+        )
     graph = load(arguments.model, arguments.dt, arguments.reset)
     data = open_input(arguments.input, graph, arguments.split, arguments.samples)
     if arguments.states and not graph.quantised:
@@ -76,26 +83,39 @@ def work(arguments: argparse.Namespace) -> Result:
     if arguments.states:
         parity = compare_states(parity, graph, *(states for _, states in runs))
     latency = max(int(trace.header.get("latency_steps", 0)) for trace in traces)
-    figures = parity.as_dict() | {"latency_steps": latency, "model": str(arguments.model)}
+    figures = parity.as_dict() | {
+        "dt": graph.dt,
+        "dt_is_default": graph.dt_is_default,
+        "latency_steps": latency,
+        "latency_ms": latency_ms(graph, latency),
+        "model": str(arguments.model),
+    }
     return Result(figures, as_text(graph, parity, latency), parity.holds, graph.notes)
 
 
 def as_text(graph: Graph, parity: Parity, latency: int) -> str:
-    """The outcome in one line, and where the two sides first part."""
-    verdict = "NOT equal"
-    if parity.holds:
-        verdict = "equal but for ties" if parity.mismatched else "identical"
-    lines = [
-        f"{verdict}: {parity.sides}, {parity.samples} samples, {parity.steps} steps, {len(graph.spiking)} spiking "
+    """The outcome, where the two sides first part, and the nodes about which it says nothing.
+
+    Where nothing fired that stands first: the two are then equal whatever they would compute.
+    """
+    verdict = {HOLDS: "identical: ", DIFFERS: "NOT equal: ", NOT_TESTED: ""}[parity.outcome]
+    if parity.holds and parity.mismatched:
+        verdict = "equal but for ties: "
+    lines = []
+    if parity.untested:
+        first = f"{NOT_TESTED}: " if parity.outcome == NOT_TESTED else ""
+        lines.append(f"{first}{parity.untested} in {run_words(graph, parity.samples, parity.steps)}")
+    lines.append(
+        f"{verdict}{parity.sides}, {parity.samples} samples, {parity.steps} steps, {len(graph.spiking)} spiking "
         f"nodes, {parity.spikes} spikes, {parity.mismatched} mismatched ({parity.near_threshold} near threshold), "
-        f"outputs within {parity.output_difference:.3g}, latency {latency} steps"
+        f"outputs within {parity.output_difference:.3g}, latency {latency_words(graph, latency)}"
         + (f", {parity.states} values of u and v, {parity.states_mismatched} mismatched" if parity.states else "")
-    ]
+    )
     if parity.first_divergence:
         lines.append(f"first divergence: {parity.first_divergence}")
     if parity.first_state:
         lines.append(f"first state that differs: {parity.first_state}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *parity.gaps()])
 
 
 main = Command(

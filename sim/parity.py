@@ -5,21 +5,28 @@ The rule for float paths, in double precision: outputs agree to 1e-9 and no spik
 Where one differs, the first divergence is named. A tie is a neuron whose potential lies within 1e-7 of its threshold:
 there the order of a sum may decide. A tie that flips is counted as one, and so is everything that follows from it in
 that sample, but nothing else is forgiven.
+
+Equality proves nothing about silence: where nothing fires on either side the two are not tested, whatever is equal, and
+so is each node that never fires.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from neurotarget.sim import reference
+from neurotarget.sim.activity import Activity, activity
 from neurotarget.sim.graph import Graph, dialect
 from neurotarget.sim.trace import Trace, TraceError
 
 TIE = 1e-7
 OUTPUT_TOLERANCE = 1e-9
+
+# What a comparison says of its two sides.
+HOLDS, DIFFERS, NOT_TESTED = "holds", "differs", "not tested"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +61,9 @@ class Parity:
         output_difference: largest absolute difference of the outputs in samples without a mismatch.
         first_divergence: of the first sample that differs, ties included.
         exact: integers, where outputs must be equal and no tie exists.
+        untested: why equality would prove nothing: nothing fired, or nothing can fire and every output is 0; None where
+            something fired, or gave an output without being able to fire.
+        activity: of both sides: what never fires on either was not tested.
         states, states_mismatched: numbers u and v that were compared; those that differ.
         first_state: the first of these, in the order of the network.
     """
@@ -66,20 +76,37 @@ class Parity:
     near_threshold: int
     output_difference: float
     first_divergence: Divergence | None
-    exact: bool = False
+    exact: bool
+    untested: str | None
+    activity: Activity
     states: int = 0
     states_mismatched: int = 0
     first_state: str | None = None
 
     @property
-    def holds(self) -> bool:
+    def outcome(self) -> str:
+        """`holds`, `differs`, or `not tested` where nothing differs and nothing could."""
         tolerance = 0.0 if self.exact else OUTPUT_TOLERANCE
         spikes_hold = self.mismatched == self.near_threshold and not self.states_mismatched
-        return spikes_hold and self.output_difference <= tolerance
+        if not spikes_hold or self.output_difference > tolerance:
+            return DIFFERS
+        return NOT_TESTED if self.untested else HOLDS
+
+    @property
+    def holds(self) -> bool:
+        """Whether the two are the same network, as far as anything fired."""
+        return self.outcome == HOLDS
+
+    def gaps(self) -> Iterator[str]:
+        """Sentences that name the nodes about which the outcome says nothing, or little."""
+        return self.activity.sentences("not tested there, because they never fire")
 
     def as_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self) | {
+        values = dataclasses.asdict(self)
+        return values | {
+            **values.pop("activity"),
             "first_divergence": str(self.first_divergence) if self.first_divergence else None,
+            "outcome": self.outcome,
             "holds": self.holds,
         }
 
@@ -111,9 +138,22 @@ def compare(graph: Graph, a: Trace, b: Trace) -> Parity:
         # Of integers, v may equal theta: no order of a sum can move it, so nothing is a tie.
         near_threshold += count if divergence.distance < TIE and not graph.quantised else 0
         first = first or divergence
-    spikes = sum(int(a.spikes[name].sum(dtype=np.int64)) for name in names)
+    fired = activity(graph, a, b)
+    untested = "nothing fired" if fired.silent else None
+    if not names and not a.output.any() and not b.output.any():
+        untested = "nothing can fire, and every output is 0"
     return Parity(
-        sides, a.samples, a.sample_steps, spikes, mismatched, near_threshold, difference, first, graph.quantised
+        sides=sides,
+        samples=a.samples,
+        steps=a.sample_steps,
+        spikes=sum(int(a.spikes[name].sum(dtype=np.int64)) for name in names),
+        mismatched=mismatched,
+        near_threshold=near_threshold,
+        output_difference=difference,
+        first_divergence=first,
+        exact=graph.quantised,
+        untested=untested,
+        activity=fired,
     )
 
 

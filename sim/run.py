@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import time
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import Any
 
 import numpy as np
 from neurotarget.sim import reference
+from neurotarget.sim.activity import activity, run_words
 from neurotarget.sim.graph import Graph, dialect, load
 from neurotarget.sim.inputs import Input, InputError, as_input, open_input
+from neurotarget.sim.schedule import latency_ms, latency_words
 from neurotarget.sim.trace import Trace, accuracy, classify, unreadable
 
 from neurotarget.cli import Command, Result, complain
@@ -105,13 +108,15 @@ def work(arguments: argparse.Namespace) -> Result:
         if trace.header.get(key):
             notes.append(f"{what} at 24 bits in {', '.join(trace.header[key])}")
     right = "no labels" if figures["accuracy"] is None else f"accuracy {figures['accuracy']:.4f}"
-    default = " (the file does not say; --dt sets it)" if graph.dt_is_default else ""
-    text = (
-        f"{arguments.backend}: {trace.samples} samples, {trace.sample_steps} steps of {graph.dt:g} s{default}, "
-        f"{len(graph.spiking)} spiking nodes, {figures['spikes']} spikes, {right}, "
-        f"latency {figures['latency_steps']} steps, {seconds:.1f} s"
-    )
-    return Result(figures, text, notes=notes)
+    fired = activity(graph, trace)
+    ran = run_words(graph, trace.samples, trace.sample_steps)
+    lines = [f"nothing fired in {ran}"] if fired.silent else []
+    lines += [
+        f"{arguments.backend}: {ran}, {len(graph.spiking)} spiking nodes, {figures['spikes']} spikes, {right}, "
+        f"latency {latency_words(graph, figures['latency_steps'])}, {seconds:.1f} s",
+        *fired.sentences(),
+    ]
+    return Result(figures, "\n".join(lines), notes=notes)
 
 
 def print_notes(graph: Graph) -> None:
@@ -121,8 +126,12 @@ def print_notes(graph: Graph) -> None:
 
 
 def summary(graph: Graph, trace: Trace) -> dict[str, Any]:
-    """Flat figures of a run: backend, samples, steps, spikes, accuracy, latency, classes of the samples, notes."""
+    """Flat figures of a run: backend, samples, steps, spikes, accuracy, latency, classes of the samples, notes.
+
+    `silent`, `never_fire`, `always_fire`: as in `Activity`. `latency_ms` is None where the step is a default.
+    """
     reason = unreadable(trace.output)
+    latency = int(trace.header["latency_steps"])
     predicted: list[int] = [] if reason else classify(trace.output, trace.lengths, graph.readout).tolist()
     return {
         "backend": trace.header["backend"],
@@ -130,9 +139,12 @@ def summary(graph: Graph, trace: Trace) -> dict[str, Any]:
         "samples": trace.samples,
         "steps": trace.sample_steps,
         "dt": graph.dt,
+        "dt_is_default": graph.dt_is_default,
+        **dataclasses.asdict(activity(graph, trace)),
         "spikes": sum(int(spikes.sum(dtype=np.int64)) for spikes in trace.spikes.values()),
         "accuracy": accuracy(trace, graph.readout),
-        "latency_steps": int(trace.header["latency_steps"]),
+        "latency_steps": latency,
+        "latency_ms": latency_ms(graph, latency),
         "predicted": predicted,
         "notes": [*graph.notes, *([reason] if reason and trace.labels is not None else [])],
     }

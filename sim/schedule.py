@@ -103,6 +103,17 @@ def schedule(graph: Graph, steps: int) -> Schedule:
     return Schedule(steps, arrival, latency, delay, _gap(graph), latency[graph.output.name])
 
 
+def latency_ms(graph: Graph, steps: int) -> float | None:
+    """Steps in milliseconds; None where neither the file nor `--dt` says how long a step is."""
+    return None if graph.dt_is_default else 1000 * graph.dt * steps
+
+
+def latency_words(graph: Graph, steps: int) -> str:
+    """A latency in steps, and in milliseconds where they are known."""
+    known = latency_ms(graph, steps)
+    return f"{steps} steps" if known is None else f"{steps} steps ({known:g} ms)"
+
+
 def own_latency(node: Node, steps: int) -> int:
     """Steps between the arrival of a logical step at `node` and its result."""
     if node.kind in ONE_STEP:

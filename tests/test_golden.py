@@ -35,7 +35,7 @@ COMMANDS = {
     " --out new",
 }
 # The machine, the clock, a library's version, and rounding in single precision.
-OTHERWISE = ("environment", "header.seconds", "version", "parity.0.output_difference")
+OTHERWISE = ("environment", "header.seconds", "version", "precision.output_difference")
 
 
 # ---- a file as a flat table ------------------------------------------------------------------------------------------

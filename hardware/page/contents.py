@@ -20,6 +20,7 @@ from neurotarget.hardware.energy.published import PublishedFigure
 from neurotarget.hardware.energy.twin import TwinComparison
 from neurotarget.hardware.energy.verdict import Verdict
 from neurotarget.hardware.meters.measurement import Measured, Unmeasured
+from neurotarget.sim.parity import NOT_TESTED
 
 FORMAT = 1
 
@@ -68,7 +69,7 @@ class InputRun:
 @dataclass(frozen=True)
 class ParityCheck:
     """A comparison of two runs, spike for spike. Entries with `required` decide the exit code: PyTorch in double
-    precision against the reference, and the reference against Lava. Single precision is a measurement.
+    precision against the reference, and the reference against Lava. PyTorch in single precision is a measurement.
 
     Attributes:
         sides: what was compared with what.
@@ -79,9 +80,15 @@ class ParityCheck:
         output_difference: largest, in samples without a mismatch.
         first_divergence: in words; `null` without one.
         exact: integers: outputs must be equal and no tie exists.
+        untested: why equality would prove nothing: nothing fired, or nothing can fire and every output is 0; `null`
+            otherwise.
+        silent: whether nothing fired on either side, though something can.
+        never_fire, always_fire: spiking nodes without a spike on either side, where nothing was tested; those of which
+            every neuron fires at every step.
         states, states_mismatched: numbers u and v that were compared, and those that differ.
         first_state: the first of these; `null` without one.
-        holds: whether the two are the same network.
+        outcome: `holds`, `differs`, or `not tested` where nothing differs and nothing could.
+        holds: whether the outcome is `holds`: the two are the same network as far as anything fired.
         required: whether it decides the exit code.
     """
 
@@ -94,18 +101,26 @@ class ParityCheck:
     output_difference: float
     first_divergence: str | None
     exact: bool
+    untested: str | None
+    silent: bool
+    never_fire: tuple[str, ...]
+    always_fire: tuple[str, ...]
     states: int
     states_mismatched: int
     first_state: str | None
+    outcome: str
     holds: bool
     required: bool
 
     @property
     def sentence(self) -> str:
         """The outcome in words."""
+        if self.outcome == NOT_TESTED:
+            return f"not tested: {self.untested} in {self.samples} samples and {self.steps} steps"
         if self.holds:
             ties = f", {self.near_threshold} ties" if self.near_threshold else ""
-            return f"equal, {self.spikes} spikes over {self.samples} samples and {self.steps} steps{ties}"
+            gap = f"; not tested in {', '.join(self.never_fire)}, which never fire" if self.never_fire else ""
+            return f"equal, {self.spikes} spikes over {self.samples} samples and {self.steps} steps{ties}{gap}"
         if not self.mismatched:
             return f"no spike differs in {self.samples} samples, outputs differ by up to {self.output_difference:.3g}"
         difference = f"first divergence: {self.first_divergence}"
@@ -123,6 +138,11 @@ class ParityUnavailable:
 
     sides: str
     reason: str
+
+    @property
+    def sentence(self) -> str:
+        """The same in words."""
+        return f"not made: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -155,6 +175,8 @@ class Report:
         verdicts: one per boundary.
         parity: comparisons of simulators.
         parity_unavailable: comparisons that were not made.
+        precision: the reference in single against double precision. The same file in one simulator: a measurement of
+            precision and no parity. `null` with a checkpoint, of which PyTorch's single precision stands in parity.
         layers: counts by layer.
         totals: sums over the layers.
         energy: energies by price table and boundary.
@@ -178,6 +200,7 @@ class Report:
     verdicts: tuple[Verdict, ...]
     parity: tuple[ParityCheck, ...]
     parity_unavailable: tuple[ParityUnavailable, ...]
+    precision: ParityCheck | ParityUnavailable | None
     layers: tuple[Layer, ...]
     totals: Totals
     energy: tuple[EnergyFigure, ...]

@@ -1,14 +1,18 @@
 """PyTorch against the reference simulator through a NIR file: two implementations, one file between them."""
 
+import json
+from types import SimpleNamespace
+
 import nir
 import numpy as np
 import pytest
 import torch
 from neurotarget.conversion.export.draft import UnsupportedModule
-from neurotarget.conversion.to_nir import check, main, random_frames, to_nir, write
+from neurotarget.conversion.to_nir import check, main, proven, random_frames, to_nir, write
 from neurotarget.model.training import checkpoint
 from neurotarget.sim import reference
 from neurotarget.sim.graph import dialect
+from neurotarget.sim.parity import DIFFERS, HOLDS, NOT_TESTED
 from spikingjelly.activation_based import layer, neuron
 from torch import nn
 
@@ -246,7 +250,7 @@ def test_nan_weights_are_refused():
 
 
 def save_tiny(path, **changes):
-    network = networks.tiny()
+    network = networks.tiny(**changes)
     checkpoint.save(
         path,
         checkpoint.Checkpoint(
@@ -279,6 +283,43 @@ def test_command_writes_nothing_when_parity_does_not_hold(tmp_path, capsys, monk
     out = capsys.readouterr().out
     assert "nothing written" in out and "first divergence: sample 0, node embed.lif" in out
     assert [p.name for p in tmp_path.iterdir()] == ["ckpt.pt"]
+
+
+def test_a_network_that_never_fires_is_not_tested_and_not_written(tmp_path, capsys):
+    save_tiny(tmp_path / "ckpt.pt", threshold=1e9)
+    assert main([str(tmp_path / "ckpt.pt"), "--json"]) == 1
+    (check,) = json.loads(capsys.readouterr().out)["parity"]
+    assert (check["outcome"], check["spikes"], len(check["never_fire"])) == ("not tested", 0, 17)
+    assert main([str(tmp_path / "ckpt.pt")]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("not tested: nothing fired: random input of mean 256: pytorch float64 against reference")
+    assert lines[-1].startswith("silence proves nothing: nothing written")
+    assert [p.name for p in tmp_path.iterdir()] == ["ckpt.pt"]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        ((HOLDS,), True),
+        ((NOT_TESTED, HOLDS), True),
+        ((NOT_TESTED, NOT_TESTED), False),
+        ((HOLDS, DIFFERS), False),
+        ((NOT_TESTED, DIFFERS), False),
+    ],
+)
+def test_a_file_is_proven_by_something_that_fired_and_nothing_that_differs(outcomes, expected):
+    assert proven([("input", SimpleNamespace(outcome=outcome)) for outcome in outcomes]) == expected
+
+
+def test_random_input_is_raised_until_something_fires_and_silent_layers_are_named(tmp_path, capsys):
+    save_tiny(tmp_path / "ckpt.pt", threshold=10.0)
+    assert main([str(tmp_path / "ckpt.pt")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("random input of mean 4: pytorch float64 against reference float64")
+    there, _, names = lines[1].partition(": ")
+    assert there == "  not tested there, because they never fire"
+    assert "blocks.0.attention.query.lif" in names.split(", ") and "embed.lif" not in names
+    assert (tmp_path / "ckpt.nir").exists()
 
 
 def test_command_refuses_a_foreign_checkpoint(tmp_path, capsys):

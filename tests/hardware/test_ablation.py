@@ -1,6 +1,7 @@
 """Costs of the arms: from tiny networks with known weights, against the counts of a report and sums by hand."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from neurotarget.hardware import ablation
 from neurotarget.hardware.energy.prices import load_tables
 from neurotarget.hardware.report import main as report
 from neurotarget.model.training import checkpoint, registry
+from neurotarget.sim.parity import DIFFERS, NOT_TESTED
 
 from neurotarget.data import open_dataset
 from neurotarget.files import write_text
@@ -157,13 +159,18 @@ def test_a_damaged_file_of_an_earlier_call_is_refused(run, capsys):
     path.unlink() if whole is None else path.write_text(whole)
 
 
-def test_a_network_that_converts_wrongly_is_not_priced(run, monkeypatch, capsys):
-    class Parity:
-        holds, first_divergence = False, "step 3 of blocks.0"
-
-    monkeypatch.setattr(ablation, "convert_checkpoint", lambda *_: [("random input", Parity)])
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        (DIFFERS, "PyTorch and the reference differ on random input: step 3 of blocks.0"),
+        (NOT_TESTED, "nothing fired on random input: silence proves nothing"),
+    ],
+)
+def test_a_network_that_converts_wrongly_or_never_fires_is_not_priced(outcome, words, run, monkeypatch, capsys):
+    parity = SimpleNamespace(outcome=outcome, untested="nothing fired", first_divergence="step 3 of blocks.0")
+    monkeypatch.setattr(ablation, "convert_checkpoint", lambda *_: [("random input", parity)])
     assert ablation.main([str(run), "--samples", "3"]) == 1
-    assert "PyTorch and the reference differ on random input: step 3 of blocks.0" in capsys.readouterr().err
+    assert words in capsys.readouterr().err
 
 
 def test_other_folders_are_refused_in_one_sentence(tmp_path, capsys):

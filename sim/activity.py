@@ -1,0 +1,59 @@
+"""Which spiking nodes never fire in a run, and which fire at every step: equality proves nothing about either."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from neurotarget.sim.graph import Graph
+from neurotarget.sim.trace import Trace
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What the spiking nodes did.
+
+    Attributes:
+        silent: whether none of them fired, in a network that has any.
+        never_fire: nodes without a spike.
+        always_fire: nodes of which every neuron fires at every step of every window.
+    """
+
+    silent: bool
+    never_fire: tuple[str, ...]
+    always_fire: tuple[str, ...]
+
+    def sentences(self, never: str = "never fire") -> Iterator[str]:
+        """One for the nodes that never fire, one for those that always do; none where there are none."""
+        if self.never_fire:
+            yield f"{never}: {', '.join(self.never_fire)}"
+        if self.always_fire:
+            yield f"fire at every step, in every neuron: {', '.join(self.always_fire)}"
+
+
+def activity(graph: Graph, *runs: Trace) -> Activity:
+    """What the spiking nodes of a network did in its runs; of several, what they did in all of them.
+
+    Args:
+        runs: with the spikes of every spiking node each.
+    """
+    never, always = [], []
+    for name in (node.name for node in graph.spiking):
+        fired = [int(np.count_nonzero(run.spikes[name])) for run in runs]
+        places = [run.sample_steps * int(np.prod(run.spikes[name].shape[2:])) for run in runs]
+        if not any(fired):
+            never.append(name)
+        elif fired == places:
+            always.append(name)
+    return Activity(bool(never) and len(never) == len(graph.spiking), tuple(never), tuple(always))
+
+
+def step_words(graph: Graph) -> str:
+    """A step of a network with its unit, and whether that is a default."""
+    return f"{graph.dt:g} s" + (" (the file does not say; --dt sets it)" if graph.dt_is_default else "")
+
+
+def run_words(graph: Graph, samples: int, steps: int) -> str:
+    """How much ran: `3 samples, 151 steps of 0.01 s`; steps are those of all windows."""
+    return f"{samples} samples, {steps} steps of {step_words(graph)}"
