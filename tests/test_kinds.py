@@ -14,7 +14,7 @@ from neurotarget.hardware.chips.populations import chip_network
 from neurotarget.hardware.counts.layers import count
 from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph, dialect, load
-from neurotarget.sim.graph.kinds import EXTENSIONS, KINDS, SPIKING, STATEFUL
+from neurotarget.sim.graph.kinds import EXTENSIONS, KINDS, RESETTING, SPIKING, STATEFUL
 from neurotarget.sim.graph.node import GraphError
 from neurotarget.sim.lava import LavaError
 from neurotarget.sim.lava.parent import make_plan
@@ -186,7 +186,21 @@ def test_it_runs_or_is_refused_by_name(kind, back_end):
     assert any(name in str(refusal.value) for name in named), refusal.value
 
 
+@pytest.mark.parametrize("back_end", BACK_ENDS)
+@pytest.mark.parametrize("metadata", [{"reset": "subtract"}, {"reset": "subtract_at_once"}, {"v_initial": 0.05}])
+def test_a_reset_or_a_start_of_its_own_runs_or_is_refused_by_the_neurons_name(metadata, back_end):
+    node = lif()
+    node.metadata = metadata
+    graph = single(node)
+    if back_end not in ("fine-tuning", "netx"):
+        BACK_ENDS[back_end](graph)
+        return
+    with pytest.raises(GraphError, match=r"node here: .*(subtraction|start)"):
+        BACK_ENDS[back_end](graph)
+
+
 def test_what_the_table_says():
+    assert {"if", "lif", "cuba_lif"} == RESETTING
     assert {"if", "lif", "cuba_lif", "threshold"} == SPIKING and {"integrator", "li", "cuba_li"} == STATEFUL - SPIKING
     assert {"look_ahead", "gate", "rotary", "attention"} == EXTENSIONS
     for kind in KINDS.values():
