@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import torch
 from neurotarget.conversion.export.axes import BOTH, SAMPLES, STEPS, Axes, AxesError, features, leading
 from neurotarget.conversion.export.draft import UnsupportedModule, WrongAxes
 from torch import Tensor, nn
@@ -88,6 +89,7 @@ class Follower(TorchFunctionMode):
         self.rule_of, self.functions = rule_of, functions
         self.values: WeakIdKeyDictionary = WeakIdKeyDictionary()
         self.leaves: dict[str, Leaf] = {}
+        self.assigned: WeakIdKeyDictionary = WeakIdKeyDictionary()  # tensors filled step by step: what came where
         self.scope: list[str] = []
         self.inside = 0
         self._arguments: list[Any] = []
@@ -119,7 +121,11 @@ class Follower(TorchFunctionMode):
     def failed(self, error: Exception) -> UnsupportedModule:
         """An exception of PyTorch's, with the layer that it came from."""
         layer = f"layer {self.scope[-1] or 'network'}: " if self.scope else ""
-        return WrongAxes(layer + (str(error).partition("\n")[0] or type(error).__name__))
+        words = str(error).partition("\n")[0] or type(error).__name__
+        if "device" in words or "NVIDIA" in words or "CUDA" in words:
+            remedy = "a network is followed on the CPU: make tensors with device=x.device, and move none in forward"
+            return UnsupportedModule(f"{layer}forward puts a tensor on a device of its own ({words}); {remedy}")
+        return WrongAxes(layer + words)
 
     def refuse(self, what: str, kind: type[UnsupportedModule] = UnsupportedModule) -> UnsupportedModule:
         return kind(f"{self.place()}: {what}")
@@ -139,10 +145,12 @@ class Follower(TorchFunctionMode):
         if name in ASKS_FOR_NUMBERS:
             raise self.refuse(
                 f"the forward pass reads the value of a tensor ({name}), so what it computes may depend on the data; a "
-                "converted network is the same for all data: remove the condition, or put it outside of forward"
+                "converted network is the same for all data: return tensors, and put the condition outside of forward"
             )
+        if name in CASTS and self.value(args[0]) is not None and stays_real(args, kwargs):
+            return args[0]  # everything is followed in double precision, on the CPU
         result = func(*args, **kwargs)
-        found = list(tensors(result))
+        found = [args[0]] if name == "__setitem__" else list(tensors(result))
         if not found:
             return result
         before = next((value for value in known if value.unknown), None)
@@ -325,14 +333,14 @@ class Follower(TorchFunctionMode):
         step = None if whole else max(steps) if steps else len(leaf.calls) if terms else len(leaf.calls) - 1
         if any(call.step == step for call in leaf.calls) and not function:
             raise self.refuse(
-                f"the same {type(module).__name__} ({name}) is used twice in a step, and its state would be shared; "
-                "use a copy for each place"
+                f"the same {type(module).__name__} ({name}) is used twice in a step; a node has one place: make a "
+                "layer for each, copy.deepcopy keeps its weights"
             )
         roles = tuple((role, value.terms) for role, value in inputs.items() if len(inputs) > 1)
         if not any(call.step == step for call in leaf.calls):
             leaf.calls.append(Call(step, terms, roles))
             if (rule := self.rule_of(module)) is not None and rule.neuron:
-                leaf.sent.append(result)
+                leaf.sent.append(result.clone())  # the network may add to it in place
         over = {value.over_steps for value in values} - {""}
         return Value((Term(name, step),), axes, over.pop() if over else "")
 
@@ -340,14 +348,30 @@ class Follower(TorchFunctionMode):
 # Asked of a tensor, the answer is a number of Python, and what follows is not followed.
 ASKS_FOR_NUMBERS = {"__bool__", "__int__", "__float__", "__index__", "__complex__", "__contains__", "item", "tolist"}
 ASKS_FOR_NUMBERS |= {"numpy", "__array__", "nonzero", "equal", "allclose", "is_nonzero", "unique", "masked_select"}
+CASTS = {"float", "double", "half", "bfloat16", "cpu", "cuda", "to", "type", "type_as"}
 UNKNOWN: list[Any] = []
 # What to write instead of a function.
 REMEDIES = {
     **dict.fromkeys(("relu", "sigmoid", "tanh", "gelu", "leaky_relu"), ": put a spiking neuron in its place"),
     **dict.fromkeys(("layer_norm", "group_norm", "instance_norm"), ": batch normalisation folds into weights"),
     **dict.fromkeys(("softmax", "log_softmax"), ": leave it to the loss, return what comes before"),
-    **dict.fromkeys(("gt", "ge", "heaviside"), ": write the neuron as a module of your framework"),
+    **dict.fromkeys(
+        ("gt", "ge", "__gt__", "__ge__", "heaviside", "sign"),
+        ": use a neuron of SpikingJelly, snnTorch or Norse in place of a spike function of one's own",
+    ),
+    **dict.fromkeys(("dropout", "dropout2d"), " while it is active: pass training=self.training"),
+    **dict.fromkeys(("interpolate", "conv_transpose2d"), ": NIR has no node that enlarges a map; convolve first"),
+    **dict.fromkeys(("linear", "conv1d", "conv2d"), " as a function: make it a module of torch.nn"),
+    "__setitem__": ": assign whole steps in order, or collect them in a list for torch.stack",
 }
+
+
+def stays_real(args: Any, kwargs: Any) -> bool:
+    """Whether a cast of a real tensor names no other kind of number, such as whole ones."""
+    named = [x if isinstance(x, torch.dtype) else getattr(x, "dtype", None) for x in (*args, *kwargs.values())]
+    return not any(isinstance(x, str) and "Tensor" in x for x in args) and all(
+        dtype is None or dtype.is_floating_point for dtype in named
+    )
 
 
 def tensors(x: Any) -> Iterator[Tensor]:

@@ -53,10 +53,12 @@ def rule_of(module: nn.Module) -> Rule | None:
     """The rule of a layer; None for a module that is looked into.
 
     Raises:
-        UnsupportedModule: a neuron of a known framework that has no rule.
+        UnsupportedModule: a neuron of a known framework that has no rule, or a layer of another kind of network.
     """
     if type(module) in LAYERS:
         return LAYERS[type(module)]
+    if isinstance(module, (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)):
+        raise UnsupportedModule(f"{type(module).__name__} is no spiking layer; use neurons, in a loop or a container")
     for package in packages_of(module):
         if (found := framework(package)) is None:
             continue

@@ -6,6 +6,7 @@ result is a constant, a list where there are several results, or `UNKNOWN`. A na
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -50,6 +51,10 @@ Handler = Callable[[Follower, Any, Sequence[Any], dict[str, Any]], Any]
 
 def _same(follower: Follower, result: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     return follower.value(args[0])
+
+
+def _cast(follower: Follower, result: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    return follower.value(args[0]) if result.is_floating_point() else UNKNOWN
 
 
 def _constant(follower: Follower, result: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -99,18 +104,19 @@ def _term(follower: Follower, result: Tensor, x: Any) -> Value | Tensor:
 
 
 def _sum(follower: Follower, result: Tensor, parts: Sequence[Value | Tensor]) -> Any:
-    """Terms side by side: their reader sums them. One that comes twice is doubled; a constant is a shift."""
+    """Terms side by side: their reader sums them. One that comes more than once is scaled; a constant is a shift."""
     values = [part for part in parts if isinstance(part, Value)]
     constants = [part for part in parts if isinstance(part, Tensor) and bool(part.any())]
     if len({(value.axes, value.over_steps) for value in values}) != 1:
         return UNKNOWN
     axes, over = values[0].axes, values[0].over_steps
-    total = Value(tuple(dict.fromkeys(term for value in values for term in value.terms)), axes, over)
-    if len(total.terms) != sum(len(value.terms) for value in values):
-        if len(values) != 2 or values[0].terms != values[1].terms:
-            return UNKNOWN
-        two = torch.tensor(2.0, dtype=torch.float64)
-        total = follower.applied("double", Scale(two), result, axes, x=values[0])
+    times = Counter(term for value in values for term in value.terms)
+    terms = [term for term in times if times[term] == 1]
+    for many in sorted({*times.values()} - {1}):
+        repeated = Value(tuple(term for term in times if times[term] == many), axes, over)
+        factor = torch.tensor(float(many), dtype=torch.float64)
+        terms += follower.applied("times", Scale(factor), result, axes, x=repeated).terms
+    total = Value(tuple(terms), axes, over)
     for constant in constants:
         total = follower.applied("shift", Shift(constant), result, axes, x=total)
     return total
@@ -256,6 +262,21 @@ def stacked(parts: Sequence[Value | None], axis: int) -> Any:
     return Value(terms, (*first.axes[:axis], STEPS, *first.axes[axis:]))
 
 
+def _assign(follower: Follower, result: None, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """x[step] = y or x[:, step] = y, for every step in turn: x is then the steps put together."""
+    x, index, y = args[0], args[1], follower.value(args[2])
+    index = index if isinstance(index, tuple) else (index,)
+    chosen = [(axis, i) for axis, i in enumerate(index) if i != slice(None)]
+    if y is None or len(chosen) != 1 or not isinstance(chosen[0][1], int):
+        return UNKNOWN
+    axis, step = chosen[0]
+    before = follower.assigned.setdefault(x, [])
+    before.append(y)
+    if len(before) != step % len(x.movedim(axis, 0)) + 1:
+        return UNKNOWN
+    return stacked(before, axis)
+
+
 def _concatenate(follower: Follower, result: Tensor, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     parts = [(x, follower.value(x)) for x in args[0]]
     axis = int(kwargs.get("dim", args[1] if len(args) > 1 else 0)) % result.dim()
@@ -314,7 +335,8 @@ def _names(names: str, handler: Handler) -> dict[str, Handler]:
 
 
 FUNCTIONS: dict[str, Handler] = {
-    **_names("detach detach_ clone contiguous float double half to type type_as cpu cuda requires_grad_", _same),
+    **_names("detach detach_ clone contiguous cpu cuda requires_grad_", _same),
+    **_names("float double half bfloat16 to type type_as", _cast),
     **_names("alias positive __pos__ as_subclass", _same),
     "attribute data": _same,
     **_names("zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones new_full", _constant),
@@ -330,6 +352,7 @@ FUNCTIONS: dict[str, Handler] = {
     **_names("permute", _permute),
     **_names("transpose swapaxes swapdims", _transpose),
     **_names("__getitem__", _take),
+    "__setitem__": _assign,
     **_names("select", _select),
     **_names("unbind", _unbind),
     **_names("stack", _stack),

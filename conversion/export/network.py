@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +61,13 @@ def follow(
     Raises:
         UnsupportedModule: a layer or the wiring has no conversion, or no way worked.
     """
+    for name, module in network.named_modules():
+        for attribute, value in vars(module).items():
+            if isinstance(value, (list, tuple)) and any(isinstance(x, nn.Module) for x in value):
+                raise UnsupportedModule(
+                    f"layer {name or 'network'}: {attribute} is a {type(value).__name__} of modules, whose parameters "
+                    "PyTorch neither trains nor saves; make it an nn.ModuleList"
+                )
     # States of the last run are no leaves of the graph of gradients, which cannot be copied as they are.
     states = [x for module in network.modules() for x in tensors(vars(module)) if not x.is_leaf]
     original = copy.deepcopy(network, {id(x): x.detach().clone() for x in states})
@@ -82,7 +90,10 @@ def follow(
         by_words.setdefault(str(failure), []).append(way)
     tried = "; ".join(f"{' or '.join(ways)}: {words}" for words, ways in by_words.items())
     shape = list(frames.shape)
-    raise UnsupportedModule(f"the network does not take frames {shape} [samples, steps, ...]; tried {tried}")
+    raise UnsupportedModule(
+        f"the network does not take frames {shape} [samples, steps, ...]: give each step of a sample, here "
+        f"{shape[2:]}, the shape that its first layer takes; tried {tried}"
+    )
 
 
 def _follow(
@@ -94,7 +105,7 @@ def _follow(
     follower = Follower(rule_of, FUNCTIONS)
     list(follower.attach(network))
     try:
-        with followed_in(network), torch.no_grad(), follower:
+        with followed_in(network), _double_by_default(), torch.no_grad(), follower:
             tensor, value, notes = (
                 _step_by_step(follower, network, x)
                 if way == STEP_BY_STEP
@@ -108,8 +119,21 @@ def _follow(
         kind = WrongAxes if value.wrong_axes else UnsupportedModule
         raise kind(f"the output comes from {value.unknown}")
     steps = max(len(leaf.calls) for leaf in follower.leaves.values()) if way == ONE_FRAME else x.shape[1]
+    if way == ONE_FRAME and steps == 1:
+        raise WrongAxes("it computes one step")
     tensor, value = _steps_in_front(tensor, value, steps)
     return Followed(way, follower.leaves, value, tensor, steps, notes)
+
+
+@contextmanager
+def _double_by_default() -> Iterator[None]:
+    """Tensors that a forward pass makes are in the precision in which it is followed."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _step_by_step(follower: Follower, network: nn.Module, x: Tensor) -> tuple[Tensor, Value, list[str]]:
