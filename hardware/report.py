@@ -140,7 +140,7 @@ def build(arguments: argparse.Namespace) -> tuple[Report, Trace]:
         raise ReportError("--compare-counters runs the packages on a checkpoint; give --checkpoint too")
     tables = load_tables(arguments.prices)
     claims = [] if arguments.claims is None else load_claims(arguments.claims)
-    check_tables(claims, [table.name for table in tables])
+    check_tables(claims, tables)
     graph = load(arguments.model, arguments.dt, arguments.reset)
     if arguments.checkpoint is not None:
         from neurotarget.conversion.to_nir import require_same_network

@@ -169,6 +169,7 @@ WRONG = [
         "unknown key 'epoch' (did you mean epochs?)",
     ),
     (["compare", "good.nir", "--input", "good.npz", "--backends", "reference"], "--backends reference: two of"),
+    (["validate", "chip.toml"], "unrecognized arguments: chip.toml"),
 ]
 
 

@@ -7,10 +7,15 @@ keys are errors.
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from neurotarget.hardware.energy.prices import PriceTable
 
 from neurotarget import kinds, tables
 from neurotarget.errors import UserError
@@ -19,6 +24,8 @@ from neurotarget.tables import number, text
 BOUNDARIES = ("operations", "memory", "measured")
 RELATIONS = ("at most", "at least", "about")
 NETWORKS = ("spiking", "dense")
+MIXED = ("precision", "node")
+LARGEST_TOLERANCE = 0.25  # with more of it "about" says nothing
 
 
 class ClaimError(UserError):
@@ -51,10 +58,11 @@ class Claim:
 
     Attributes:
         boundary: one of `BOUNDARIES`.
-        relation: how the value is meant; `about` allows `tolerance`, a share of the value.
+        relation: how the value is meant; `about` needs a `tolerance`, a share of the value and at most 0.25.
         value: of subject over against, or in microjoule per inference where `against` is None.
         source: who says so.
         unit: `uJ` without `against`, else `ratio`.
+        mixes: `precision`, `node`: in what the tables of both sides may differ.
     """
 
     name: str
@@ -62,19 +70,19 @@ class Claim:
     relation: str = text(one_of=RELATIONS)
     value: float = number(above=0)
     source: str = text()
-    tolerance: float = number(0.0, at_least=0)
+    tolerance: float = number(0.0, at_least=0, at_most=LARGEST_TOLERANCE)
     subject: Side = Side()
     against: Side | None = None
     unit: str = ""
+    mixes: tuple[str, ...] = ()
 
-    def holds(self, found: float) -> bool:
-        """Whether a figure bears the claim out."""
+    @property
+    def band(self) -> tuple[float, float]:
+        """Lowest and highest figure that bear the claim out."""
         slack = (self.tolerance + 1e-12) * self.value  # the last bit of a quotient decides nothing
-        if self.relation == "at most":
-            return found <= self.value + slack
-        if self.relation == "at least":
-            return found >= self.value - slack
-        return abs(found - self.value) <= slack
+        low = -math.inf if self.relation == "at most" else self.value - slack
+        high = math.inf if self.relation == "at least" else self.value + slack
+        return low, high
 
 
 def load_claims(path: str | Path) -> list[Claim]:
@@ -97,6 +105,11 @@ def _claim(path: Path, where: str, entry: Mapping[str, Any]) -> Claim:
     claim = tables.fill(Claim, {"subject": {}, **entry}, where, ClaimError)
     if claim.relation == "about" and not claim.tolerance:
         raise ClaimError(f"{where}: 'about' needs a tolerance, a share of the value")
+    if unknown := [word for word in claim.mixes if word not in MIXED]:
+        raise ClaimError(f"{where}: mixes {tables.shown(unknown[0])}; {' and '.join(MIXED)} are known")
+    if claim.against is not None and bool(claim.subject.tables) != bool(claim.against.tables):
+        named, silent = ("subject", "against") if claim.subject.tables else ("against", "subject")
+        raise ClaimError(f"{where}: tables of {named} only; name those of {silent} too, or none on either side")
     unit = "uJ" if claim.against is None else "ratio"
     if claim.unit != unit:
         word = "without" if claim.against is None else "with"
@@ -133,17 +146,44 @@ def _beside(path: Path, side: Side) -> Side:
     )
 
 
-def check_tables(claims: Sequence[Claim], names: Sequence[str]) -> None:
-    """Refuses claims on price tables that do not exist, before anything has run.
+def check_tables(claims: Sequence[Claim], known: Sequence[PriceTable]) -> None:
+    """Refuses, before anything has run, claims on tables that do not exist or whose sides are not alike.
 
     Args:
-        names: of the price tables that exist.
+        known: the price tables that exist.
 
     Raises:
-        ClaimError: a claim names another.
+        ClaimError: a claim names another, or its sides have tables of another precision or technology node without
+            saying so.
     """
+    by_name = {table.name: table for table in known}
     for claim in claims:
-        for side in (claim.subject, claim.against):
-            for name in () if side is None else side.tables:
-                if name not in names:
-                    raise ClaimError(f"claim {claim.name!r}: no price table {name!r}; there are {', '.join(names)}")
+        sides = [side.tables for side in (claim.subject, claim.against) if side is not None]
+        for name in itertools.chain(*sides):
+            if name not in by_name:
+                raise ClaimError(f"claim {claim.name!r}: no price table {name!r}; there are {', '.join(by_name)}")
+        if len(sides) == 2 and sides[0] != sides[1]:
+            for first, second in itertools.product(*sides):
+                if first != second:
+                    _check_alike(claim, by_name[first], by_name[second])
+
+
+def _check_alike(claim: Claim, first: PriceTable, second: PriceTable) -> None:
+    """What is not said is not known to be the same."""
+    precisions = (first.precision, second.precision)
+    nodes = tuple(_nanometres(table.node) for table in (first, second))
+    for word, values in (("precision", precisions), ("node", nodes)):
+        if word not in claim.mixes and (not all(values) or values[0] != values[1]):
+            said = " and ".join(
+                f"{table.name} ({value or 'not said'})" for table, value in zip((first, second), values, strict=True)
+            )
+            raise ClaimError(
+                f"claim {claim.name!r}: {said} differ in {word}; compare tables of one {word}, or say "
+                f'mixes = ["{word}"] in the claim'
+            )
+
+
+def _nanometres(node: str) -> str:
+    """`45 nm` of `45 nm CMOS, 0.9 V`; empty where there is none."""
+    found = re.search(r"\d+ nm", node)
+    return found.group() if found else ""

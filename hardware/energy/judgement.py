@@ -6,6 +6,7 @@ next says more about the table.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,8 +15,9 @@ from neurotarget.hardware.energy.claims import Claim, Side
 from neurotarget.hardware.energy.figure import EnergyFigure
 from neurotarget.hardware.meters.measurement import Measured, Unmeasured
 
-HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
+HOLDS, FAILS, UNDECIDED, NOISE = "holds", "fails", "undecided", "within noise"
 MEASURED = "measured"
+DEVIATIONS = 2  # on either side of what was measured: a figure moves so far from window to window
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,11 @@ class ClaimRow:
 
     Attributes:
         table, title: of the price table, or what was measured.
-        value: what was found, in the claim's unit.
-        answer: `holds` or `fails`.
+        value: what was found, in the claim's unit; `null` where the ratio of a measurement is not defined, because an
+            energy above idle is not above zero.
+        spread: its standard deviation between the windows of a measurement; `null` for estimates.
+        answer: `holds`, `fails` or `within noise`: the claim's bound lies within two deviations of what was measured,
+            or the draw cannot be told from the idle one.
         fixed, scaling: parts of the value that do not and that do grow with the spike rate.
         break_even_spike_rate, break_even_steps: where the answer flips; `null` where it cannot.
         kind: `estimated` or `measured`.
@@ -44,7 +49,8 @@ class ClaimRow:
 
     table: str
     title: str
-    value: float
+    value: float | None
+    spread: float | None
     answer: str
     fixed: float
     scaling: float
@@ -62,9 +68,10 @@ class JudgedClaim:
         name, boundary, relation: as the claim's file states them.
         value, unit: what is claimed; the unit is `ratio` or `uJ` (microjoule per inference).
         tolerance: a share of the value.
+        mixes: in what the sides differ by intention: `precision`, `node`.
         source: who claims it.
-        answer: `holds`, `fails` or `undecided`.
-        reason: when undecided; otherwise empty.
+        answer: `holds`, `fails`, `undecided` or `within noise`.
+        reason: of the last two; otherwise empty.
         low, high: what was found, over the rows; `null` without a row.
         spike_rate, steps: of its subject: spikes per neuron and step; steps per sample.
         rows: one per price table or measurement.
@@ -76,6 +83,7 @@ class JudgedClaim:
     value: float
     unit: str
     tolerance: float
+    mixes: tuple[str, ...]
     source: str
     answer: str
     reason: str
@@ -95,16 +103,12 @@ def judge(claim: Claim, run_of: Callable[[Side], PricedRun]) -> JudgedClaim:
     subject = run_of(claim.subject)
     against = None if claim.against is None else run_of(claim.against)
     rows = _rows(claim, subject, against)
-    values = [row.value for row in rows]
-    answers = {row.answer for row in rows}
-    reason = ""
+    values = [row.value for row in rows if row.value is not None]
+    answer, reason = _overall(claim, {row.answer for row in rows})
     if not rows:
         reason = "no price table of this boundary that it admits gives both sides an energy above zero"
         if claim.boundary == MEASURED:
             reason = _unmeasured(claim, subject, against)
-    elif len(answers) > 1:
-        under = "measurements" if claim.boundary == MEASURED else "price tables"
-        reason = f"it holds under some {under} and fails under others"
     return JudgedClaim(
         name=claim.name,
         boundary=claim.boundary,
@@ -112,8 +116,9 @@ def judge(claim: Claim, run_of: Callable[[Side], PricedRun]) -> JudgedClaim:
         value=claim.value,
         unit="uJ" if claim.against is None else "ratio",
         tolerance=claim.tolerance,
+        mixes=claim.mixes,
         source=claim.source,
-        answer=answers.pop() if len(answers) == 1 else UNDECIDED,
+        answer=answer,
         reason=reason,
         low=min(values, default=None),
         high=max(values, default=None),
@@ -123,14 +128,23 @@ def judge(claim: Claim, run_of: Callable[[Side], PricedRun]) -> JudgedClaim:
     )
 
 
+def _overall(claim: Claim, answers: set[str]) -> tuple[str, str]:
+    """The answer of all rows, and its reason: it is never better than the least favourable row."""
+    if not answers or {HOLDS, FAILS} <= answers:
+        under = "measurements" if claim.boundary == MEASURED else "price tables"
+        return UNDECIDED, f"it holds under some {under} and fails under others"
+    if NOISE in answers:
+        return NOISE, "what was measured spreads over the claimed value, or cannot be told from the idle draw"
+    return answers.pop(), ""
+
+
 def _unmeasured(claim: Claim, subject: PricedRun, against: PricedRun | None) -> str:
     if any(side is not None and side.network == "dense" for side in (claim.subject, claim.against)):
         return "a dense network is not measured: what PyTorch runs is the spiking one"
     if isinstance(subject.measured, Unmeasured):
         return f"nothing was measured: {subject.measured.reason}"
-    if against is not None and isinstance(against.measured, Unmeasured):
-        return f"one side was not measured: {against.measured.reason}"
-    return "the draw cannot be told from the idle one"
+    assert against is not None and isinstance(against.measured, Unmeasured)
+    return f"one side was not measured: {against.measured.reason}"
 
 
 @dataclass(frozen=True)
@@ -143,18 +157,19 @@ class _Energy:
     fixed_uj: float
     kind: str
     grade: str
+    std_uj: float | None = None
 
 
 def _rows(claim: Claim, subject: PricedRun, against: PricedRun | None) -> list[ClaimRow]:
     """One row per price table; of different tables for both sides, one row per pair."""
     first = _energies(claim.subject, claim.boundary, subject)
     if claim.against is None or against is None:
-        return [_row(claim, subject, one, 1.0, one.table, False) for one in first]
+        return [_row(claim, subject, one, None, one.table, False) for one in first]
     second = _energies(claim.against, claim.boundary, against)
     same_run = claim.against.model == claim.subject.model and claim.against.input == claim.subject.input
     apart = bool(claim.subject.tables and claim.against.tables and claim.subject.tables != claim.against.tables)
     return [
-        _row(claim, subject, one, other.value_uj, f"{one.table} / {other.table}" if apart else one.table, same_run)
+        _row(claim, subject, one, other, f"{one.table} / {other.table}" if apart else one.table, same_run)
         for one in first
         for other in second
         if apart or one.table == other.table
@@ -162,22 +177,21 @@ def _rows(claim: Claim, subject: PricedRun, against: PricedRun | None) -> list[C
 
 
 def _energies(side: Side, boundary: str, run: PricedRun) -> list[_Energy]:
-    """Every energy above zero of a side, under one boundary and the price tables that it admits."""
+    """The energies of a side under one boundary: what tables that it admits say, above zero; all that was measured."""
     if boundary == MEASURED:
-        found = _measurements(side, run.measured)
-    else:
-        found = [
-            _Energy(
-                row.table,
-                row.title,
-                (row.snn_uj if side.network == "spiking" else row.ann_uj) or 0.0,
-                row.snn_neurons_uj or 0.0,
-                row.kind,
-                row.grade,
-            )
-            for row in run.energy
-            if row.boundary == boundary and (not side.tables or row.table in side.tables)
-        ]
+        return _measurements(side, run.measured)
+    found = [
+        _Energy(
+            row.table,
+            row.title,
+            (row.snn_uj if side.network == "spiking" else row.ann_uj) or 0.0,
+            row.snn_neurons_uj or 0.0,
+            row.kind,
+            row.grade,
+        )
+        for row in run.energy
+        if row.boundary == boundary and (not side.tables or row.table in side.tables)
+    ]
     return [energy for energy in found if energy.value_uj > 0]
 
 
@@ -189,35 +203,40 @@ def _measurements(side: Side, measured: Measured | Unmeasured) -> list[_Energy]:
     if isinstance(measured, Unmeasured) or side.network == "dense":
         return []
     return [
-        _Energy(f"{words}, {part}", f"{measured.device}, {words}, {part}", energy_uj, energy_uj, MEASURED, MEASURED)
+        _Energy(f"{words}, {part}", f"{measured.device}, {words}, {part}", uj, uj, MEASURED, MEASURED, std_uj)
         for words, batch in (("batch of 1", measured.batch_1), ("best batch", measured.best_batch))
-        for part, energy_uj in (("total", batch.total_uj), ("dynamic", batch.dynamic_uj))
+        for part, uj, std_uj in (
+            ("total", batch.total_uj, batch.total_uj_std),
+            ("dynamic", batch.dynamic_uj, batch.dynamic_uj_std),
+        )
     ]
 
 
-def _row(claim: Claim, run: PricedRun, energy: _Energy, against_uj: float, label: str, same_run: bool) -> ClaimRow:
+def _row(claim: Claim, run: PricedRun, energy: _Energy, other: _Energy | None, label: str, same_run: bool) -> ClaimRow:
     """The claim under one table, and where it flips: the spike rate and the number of steps of the subject.
 
     Energy of the spiking network is `fixed + scaling * rate / present rate`; with steps all of it grows in proportion,
     at an unchanged rate. Both sides of one run grow alike, so that steps flip nothing there. What was measured is not
     known to grow in either way.
     """
-    value, target_uj = energy.value_uj / against_uj, claim.value * against_uj
+    value, spread = _quotient(energy, other)
+    against_uj = 1.0 if other is None else other.value_uj
     spike_rate, steps = run.totals.spike_rate, run.totals.steps_per_sample
     fixed = scaling = 0.0
     flips_at_rate = flips_at_steps = None
-    if claim.subject.network == "spiking":
+    if claim.subject.network == "spiking" and value is not None:
         fixed = energy.fixed_uj / against_uj
         scaling = value - fixed
         if scaling > 0 and spike_rate:
             flips_at_rate = max(claim.value - fixed, 0.0) / scaling * spike_rate
     if not same_run and steps and energy.kind != MEASURED:
-        flips_at_steps = steps * target_uj / energy.value_uj
+        flips_at_steps = steps * claim.value * against_uj / energy.value_uj
     return ClaimRow(
         table=label,
         title=energy.title,
         value=value,
-        answer=HOLDS if claim.holds(value) else FAILS,
+        spread=spread,
+        answer=_answer(claim, value, spread),
         fixed=fixed,
         scaling=scaling,
         break_even_spike_rate=flips_at_rate,
@@ -225,3 +244,26 @@ def _row(claim: Claim, run: PricedRun, energy: _Energy, against_uj: float, label
         kind=energy.kind,
         grade=energy.grade,
     )
+
+
+def _quotient(energy: _Energy, other: _Energy | None) -> tuple[float | None, float | None]:
+    """What was found and its standard deviation: of a quotient, relative deviations add in quadrature."""
+    if other is None:
+        return energy.value_uj, energy.std_uj
+    if energy.value_uj <= 0 or other.value_uj <= 0:
+        return None, None
+    value = energy.value_uj / other.value_uj
+    if energy.std_uj is None or other.std_uj is None:
+        return value, None
+    return value, value * math.hypot(energy.std_uj / energy.value_uj, other.std_uj / other.value_uj)
+
+
+def _answer(claim: Claim, value: float | None, spread: float | None) -> str:
+    """Whether all that may have been found, none of it or a part of it bears the claim out."""
+    if value is None or value <= 0:  # an estimate is above zero
+        return NOISE
+    reach = DEVIATIONS * (spread or 0.0)
+    low, high = claim.band
+    if low <= value - reach and value + reach <= high:
+        return HOLDS
+    return FAILS if value + reach < low or value - reach > high else NOISE

@@ -37,6 +37,7 @@ class PriceTable:
         group: tables of one group price the same kind of machine.
         prices_pj: operation -> energy in pJ, a subset of `PRICES`.
         checked: what the numbers were compared with, empty when with nothing.
+        precision: of the arithmetic, such as `FP32`; empty where it is not said.
         integer_payload: how an integer payload is priced: as a MAC, as that many unit spikes, or as one operation on
             hardware that sends graded spikes.
         access_pj: energy of one 32-bit access in pJ by the size of the memory in bytes, points from 0 bytes up; between
@@ -52,6 +53,7 @@ class PriceTable:
     grade: str = text(one_of=GRADES)
     prices_pj: Mapping[str, float] = table(keys=PRICES, above=0, at_most=LARGEST_PJ)
     checked: str = ""
+    precision: str = ""
     integer_payload: str = text("mac", one_of=("mac", "unary", "graded"))
     access_pj: tuple[tuple[float, float], ...] = ()
 

@@ -307,7 +307,7 @@ def claim_steps(judged: JudgedClaim) -> Picture:
     steps = now * np.logspace(-1.5, 1.5, 80)
 
     def value(row: ClaimRow) -> np.ndarray:
-        found: np.ndarray = row.value * steps / now
+        found: np.ndarray = (row.value or 0.0) * steps / now
         return found
 
     return _claimed(judged, rows, steps, now, value, "steps of an utterance (dotted: this run)")
@@ -322,11 +322,11 @@ def _claimed(
     label: str,
 ) -> Picture:
     def draw(axes: Axes, theme: Theme) -> None:
-        for index, row in enumerate(rows[:CURVES]):
+        for index, row in enumerate(rows[:CURVES]):  # estimates: each has a value
             colour = theme.spiking if row.answer == "holds" else theme.multiply
             style = ("-", "--", "-.", ":")[index % 4]
             axes.plot(at, value(row), color=colour, linestyle=style, linewidth=1.5, label=row.table)
-            axes.plot([now], [row.value], marker="o", color=colour, markersize=4.5)
+            axes.plot([now], [row.value or 0.0], marker="o", color=colour, markersize=4.5)
         axes.axhline(judged.value, color=theme.ink, linewidth=1)
         axes.axvline(now, color=theme.faint, linewidth=1, linestyle=(0, (2, 3)))
         axes.set_xscale("log")

@@ -9,7 +9,7 @@ import pytest
 from neurotarget.hardware.counts.summary import sum_up
 from neurotarget.hardware.energy.claims import ClaimError, Side, check_tables, load_claims
 from neurotarget.hardware.energy.figure import EnergyFigure, SpikingEnergy, energy_figure
-from neurotarget.hardware.energy.judgement import FAILS, HOLDS, UNDECIDED, JudgedClaim, PricedRun, judge
+from neurotarget.hardware.energy.judgement import FAILS, HOLDS, NOISE, UNDECIDED, JudgedClaim, PricedRun, judge
 from neurotarget.hardware.energy.memory import energies
 from neurotarget.hardware.energy.prices import load_tables
 from neurotarget.hardware.meters.measurement import Measured, Measurement, Unmeasured
@@ -49,7 +49,7 @@ def judged(tmp_path: Path, text: str, *runs: PricedRun, names: tuple[str, ...] =
         return runs[0] if side.model is None else runs[1]
 
     claims = load_claims(path)
-    check_tables(claims, names)
+    check_tables(claims, [replace(load_tables()[0], name=name, precision="FP32") for name in names])
     return judge(claims[0], run_of)
 
 
@@ -161,6 +161,10 @@ def test_an_energy_and_what_cannot_be_answered(tmp_path: Path) -> None:
         ('network = "dense"', 'net = "dense"', "unknown key 'net'"),
         ('network = "dense"', 'model = "m.nir"', "model and input belong together"),
         ('network = "dense"', "tables = 3", "tables = 3; a list of texts"),
+        ("value = 0.5", "value = 0.5\ntolerance = 0.26", "at most 0.25"),
+        ("value = 0.5", 'value = 0.5\nmixes = ["nodes"]', "mixes 'nodes'; precision and node are known"),
+        ('network = "dense"', 'tables = ["a"]', "tables of against only; name those of subject too"),
+        ('network = "spiking"', 'tables = ["a"]', "tables of subject only; name those of against too"),
         ('network = "dense"', "samples = 0", "samples = 0"),
         ('network = "dense"', "samples = 9", "samples goes with a model"),
         (
@@ -242,9 +246,10 @@ def test_two_measured_networks_are_compared_like_with_like(tmp_path: Path) -> No
     result = judged(tmp_path, TWO, metered(400, 100, 40, 20), metered(1000, 400, 100, 50))
     assert [found.value for found in result.rows] == [0.4, 0.25, 0.4, 0.4]
     assert result.answer == HOLDS and {found.break_even_steps for found in result.rows} == {None}
-    # Where the idle draw drowns what was spent there is nothing to divide by.
+    # Where the idle draw drowns what was spent there is nothing to divide by, and the row says so.
     result = judged(tmp_path, TWO, metered(400, 100, 40, 20), metered(1000, -3, 100, 0))
-    assert [found.table for found in result.rows] == ["batch of 1, total", "best batch, total"]
+    assert [(found.value, found.answer) for found in result.rows] == [(0.4, HOLDS), (None, NOISE)] * 2
+    assert (result.answer, result.low, result.high) == (NOISE, 0.4, 0.4)
 
 
 def test_a_measured_claim_says_what_was_not_measured(tmp_path: Path) -> None:
@@ -254,7 +259,6 @@ def test_a_measured_claim_says_what_was_not_measured(tmp_path: Path) -> None:
         (dense, (found,), "a dense network is not measured: what PyTorch runs is the spiking one"),
         (TWO, (run(row("a", 2, 10)), found), "nothing was measured: no CUDA device"),
         (TWO, (found, run(row("a", 2, 10))), "one side was not measured: no CUDA device"),
-        (ALONE, (metered(0, -1, 0, -1),), "the draw cannot be told from the idle one"),
     ]
     for text, runs, reason in cases:
         result = judged(tmp_path, text, *runs)

@@ -305,8 +305,8 @@ def images(text: str) -> list[str]:
 
 def test_no_picture_is_empty(report: Path) -> None:
     found = images((report / "report.html").read_text())
-    # 2 claims, one in rate and in steps, energy, break-even, networks, layers, 2 waterfalls, 2 chips, raster; all twice
-    assert len(found) == 26
+    # 2 claims, one in rate and in steps, energy, break-even, networks, layers, 3 waterfalls, 2 chips, raster; all twice
+    assert len(found) == 28
     for uri in found:
         pixels = matplotlib.image.imread(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
         assert pixels.shape[0] > 100 and pixels.shape[1] > 400
