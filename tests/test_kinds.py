@@ -47,7 +47,10 @@ def network(middle, edges, shape=(SIZE,), output=SIZE, inputs=("input",)):
 
 def single(node, name="here"):
     """input -> weights -> node -> weights -> lif."""
-    middle = {"before": affine(SIZE, SIZE), name: node, "after": affine(SIZE, SIZE)}
+    before = affine(SIZE, SIZE)
+    if isinstance(node, nir.CubaLIF):  # NetX has no bias in front of a current
+        before = nir.Linear(weight=before.weight)
+    middle = {"before": before, name: node, "after": affine(SIZE, SIZE)}
     return network(middle, [("input", "before"), ("before", name), (name, "after"), ("after", "lif")])
 
 

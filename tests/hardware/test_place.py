@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import matplotlib.image
 import nir
 import numpy as np
 import pytest
@@ -27,10 +24,9 @@ from neurotarget.hardware.chips.populations import Network, Population, Projecti
 from neurotarget.hardware.chips.rules import RULES, check
 from neurotarget.hardware.chips.synapses import one_to_one, synapse_matrix
 from neurotarget.hardware.counts.fanout import connections
-from neurotarget.hardware.place import main
 from neurotarget.sim.graph import Graph, dialect
 
-from tests.hardware.networks import chain, lif, nir_graph, run, temporal_graph, wire
+from tests.hardware.networks import chain, lif, run, temporal_graph, wire
 from tests.hardware.placed import LOIHI1, placed, spatial
 
 LOIHI2 = load_chip("loihi2")
@@ -365,41 +361,3 @@ def test_payload_bits() -> None:
 
 def test_bounds_are_even() -> None:
     assert bounds(10, 3) == [0, 3, 6, 10]
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    nodes = {"fc": linear(30, 8), "n": lif(30, 0.5), "g": linear(4, 30)}
-    nir.write(
-        tmp_path / "net.nir", nir_graph((8,), nodes, (4,), [("input", "fc"), ("fc", "n"), ("n", "g"), ("g", "output")])
-    )
-    return tmp_path / "net.nir"
-
-
-def test_the_command(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    picture = tmp_path / "chip.png"
-    assert main([str(model), "--chip", "loihi1", "--picture", str(picture)]) == 0
-    assert capsys.readouterr().out.startswith("Fits Loihi 1: 1 of 128 cores")
-    assert matplotlib.image.imread(picture)[..., :3].std() > 0.02
-    np.savez(tmp_path / "in.npz", input=3 * np.ones((2, 5, 8)))
-    assert main([str(model), "--chip", "loihi1", "--json", "--input", str(tmp_path / "in.npz")]) == 1
-    result = json.loads(capsys.readouterr().out)
-    assert [finding["rule"] for finding in result["findings"]] == ["graded input"]
-    assert main([str(model), "--chip", "loihi2", "--input", str(tmp_path / "in.npz")]) == 0
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--chip", "loihi9"], "no such chip"),
-        (["--chip", "loihi1", "--weight-bits", "7"], "--weight-bits 7"),
-        (["--chip", "loihi1", "--steps", "0"], "0 steps"),
-        (["--chip", "loihi1", "--input", "none.npz"], "none.npz: no such file"),
-    ],
-)
-def test_wrong_input_is_one_sentence(
-    model: Path, capsys: pytest.CaptureFixture[str], options: list[str], words: str
-) -> None:
-    assert main([str(model), *options]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ") and words in error and error.count("\n") == 1

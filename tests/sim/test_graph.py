@@ -73,7 +73,7 @@ def nan_lif():
                      [("input", "node"), ("node", "output"), ("node", "other")]),
             r"2 output nodes \['output', 'other'\]; exactly one is supported",
         ),
-        (simple(lif(2), metadata={"dt": "soon"}), "dt = 'soon' in the metadata is no number"),
+        (simple(lif(2), metadata={"dt": "soon"}), "dt = 'soon' in the metadata is no real number"),
         (simple(lif(2), metadata={"scheme": "exponential"}), "scheme 'exponential', this version runs euler"),
         (simple(lif(2), metadata={"rule": "about"}), "rule 'about', this version runs > and >="),
         (simple(lif(2), metadata={"readout": "last"}), "readout 'last', this version runs sum and softmax_sum"),
