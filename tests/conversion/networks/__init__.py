@@ -17,14 +17,12 @@ class Row:
         name: what the table calls it.
         build: makes it, with weights under which every layer fires.
         shape: of one step of one sample.
-        no_lava: why Lava does not run it here, in one phrase of the table; empty where it does.
-        no_integers: why Lava's fixed-point integers do not.
+        no_integers: why it has no fixed-point integers, as `conversion.quantize` says it; empty where it has.
     """
 
     name: str
     build: Callable[[], nn.Module]
     shape: tuple[int, ...]
-    no_lava: str = ""
     no_integers: str = ""
 
 

@@ -114,14 +114,20 @@ def mixed(width: int) -> nn.Module:
     return snntorch.Lapicque(beta=0.8) if width == 4 else to_itself(width)
 
 
-THRESHOLD = "fixed point has no Threshold, which a max pool becomes"
 ROWS = [
     Row("Leaky, reset by subtraction, states handed around", lambda: loop(lambda n: snntorch.Leaky(0.9)), (6,)),
-    Row("Leaky, reset to zero, beta and threshold learned per neuron", lambda: loop(learned), (6,)),
+    Row(
+        "Leaky, reset to zero, beta and threshold learned per neuron",
+        lambda: loop(learned),
+        (6,),
+        no_integers="neurons differ in time constant",
+    ),
     Row("Leaky, reset_delay=False", lambda: loop(at_once, factor=1.0), (6,)),
     Row("Synaptic, the last one's mem as read-out", lambda: loop(read_out, "mem"), (6,)),
     Row("RSynaptic, recurrent through a Linear", lambda: loop(recurrent), (6,)),
     Row("RLeaky, each neuron back to itself, Lapicque", lambda: loop(mixed, factor=5), (6,)),
-    Row("init_hidden, one frame shown at every step, max pool", shown, (1, 8, 8), no_integers=THRESHOLD),
+    Row(
+        "init_hidden, one frame shown at every step, max pool", shown, (1, 8, 8), no_integers="Threshold has no memory"
+    ),
     Row("RLeaky, recurrent through a Conv2d, in nn.Sequential", convolutional, (2, 6, 6)),
 ]
