@@ -30,6 +30,7 @@ from neurotarget.hardware.energy.prices import load_tables
 from neurotarget.hardware.energy.published import load_published
 from neurotarget.hardware.energy.runs import OWN, Runs, run_and_price
 from neurotarget.hardware.energy.verdict import verdicts
+from neurotarget.hardware.energy.whole_chip import whole_chips
 from neurotarget.hardware.page.card import layers_csv, render_card
 from neurotarget.hardware.page.contents import (
     FORMAT,
@@ -171,6 +172,7 @@ def build(arguments: argparse.Namespace) -> tuple[Report, Trace]:
         networks=networks(arguments, runs),
         twin=twin.compare(counts),
         placement=tuple(placed(graph, load_chip(name), trace) for name in shipped()),
+        whole_chips=tuple(whole_chips(counts, tables)),
         claims=tuple(judge(claim, runs) for claim in claims),
         counters=compare_counters(arguments.checkpoint, graph, trace) if arguments.compare_counters else None,
         measured=measured,

@@ -72,9 +72,9 @@ def _machines(figures: Sequence[EnergyFigure]) -> Verdict:
     low, high = min(gpus) / max(chips), max(gpus) / min(chips)
     answer = LESS if low > 1 else MORE if high < 1 else DEPENDS
     sentence = (
-        f"Spiking on Loihi 1: {interval(chips)} µJ ({len(chips)} tables). Dense on a GPU: "
-        f"{rounded(min(gpus))} µJ at a data sheet's peak, {rounded(max(gpus))} µJ with small matrices. "
-        "Static power is left out of both."
+        f"Spiking on Loihi 1, marginal, core only: {interval(chips)} µJ ({len(chips)} tables). Dense on a GPU: "
+        f"{rounded(min(gpus))} µJ at a data sheet's peak, a floor that nobody reaches, {rounded(max(gpus))} µJ with "
+        "small matrices. Static power, and what a whole device takes beside its operations, are left out of both."
     )
     return Verdict("machines", answer, low, high, len(chips) + len(gpus), sentence)
 

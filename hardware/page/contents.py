@@ -19,6 +19,7 @@ from neurotarget.hardware.energy.memory import MemoryLayer
 from neurotarget.hardware.energy.published import PublishedFigure
 from neurotarget.hardware.energy.twin import TwinComparison
 from neurotarget.hardware.energy.verdict import Verdict
+from neurotarget.hardware.energy.whole_chip import WholeChip
 from neurotarget.hardware.meters.measurement import Measured, Unmeasured
 from neurotarget.sim.parity import NOT_TESTED
 
@@ -184,6 +185,7 @@ class Report:
         networks: this network and those given with `--beside`; empty without.
         twin: the quantised twin.
         placement: one per chip.
+        whole_chips: one per class of chips with a model fitted on measurements.
         claims: judged; empty without `--claims`.
         counters: other packages' counts; `null` without `--compare-counters`.
         measured: PyTorch on this machine.
@@ -208,6 +210,7 @@ class Report:
     networks: tuple[NetworkRow, ...]
     twin: TwinComparison
     placement: tuple[Fit | NotPlaced, ...]
+    whole_chips: tuple[WholeChip, ...]
     claims: tuple[JudgedClaim, ...]
     counters: CounterComparison | None
     measured: Measured | Unmeasured
