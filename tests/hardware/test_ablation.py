@@ -109,10 +109,10 @@ def test_the_table_shows_every_arm_and_what_follows(run):
     memory = [e["ratio"]["mean"] for e in ptcd["energy"] if e["boundary"] == "memory"]
     assert f"| 25 | 0.8750 ± 0.1770 | {ptcd['synops']['mean'] / 1e6:.3f} ± " in lines[6]
     assert (
-        len(memory) == 2
+        len(memory) == 3
         and (
             f"| {min(operations):.3f} to {max(operations):.3f} ({len(operations)} tables) "
-            f"| {min(memory):.3f} to {max(memory):.3f} (2 tables) |"
+            f"| {min(memory):.3f} to {max(memory):.3f} (3 tables) |"
         )
         in lines[6]
     )
