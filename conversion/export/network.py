@@ -193,9 +193,10 @@ def _steps_in_front(tensor: Tensor, value: Value, steps: int) -> tuple[Tensor, V
     elif kinds == [BOTH]:
         tensor = tensor.unflatten(0, (steps, -1))
     elif kinds == [SAMPLES] and not value.over_steps:
+        layers, first = ", ".join(term.layer for term in value.terms), value.terms[0]
+        found = f"{layers} at step {first.step}" if first.part == OUTPUT else f"{first.part} of {layers}"
         raise UnsupportedModule(
-            f"the output is that of one step ({', '.join(t.layer for t in value.terms)} at step {value.terms[0].step}) "
-            "only; return all steps, or their sum or mean"
+            f"the output is that of one step ({found}) only; return all steps, or their sum or mean"
         )
     return tensor, value
 

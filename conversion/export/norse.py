@@ -39,8 +39,6 @@ def neuron(draft: Draft, name: str, module: Any, sources: Sources) -> Sources:
         remedy = "return what it computes" if fires else "return its first output, which holds every step"
         raise refuse(name, module, f"its state {read} is the output", remedy)
     if fires:
-        if p.method == "adjoint":
-            raise refuse(name, module, "method 'adjoint'", "build it with method='super'")
         theta = array(torch.as_tensor(p.v_th))
         parameters |= {"theta": theta, "v_reset": array(torch.as_tensor(p.v_reset)), "strict": True}
         how = getattr(p, "reset_method", reset_value)
