@@ -15,10 +15,11 @@ from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.graph.node import GraphError
 from neurotarget.sim.parity import compare
 
-from tests.conversion.networks import Row, norse, snntorch, spikingjelly
+from tests.conversion.frameworks import Row
+from tests.conversion.frameworks.table import DOCUMENT, FRAMEWORKS, document
 
 SAMPLES, STEPS = 2, 12
-ROWS = [*spikingjelly.ROWS, *snntorch.ROWS, *norse.ROWS]
+ROWS = [row for rows in FRAMEWORKS.values() for row in rows]
 every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 
 
@@ -71,3 +72,8 @@ def test_lavas_integers_are_the_references(row: Row, tmp_path: Path) -> None:
 def test_what_has_no_integers_says_so(row: Row, tmp_path: Path) -> None:
     with pytest.raises(GraphError, match=row.no_integers):
         quantize(converted(row, tmp_path)[1], frames(row))
+
+
+def test_the_document_has_these_networks() -> None:
+    assert document() == DOCUMENT.read_text(encoding="utf-8"), "run python -m tests.conversion.frameworks.table"
+    assert [len(rows) for rows in FRAMEWORKS.values()] == [15, 8, 6]

@@ -7,7 +7,7 @@ import warnings
 import torch
 from torch import nn
 
-from tests.conversion.networks import Row, louder
+from tests.conversion.frameworks import Row, louder
 
 with warnings.catch_warnings(action="ignore", category=FutureWarning):  # Norse 1.1.0 uses torch.jit.script
     from norse import torch as norse

@@ -17,7 +17,7 @@ from snntorch import utils
 from spikingjelly.activation_based import layer, neuron, surrogate
 from torch import nn
 
-from tests.conversion.networks.norse import norse, parameters
+from tests.conversion.frameworks.norse import norse, parameters
 
 FRAMES = np.random.default_rng(0).poisson(1.0, (2, 12, 4)).astype(np.float64)
 

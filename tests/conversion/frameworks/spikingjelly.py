@@ -7,7 +7,7 @@ from spikingjelly.activation_based import functional, layer, neuron, surrogate
 from spikingjelly.activation_based.model import parametric_lif_net, sew_resnet, spiking_resnet, spiking_vgg
 from torch import nn
 
-from tests.conversion.networks import Row, louder
+from tests.conversion.frameworks import Row, louder
 from tests.torch_networks import lif, lively
 
 

@@ -9,7 +9,7 @@ import torch
 from snntorch import surrogate, utils
 from torch import nn
 
-from tests.conversion.networks import Row, louder
+from tests.conversion.frameworks import Row, louder
 
 STEPS = 12
 
