@@ -17,22 +17,23 @@ from typing import Any
 import nir
 import numpy as np
 import torch
+from neurotarget.conversion.export.belonging import difference
 from neurotarget.conversion.export.draft import UnsupportedModule
 from neurotarget.conversion.export.emit import emit
+from neurotarget.conversion.export.factory import NetworkError, make_network
 from neurotarget.conversion.export.fold import fold_batch_norm, fold_loop_bias, fold_parts, fold_time_constant
 from neurotarget.conversion.export.network import Followed, draft_followed, follow
-from neurotarget.conversion.export.parity import followed_trace, pytorch_trace
+from neurotarget.conversion.export.parity import against_reference, followed_trace, pytorch_trace
 from neurotarget.model.training import checkpoint, registry
 from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph, dialect, load
-from neurotarget.sim.graph.kinds import SYNAPTIC
 from neurotarget.sim.graph.nir_file import to_bytes
-from neurotarget.sim.inputs import Input, as_input
+from neurotarget.sim.inputs import Input, as_input, open_input
 from neurotarget.sim.parity import DIFFERS, HOLDS, NOT_TESTED, Parity, compare
 from neurotarget.sim.trace import windowed
 from torch import nn
 
-from neurotarget.cli import Command, Result, complain
+from neurotarget.cli import Command, Result, UsageError, add_network_arguments, complain
 from neurotarget.data import DataError, open_dataset
 from neurotarget.errors import CheckFailed
 from neurotarget.files import check_output, write_bytes
@@ -40,7 +41,6 @@ from neurotarget.files import check_output, write_bytes
 # What happens to the draft between PyTorch's modules and NIR's nodes, in order.
 STEPS = [fold_batch_norm, fold_parts, fold_loop_bias, fold_time_constant]
 
-SAME_WEIGHT = 1e-6  # of the largest weight: a file may hold float32
 RANDOM_SAMPLES, RANDOM_STEPS, REAL_SAMPLES = 4, 50, 16
 RANDOM_MEANS = (0.5, 4.0, 32.0, 256.0)  # of the counts, tried in this order until something fires
 PROBE_SAMPLES, PROBE_STEPS = 2, 6  # what a network is followed on where its user gives no frames
@@ -216,43 +216,35 @@ def check(network: nn.Module, graph: Graph | str | Path, frames: Any, lengths: A
         UnsupportedModule, InputError, GraphError: the network, the frames or the file cannot be used.
     """
     graph, data = load(graph), as_input(frames, lengths)
-    frames, lengths = data.frames, reference.checked_lengths(graph, data.frames, data.lengths)
-    if isinstance(network, registry.Network):
-        own = pytorch_trace(network, frames, lengths)
-        return compare(graph, own, reference.run(graph, frames, lengths))
-    frames, lengths = at_least_two(windowed(frames, lengths)), at_least_two(lengths)
-    return compare(graph, *followed_trace(follow(network, frames), reference.run(graph, frames, lengths)))
+    return against_reference(network, graph, reference.run(graph, data.frames, data.lengths))
 
 
 def require_same_network(graph: Graph, path: Path) -> None:
     """Refuses a checkpoint of another network than the file's, before work goes into comparing the two.
-
-    Names and shapes of the spiking layers have to agree, and in floating point the weights of every synapse; the
-    weights of a quantised file are others than those of what it was made of.
 
     Raises:
         CheckpointError: names what differs first; or the checkpoint cannot be used.
     """
     loaded = checkpoint.load(path)
     own = load(to_nir(loaded.model(), (loaded.config.features,), loaded.step_seconds))
-
-    def other(found: str) -> checkpoint.CheckpointError:
-        return checkpoint.CheckpointError(
+    if found := difference(own, graph):
+        raise checkpoint.CheckpointError(
             f"{path}: not the checkpoint of {graph.source}: {found}; give the one that it was converted from"
         )
 
-    shapes, wanted = ({node.name: node.output_shape for node in either.spiking} for either in (own, graph))
-    for name in [*wanted, *shapes]:
-        if shapes.get(name) != wanted.get(name):
-            here, there = (found.get(name, "missing") for found in (shapes, wanted))
-            raise other(f"spiking layer {name} is {here} in it and {there} in the file")
-    for node in () if graph.quantised else graph.of_kind(*SYNAPTIC):
-        weight = own.nodes[node.name].parameters.get("weight") if node.name in own.nodes else None
-        if weight is None or weight.shape != node.parameters["weight"].shape:
-            raise other(f"it has no synapse {node.name} with weights of shape {node.parameters['weight'].shape}")
-        difference = float(np.abs(weight - node.parameters["weight"]).max(initial=0))
-        if difference > SAME_WEIGHT * max(1.0, float(np.abs(weight).max(initial=0))):
-            raise other(f"weights of {node.name} differ by up to {difference:.3g}")
+
+def require_own_network(graph: Graph, network: nn.Module, name: str, frames: np.ndarray) -> None:
+    """The same of a network of the user's own, on a few frames [samples, steps, ...].
+
+    Raises:
+        NetworkError: names what differs first.
+        UnsupportedModule: it cannot be converted.
+    """
+    if found := difference(load(_converted(network, frames[[0, -1]], graph.dt)[0]), graph):
+        raise NetworkError(
+            f"{name}: not the network of {graph.source}: {found}; give the one that it was converted from, its "
+            "weights too"
+        )
 
 
 def random_frames(
@@ -304,15 +296,58 @@ def convert_checkpoint(source: Path, target: Path) -> list[tuple[str, Parity]]:
     return checks
 
 
+def convert_own(name: str, weights: Path | None, data: Input, target: Path, dt: float | None) -> Converted:
+    """The same for a network of the user's own, on its own data; written where its parity holds.
+
+    Args:
+        name, weights: see `factory.make_network`.
+        dt: seconds per step, of data that do not say; 1e-4 when left out.
+
+    Raises:
+        NetworkError, CheckpointError, UnsupportedModule: the network cannot be made or converted.
+        CheckFailed: no neuron fires.
+    """
+    if data.step_seconds and dt not in (None, data.step_seconds):
+        raise UsageError(f"--dt {dt:g}: {data.spec} has steps of {data.step_seconds:g} s; leave --dt out")
+    network = make_network(name, weights)
+    metadata = dialect.data_metadata(data.classes, data.standardisation)
+    made = convert_network(network, data, target, data.step_seconds or dt or dialect.DEFAULT_DT_SECONDS, metadata)
+    if made.parity.holds:
+        write_bytes(target, made.content)
+    return made
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", type=Path, help="file written by model.train")
+    parser.add_argument("checkpoint", type=Path, nargs="?", help="file written by model.train")
+    add_network_arguments(parser)
+    parser.add_argument(
+        "--frames", metavar="INPUT", help="data SPEC or .npz on which --network is followed and compared"
+    )
+    parser.add_argument("--split", default="test", help="split of a data SPEC (default test)")
+    parser.add_argument("--samples", type=int, default=REAL_SAMPLES, help=f"of --frames (default {REAL_SAMPLES})")
+    parser.add_argument("--dt", type=float, help="seconds per step, for an .npz of --frames (default 1e-4)")
     parser.add_argument("-o", "--output", type=Path, help="NIR file to write (default: beside the checkpoint)")
 
 
 def work(arguments: argparse.Namespace) -> Result:
-    target = arguments.output or arguments.checkpoint.with_suffix(".nir")
-    check_output(target)
-    checks = convert_checkpoint(arguments.checkpoint, target)
+    if (arguments.checkpoint is None) == (arguments.network is None):
+        raise UsageError("one of a checkpoint and --network is expected")
+    for option in ("weights", "frames", "dt") if arguments.network is None else ():
+        if getattr(arguments, option) is not None:
+            raise UsageError(f"--{option} goes with --network; a checkpoint holds its own")
+    notes: tuple[str, ...] = ()
+    if arguments.network is None:
+        target = arguments.output or arguments.checkpoint.with_suffix(".nir")
+        check_output(target)
+        checks = convert_checkpoint(arguments.checkpoint, target)
+    else:
+        if arguments.frames is None or arguments.output is None:
+            raise UsageError("--network wants --frames INPUT, on which it is compared, and -o FILE.nir")
+        target = arguments.output
+        check_output(target)
+        data = open_input(arguments.frames, None, arguments.split, arguments.samples)
+        made = convert_own(arguments.network, arguments.weights, data, target, arguments.dt)
+        checks, notes = [(arguments.frames, made.parity)], made.notes
     lines = []
     for name, parity in checks:
         untested = f"{NOT_TESTED}: {parity.untested}: " if parity.outcome == NOT_TESTED else ""
@@ -331,12 +366,12 @@ def work(arguments: argparse.Namespace) -> Result:
     else:
         lines.append("silence proves nothing: nothing written; train on, or lower the thresholds")
     figures = {"file": str(target), "parity": [{"input": name, **parity.as_dict()} for name, parity in checks]}
-    return Result(figures, "\n".join(lines), held)
+    return Result(figures, "\n".join(lines), held, notes)
 
 
 main = Command(
     door="conversion.to_nir",
-    description="Write a checkpoint as a NIR file and prove that it computes the same spikes.",
+    description="Write a checkpoint, or your own network, as a NIR file and prove that it computes the same spikes.",
     example="runs/demo/ckpt.pt -o runs/demo/ckpt.nir",
     add_arguments=add_arguments,
     work=work,

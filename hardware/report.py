@@ -8,25 +8,25 @@ places it on chips, judges claims, and writes `report.json`, `report.html`, `lay
 from __future__ import annotations
 
 import argparse
-import hashlib
+import dataclasses
 import json
-import os
-import platform
 import sys
-from importlib import metadata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from neurotarget.hardware.chips.fit import Fit, NotPlaced, fit
 from neurotarget.hardware.chips.limits import Chip, load_chip, shipped
 from neurotarget.hardware.counts.other_packages import compare_counters
-from neurotarget.hardware.counts.summary import Totals, mean_layer
+from neurotarget.hardware.counts.summary import mean_layer
 from neurotarget.hardware.energy import twin
 from neurotarget.hardware.energy.beside import NetworkRow, network_row
-from neurotarget.hardware.energy.claims import Side, check_tables, load_claims
+from neurotarget.hardware.energy.claims import Claim, Side, check_tables, load_claims
 from neurotarget.hardware.energy.judgement import judge
 from neurotarget.hardware.energy.memory import by_layer
-from neurotarget.hardware.energy.prices import load_tables
+from neurotarget.hardware.energy.prices import PriceTable, load_tables
 from neurotarget.hardware.energy.published import load_published
 from neurotarget.hardware.energy.runs import OWN, Runs, run_and_price
 from neurotarget.hardware.energy.verdict import verdicts
@@ -34,29 +34,32 @@ from neurotarget.hardware.energy.whole_chip import whole_chips
 from neurotarget.hardware.page.card import layers_csv, render_card
 from neurotarget.hardware.page.contents import (
     FORMAT,
-    Environment,
     InputRun,
-    Model,
     ParityCheck,
     ParityUnavailable,
     Report,
     as_json,
 )
+from neurotarget.hardware.page.origin import accuracy_note, describe_model, environment
 from neurotarget.hardware.page.render import render_page
 from neurotarget.sim import lava, reference
 from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.graph.node import GraphError
-from neurotarget.sim.inputs import open_input
+from neurotarget.sim.inputs import Input, as_input, open_input
 from neurotarget.sim.parity import compare
 from neurotarget.sim.run import add_reading_arguments
 from neurotarget.sim.schedule import schedule
-from neurotarget.sim.trace import Trace, unreadable
+from neurotarget.sim.trace import Trace
 
-from neurotarget.cli import Command, Result
+from neurotarget.cli import Command, Result, add_network_arguments
 from neurotarget.errors import UserError
 from neurotarget.files import as_utf8, check_folder, write_together
 
-SYNTHETIC = "synthetic speech, made by a speech synthesiser: says nothing about accuracy on people"
+if TYPE_CHECKING:
+    from neurotarget.conversion.export.torch_network import TorchNetwork
+    from torch import nn
+
+SAMPLES = 200
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint", type=Path, help="the ckpt.pt of the model: adds PyTorch parity and the GPU path"
     )
-    parser.add_argument("--samples", type=int, default=200, help="samples to count (default 200)")
+    add_network_arguments(parser)
+    parser.add_argument("--samples", type=int, default=SAMPLES, help=f"samples to count (default {SAMPLES})")
     parser.add_argument(
         "--lava-samples", type=int, default=3, help="samples to run in Lava too; 0 leaves it out (default 3)"
     )
@@ -85,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compare-counters",
         action="store_true",
-        help="run SpikingJelly's op_counter, syops and NeuroBench on the --checkpoint too (requirements-counters.txt)",
+        help="run SpikingJelly's op_counter, syops and NeuroBench on that network too (requirements-counters.txt)",
     )
     add_reading_arguments(parser)
 
@@ -104,10 +108,10 @@ def beside(text: str) -> Side:
 
 def work(arguments: argparse.Namespace) -> Result:
     check_folder(arguments.out)
-    report, trace = build(arguments)
-    write(arguments.out, report, trace)
-    holds = all(check.holds for check in report.parity if check.required)
-    return Result(as_json(report), words(report, arguments.out), holds)
+    made, trace = build(arguments)
+    write(arguments.out, made, trace)
+    holds = all(check.holds for check in made.parity if check.required)
+    return Result(as_json(made), words(made, arguments.out), holds)
 
 
 def words(report: Report, folder: Path) -> str:
@@ -131,63 +135,182 @@ class ReportError(UserError):
 # ---- the flow --------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What a report is made of.
+
+    Attributes:
+        file: of the network.
+        graph: in it.
+        data: samples to run.
+        network: in PyTorch, for parity, other packages' counters and measured energy.
+        lava_samples: to run in Lava too.
+        counters: run other packages' counters.
+        tables: price tables, by default those that ship.
+        claims: to judge.
+        beside: other networks to count and price.
+        samples: of their inputs.
+        dt: seconds per step, for files that do not say.
+    """
+
+    file: Path
+    graph: Graph
+    data: Input
+    network: TorchNetwork | None = None
+    lava_samples: int = 3
+    counters: bool = False
+    tables: list[PriceTable] = field(default_factory=lambda: load_tables(()))
+    claims: Sequence[Claim] = ()
+    beside: Sequence[Side] = ()
+    samples: int = SAMPLES
+    dt: float | None = None
+
+
+def report(
+    file: str | Path,
+    frames: Any,
+    folder: str | Path,
+    *,
+    lengths: Any = None,
+    labels: Any = None,
+    network: nn.Module | None = None,
+    lava_samples: int = 3,
+    compare_counters: bool = False,
+) -> Report:
+    """Counts, compares and prices a network on some samples, and writes `report.html`, `report.json` and two more.
+
+    >>> made = neurotarget.report("network.nir", frames, "report", network=network, lava_samples=0)
+    >>> made.totals.neurons, [check.holds for check in made.parity if check.required]
+    (36, [True])
+
+    Args:
+        file: the network's NIR file.
+        frames: [samples, steps, ...], an array or a tensor.
+        folder: for the report; made if missing.
+        lengths, labels: whole numbers [samples].
+        network: that the file was made of: adds parity with PyTorch, and its measured energy where there is a meter.
+        lava_samples: to run in Lava too; 0 leaves it out.
+        compare_counters: run other packages' counters on the network.
+
+    Returns:
+        What `report.json` holds (docs/report.md).
+
+    Raises:
+        GraphError, InputError, NetworkError: the file, the samples or the network cannot be used.
+    """
+    check_folder(folder)
+    graph, data = load(file), as_input(frames, lengths, labels)
+    torch_network = None if network is None else own_network(graph, network, "network", data)
+    given = Given(Path(file), graph, data, torch_network, lava_samples, compare_counters)
+    made, trace = make(given)
+    write(Path(folder), made, trace)
+    return made
+
+
 def build(arguments: argparse.Namespace) -> tuple[Report, Trace]:
     """Everything that `report.json` holds, and the reference run that it was counted from.
 
     Raises:
-        GraphError, TraceError, PriceError, InputError, DataError, CheckpointError: what was given cannot be used.
+        GraphError, TraceError, PriceError, InputError, DataError, CheckpointError, NetworkError: what was given cannot
+        be used.
     """
-    if arguments.compare_counters and arguments.checkpoint is None:
-        raise ReportError("--compare-counters runs the packages on a checkpoint; give --checkpoint too")
+    if arguments.network is not None and arguments.checkpoint is not None:
+        raise ReportError("--checkpoint and --network: one network is expected")
+    if arguments.weights is not None and arguments.network is None:
+        raise ReportError("--weights goes with --network; a checkpoint holds its own")
+    if arguments.compare_counters and arguments.checkpoint is None and arguments.network is None:
+        raise ReportError("--compare-counters runs the packages on a network; give --checkpoint or --network too")
     tables = load_tables(arguments.prices)
     claims = [] if arguments.claims is None else load_claims(arguments.claims)
     check_tables(claims, tables)
     graph = load(arguments.model, arguments.dt, arguments.reset)
+    network = None
     if arguments.checkpoint is not None:
+        from neurotarget.conversion.export.torch_network import of_checkpoint
         from neurotarget.conversion.to_nir import require_same_network
 
         require_same_network(graph, arguments.checkpoint)
+        network = of_checkpoint(arguments.checkpoint)
     data = open_input(arguments.input, graph, split="test", samples=arguments.samples)
+    if arguments.network is not None:
+        from neurotarget.conversion.export.factory import make_network
+
+        network = own_network(graph, make_network(arguments.network, arguments.weights), arguments.network, data)
+    return make(
+        Given(
+            file=arguments.model,
+            graph=graph,
+            data=dataclasses.replace(data, spec=arguments.input),
+            network=network,
+            lava_samples=arguments.lava_samples,
+            counters=arguments.compare_counters,
+            tables=tables,
+            claims=claims,
+            beside=arguments.beside,
+            samples=arguments.samples,
+            dt=arguments.dt,
+        )
+    )
+
+
+def own_network(graph: Graph, network: nn.Module, name: str, data: Input) -> TorchNetwork:
+    """A network of the user's own, once it is known to be the file's.
+
+    Raises:
+        NetworkError, UnsupportedModule: it is another, or takes the samples in no way that is known.
+    """
+    from neurotarget.conversion.export.torch_network import of_network
+    from neurotarget.conversion.to_nir import require_own_network
+
+    reference.checked_lengths(graph, data.frames, data.lengths)
+    require_own_network(graph, network, name, data.frames)
+    return of_network(network, data.frames)
+
+
+def make(given: Given) -> tuple[Report, Trace]:
+    """Runs, counts, compares and prices: the report, and the reference run that it was counted from."""
+    graph, data, tables = given.graph, given.data, given.tables
     run = run_and_price(graph, data, tables, progress=True)
     trace, counts = run.trace, run.counts
-    parity, unavailable = check_parity(graph, trace, data.frames, arguments.checkpoint, arguments.lava_samples)
-    measured = run.measured(arguments.checkpoint)
-    runs = Runs(tables, arguments.input, arguments.samples, arguments.dt)
+    parity, unavailable = check_parity(graph, trace, data.frames, given.network, given.lava_samples)
+    measured = run.measured(given.network)
+    runs = Runs(tables, data.spec, given.samples, given.dt)
     runs.known[OWN] = run.priced(measured)
-    report = Report(
+    made = Report(
         format=FORMAT,
-        model=describe_model(graph, arguments.model, run.totals),
-        input=InputRun(arguments.input, trace.samples, trace.sample_steps),
+        model=describe_model(graph, given.file, run.totals),
+        input=InputRun(data.spec, trace.samples, trace.sample_steps),
         accuracy=run.accuracy,
-        accuracy_note=accuracy_note(arguments.input, run.accuracy, trace),
+        accuracy_note=accuracy_note(data.spec, run.accuracy, trace),
         latency_steps=schedule(graph, trace.input.shape[1]).total,
         verdicts=tuple(verdicts(run.energy, measured)),
         parity=tuple(parity),
         parity_unavailable=tuple(unavailable),
-        precision=None if arguments.checkpoint else single_precision(graph, trace, data.frames),
+        precision=None if given.network else single_precision(graph, trace, data.frames),
         layers=tuple(mean_layer(layer) for layer in counts),
         totals=run.totals,
         energy=run.energy,
         memory_layers=tuple(by_layer(counts, tables)),
-        networks=networks(arguments, runs),
+        networks=networks(given, runs),
         twin=twin.compare(counts),
         placement=tuple(placed(graph, load_chip(name), trace) for name in shipped()),
         whole_chips=tuple(whole_chips(counts, tables)),
-        claims=tuple(judge(claim, runs) for claim in claims),
-        counters=compare_counters(arguments.checkpoint, graph, trace) if arguments.compare_counters else None,
+        claims=tuple(judge(claim, runs) for claim in given.claims),
+        counters=compare_counters(given.network, graph, trace) if given.counters and given.network else None,
         measured=measured,
         published=tuple(load_published()),
         environment=environment(),
     )
-    return report, trace
+    return made, trace
 
 
-def networks(arguments: argparse.Namespace, runs: Runs) -> tuple[NetworkRow, ...]:
+def networks(given: Given, runs: Runs) -> tuple[NetworkRow, ...]:
     """The report's own network and those beside it; none without others."""
-    if not arguments.beside:
+    if not given.beside:
         return ()
-    own = network_row(arguments.model, arguments.input, runs.known[OWN])
-    return own, *(network_row(side.model, side.input or arguments.input, runs(side)) for side in arguments.beside)
+    own = network_row(given.file, given.data.spec, runs.known[OWN])
+    others = [(side.model or given.file, side.input or given.data.spec, runs(side)) for side in given.beside]
+    return own, *(network_row(*other) for other in others)
 
 
 def placed(graph: Graph, chip: Chip, trace: Trace) -> Fit | NotPlaced:
@@ -199,7 +322,7 @@ def placed(graph: Graph, chip: Chip, trace: Trace) -> Fit | NotPlaced:
 
 
 def check_parity(
-    graph: Graph, trace: Trace, frames: np.ndarray, checkpoint: Path | None, lava_samples: int
+    graph: Graph, trace: Trace, frames: np.ndarray, network: TorchNetwork | None, lava_samples: int
 ) -> tuple[list[ParityCheck], list[ParityUnavailable]]:
     """Compares the other simulators with the reference in double precision.
 
@@ -209,14 +332,14 @@ def check_parity(
     checks: list[ParityCheck] = []
     unavailable: list[ParityUnavailable] = []
 
-    if checkpoint is None:
-        unavailable.append(ParityUnavailable("pytorch against reference", "no --checkpoint was given"))
+    if network is None:
+        unavailable.append(ParityUnavailable("pytorch against reference", "no --checkpoint and no --network was given"))
     else:
-        from neurotarget.conversion.export.parity import pytorch_trace
+        from neurotarget.conversion.export.parity import against_reference
 
         for precision in ("float64", "float32"):
-            run = pytorch_trace(checkpoint, frames, trace.lengths, precision=precision)
-            checks.append(parity_check(graph, run, trace, required=precision == "float64"))
+            parity = against_reference(network.module, graph, trace, network.ways, precision)
+            checks.append(ParityCheck(**parity.as_dict(), required=precision == "float64"))
     if lava_samples < 1:
         unavailable.append(ParityUnavailable("reference against lava", "left out by --lava-samples 0"))
         return checks, unavailable
@@ -240,44 +363,6 @@ def single_precision(graph: Graph, trace: Trace, frames: np.ndarray) -> ParityCh
     except GraphError as error:  # what double precision holds may overflow here
         return ParityUnavailable("reference float32 against reference float64", str(error))
     return parity_check(graph, single, trace, required=False)
-
-
-def describe_model(graph: Graph, path: Path, totals: Totals) -> Model:
-    return Model(
-        file=str(path),
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        nodes=len(graph.nodes),
-        spiking_nodes=len(graph.spiking),
-        neurons=totals.neurons,
-        parameters=totals.parameters,
-        dt_seconds=graph.dt,
-        dt_is_default=graph.dt_is_default,
-        readout=graph.readout,
-        notes=tuple(graph.notes),
-    )
-
-
-def accuracy_note(spec: str, accuracy: float | None, trace: Trace) -> str:
-    if accuracy is None:
-        return (None if trace.labels is None else unreadable(trace.output)) or "the input has no labels"
-    synthetic = spec.partition("?")[0].partition(":")[0] == "synth"
-    return f"measured on {trace.samples} samples of {spec}" + (f" ({SYNTHETIC})" if synthetic else "")
-
-
-def environment() -> Environment:
-    """Versions and machine."""
-    versions: dict[str, str | None] = {}
-    for name in ("numpy", "nir", "torch", "spikingjelly", "numba", "lava-nc", "matplotlib", "neurotarget"):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = None
-    return Environment(
-        python=platform.python_version(),
-        system=f"{platform.system()} {platform.machine()}",
-        cores=os.cpu_count(),
-        versions=versions,
-    )
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------

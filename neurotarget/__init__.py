@@ -47,6 +47,7 @@ PUBLIC = {
     "quantize": "conversion.quantize:quantize_to",
     "place": "hardware.place:place",
     "count": "hardware.counts.layers:count",
+    "report": "hardware.report:report",
     "Graph": "sim.graph:Graph",
     "Trace": "sim.trace:Trace",
     "Parity": "sim.parity:Parity",

@@ -5,6 +5,7 @@ from neurotarget.conversion.to_nir import check, export
 from neurotarget.errors import CheckFailed, UserError
 from neurotarget.hardware.counts.layers import count
 from neurotarget.hardware.place import place
+from neurotarget.hardware.report import report
 from neurotarget.sim.compare import compare
 from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.parity import Parity
@@ -25,6 +26,7 @@ __all__ = [
     "load",
     "place",
     "quantize",
+    "report",
     "run",
 ]
 

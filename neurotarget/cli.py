@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import neurotarget
@@ -138,6 +139,16 @@ class Command:
         if said and "--json" in argv:
             return _say(json.dumps({"error": printable(sentence.removeprefix("error: "))}), code)
         return code
+
+
+def add_network_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of every command that takes a network of the user's own."""
+    parser.add_argument(
+        "--network",
+        metavar="MODULE:FACTORY",
+        help="a network of your own: a function without arguments, in a module in the working folder or installed",
+    )
+    parser.add_argument("--weights", type=Path, metavar="state.pt", help="state_dict of --network, from torch.save")
 
 
 def _words(error: OSError) -> str:

@@ -16,6 +16,7 @@ from neurotarget.cli import complain
 from neurotarget.data import open_dataset, open_recordings, renumbered
 from neurotarget.data.spec import as_written, expanded, unlabelled
 from neurotarget.errors import UserError
+from neurotarget.standardisation import Standardisation
 
 
 class InputError(UserError):
@@ -32,6 +33,8 @@ class Input:
         lengths: int64 [samples], steps of each.
         labels: int64 [samples], or None.
         classes: names of the labels, where known.
+        step_seconds: duration of a step, where the data say it.
+        standardisation: of log-mel frames.
     """
 
     spec: str
@@ -39,6 +42,8 @@ class Input:
     lengths: np.ndarray
     labels: np.ndarray | None
     classes: tuple[str, ...] = ()
+    step_seconds: float | None = None
+    standardisation: Standardisation | None = None
 
 
 def as_input(
@@ -80,12 +85,13 @@ def _array(values: Any) -> np.ndarray:
     return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
 
 
-def open_input(text: str, graph: Graph, split: str = "test", samples: int | None = None) -> Input:
+def open_input(text: str, graph: Graph | None, split: str = "test", samples: int | None = None) -> Input:
     """Opens a data SPEC, or an `.npz` with `input` [samples, steps, *features], optional `label`, `length` [samples].
 
     Args:
         graph: the network that will run on it: log-mel frames are standardised as for its training, labels are numbered
-            as its outputs. Where its file says neither, the data set's own hold, and a note says so.
+            as its outputs. Where its file says neither, the data set's own hold, and a note says so. None for a network
+            that has no file yet: it is given what the data set says.
         split: of a data set; an `.npz` has none, nor have recordings.
         samples: take that many, evenly spaced over the split so that classes and speakers stay mixed; all when None.
 
@@ -105,28 +111,30 @@ def open_input(text: str, graph: Graph, split: str = "test", samples: int | None
     return data
 
 
-def _open(text: str, graph: Graph, split: str) -> Input:
+def _open(text: str, graph: Graph | None, split: str) -> Input:
     place = expanded(text)
     if place.endswith(".npz"):
         return _open_npz(Path(place))
+    known = None if graph is None else graph.standardisation
     if unlabelled(place):
-        recordings = open_recordings(place, graph.standardisation)
+        recordings = open_recordings(place, known)
         _note_other_steps(text, recordings.step_seconds, graph)
-        return Input(text, recordings.frames, recordings.lengths, None)
-    dataset = open_dataset(place, graph.standardisation)
+        return Input(text, recordings.frames, recordings.lengths, None, step_seconds=recordings.step_seconds)
+    dataset = open_dataset(place, known)
     part = dataset.split(split)
     _note_other_steps(text, dataset.step_seconds, graph)
-    if dataset.standardisation is not None and graph.standardisation is None:
+    if dataset.standardisation is not None and graph is not None and known is None:
         complain(
             f"note: {graph.source} does not say how its log-mel frames were standardised: those of {text} are brought "
             "to mean 0 by its own train split; train again and convert again to have it in the file"
         )
-    classes = graph.classes or dataset.classes
-    return Input(text, part.frames, part.lengths, renumbered(part.labels, dataset.classes, classes), classes)
+    classes = (() if graph is None else graph.classes) or dataset.classes
+    labels = renumbered(part.labels, dataset.classes, classes)
+    return Input(text, part.frames, part.lengths, labels, classes, dataset.step_seconds, dataset.standardisation)
 
 
-def _note_other_steps(text: str, step_seconds: float, graph: Graph) -> None:
-    if not graph.dt_is_default and not math.isclose(step_seconds, graph.dt, rel_tol=1e-6):
+def _note_other_steps(text: str, step_seconds: float, graph: Graph | None) -> None:
+    if graph is not None and not graph.dt_is_default and not math.isclose(step_seconds, graph.dt, rel_tol=1e-6):
         complain(
             f"note: {text} has steps of {1000 * step_seconds:g} ms, {graph.source} is for steps of "
             f"{1000 * graph.dt:g} ms"

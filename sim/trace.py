@@ -61,7 +61,7 @@ class Trace:
         """Steps inside the windows, over all samples."""
         return int(self.lengths.sum())
 
-    def rows(self, rows: slice) -> Trace:
+    def rows(self, rows: slice | list[int]) -> Trace:
         """The same run of some of the samples."""
         return replace(
             self,

@@ -16,7 +16,17 @@ import neurotarget
 from neurotarget.errors import UserError
 
 PACKAGE = Path(neurotarget.__file__).parent
-ORDER = ["export", "check", "load", "run", "compare", "quantize", "place", "count"]  # each example needs those before
+ORDER = [
+    "export",
+    "check",
+    "load",
+    "run",
+    "compare",
+    "quantize",
+    "place",
+    "count",
+    "report",
+]  # each example needs those before
 TYPES = ["Graph", "Trace", "Parity", "UserError", "CheckFailed"]
 
 
@@ -47,7 +57,7 @@ def test_every_example_runs_as_it_stands(tmp_path, monkeypatch):
         result = runner.run(example, out=said.append, clear_globs=False)
         assert not result.failed, "".join(said)
         session |= example.globs
-    assert {path.name for path in tmp_path.iterdir()} == {"network.nir", "network.q.nir"}
+    assert {path.name for path in tmp_path.iterdir()} == {"network.nir", "network.q.nir", "report"}
 
 
 def test_the_declared_names_are_those_that_exist():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 INPUT = "input"
 STEP_BY_STEP, STEPS_FIRST, SAMPLES_FIRST, ONE_FRAME = "step by step", "steps first", "samples first", "one frame"
+WAYS = (STEP_BY_STEP, STEPS_FIRST, SAMPLES_FIRST, ONE_FRAME)
 
 
 @dataclass
@@ -50,13 +51,15 @@ class Followed:
 def follow(
     network: nn.Module,
     frames: np.ndarray,
-    ways: tuple[str, ...] = (STEP_BY_STEP, STEPS_FIRST, SAMPLES_FIRST, ONE_FRAME),
+    ways: tuple[str, ...] = WAYS,
+    precision: torch.dtype = torch.float64,
 ) -> Followed:
-    """Runs a copy of a network in evaluation mode and double precision.
+    """Runs a copy of a network in evaluation mode, on the CPU.
 
     Args:
         frames: [samples, steps, ...], at least two of each.
         ways: to hand over frames, tried in this order.
+        precision: of the copy and of the frames.
 
     Raises:
         UnsupportedModule: a layer or the wiring has no conversion, or no way worked.
@@ -68,15 +71,11 @@ def follow(
                     f"layer {name or 'network'}: {attribute} is a {type(value).__name__} of modules, whose parameters "
                     "PyTorch neither trains nor saves; make it an nn.ModuleList"
                 )
-    # States of the last run are no leaves of the graph of gradients, which cannot be copied as they are.
-    states = [x for module in network.modules() for x in tensors(vars(module)) if not x.is_leaf]
-    original = copy.deepcopy(network, {id(x): x.detach().clone() for x in states})
-    original = original.cpu().double().eval()
-    reset(original)
+    original = copy_of(network).to(precision)
     failures: list[tuple[str, UnsupportedModule]] = []
     for way in ways:
         try:
-            return _follow(copy.deepcopy(original), frames, way)
+            return _follow(copy.deepcopy(original), torch.from_numpy(np.array(frames, np.float64)).to(precision), way)
         except UnsupportedModule as error:
             failures.append((way, error))
     # What was refused although the axes fit is what is wrong with the network; the rest was a wrong guess of ours.
@@ -96,16 +95,20 @@ def follow(
     )
 
 
-def _follow(
-    network: nn.Module,
-    frames: np.ndarray,
-    way: str,
-) -> Followed:
-    x = torch.from_numpy(np.array(frames, np.float64))
+def copy_of(network: nn.Module) -> nn.Module:
+    """A copy on the CPU, in evaluation mode, its neurons in their first state."""
+    # States of the last run are no leaves of the graph of gradients, which cannot be copied as they are.
+    states = [x for module in network.modules() for x in tensors(vars(module)) if not x.is_leaf]
+    copied = copy.deepcopy(network, {id(x): x.detach().clone() for x in states}).cpu().eval()
+    reset(copied)
+    return copied
+
+
+def _follow(network: nn.Module, x: Tensor, way: str) -> Followed:
     follower = Follower(rule_of, FUNCTIONS)
     list(follower.attach(network))
     try:
-        with followed_in(network), _double_by_default(), torch.no_grad(), follower:
+        with following(network, x.dtype), torch.no_grad(), follower:
             tensor, value, notes = (
                 _step_by_step(follower, network, x)
                 if way == STEP_BY_STEP
@@ -126,28 +129,27 @@ def _follow(
 
 
 @contextmanager
-def _double_by_default() -> Iterator[None]:
-    """Tensors that a forward pass makes are in the precision in which it is followed."""
+def following(network: nn.Module, precision: torch.dtype) -> Iterator[None]:
+    """A copy of a network runs in that precision, and so do the tensors that its forward pass makes."""
     before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
+    torch.set_default_dtype(precision)
     try:
-        yield
+        with followed_in(network):
+            yield
     finally:
         torch.set_default_dtype(before)
 
 
 def _step_by_step(follower: Follower, network: nn.Module, x: Tensor) -> tuple[Tensor, Value, list[str]]:
-    """One call per step; what the calls return is put together, and a returned state is handed to the next."""
-    outputs: list[tuple[Tensor, Value, list[str]]] = []
-    states: dict[str, Any] = {}
-    takes_state = "state" in inspect.signature(network.forward).parameters  # as Norse's modules do
-    for step in range(x.shape[1]):
-        frame = x[:, step].clone()
-        follower.know(frame, Value((Term(INPUT, step),), (SAMPLES,) + (FEATURE,) * (x.dim() - 2)))
-        output = network(frame, **states)
-        if takes_state and isinstance(output, tuple) and len(output) == 2:
-            states = {"state": output[1]}
-        outputs.append(_returned(follower, output))
+    """One call per step; what the calls return is put together."""
+
+    def known() -> Iterator[Tensor]:
+        for step in range(x.shape[1]):
+            frame = x[:, step].clone()
+            follower.know(frame, Value((Term(INPUT, step),), (SAMPLES,) + (FEATURE,) * (x.dim() - 2)))
+            yield frame
+
+    outputs = [_returned(follower, output) for output in stepped(network, known())]
     tensors_, values, notes = zip(*outputs, strict=True)
     value = stacked(values, 0)
     if not isinstance(value, Value):
@@ -156,10 +158,25 @@ def _step_by_step(follower: Follower, network: nn.Module, x: Tensor) -> tuple[Te
     return torch.stack(tensors_), value, notes[-1]
 
 
+def stepped(network: nn.Module, frames: Iterable[Tensor]) -> Iterator[Any]:
+    """What a network returns for each step; a returned state is handed to the next."""
+    states: dict[str, Any] = {}
+    takes_state = "state" in inspect.signature(network.forward).parameters  # as Norse's modules do
+    for frame in frames:
+        output = network(frame, **states)
+        if takes_state and isinstance(output, tuple) and len(output) == 2:
+            states = {"state": output[1]}
+        yield output
+
+
+def in_one_call(x: Tensor, way: str) -> Tensor:
+    """The frames [samples, steps, ...] as a network takes them in one call."""
+    return {STEPS_FIRST: x.transpose(0, 1), SAMPLES_FIRST: x, ONE_FRAME: x[:, 0]}[way].contiguous().clone()
+
+
 def _given(follower: Follower, x: Tensor, way: str) -> Tensor:
-    """The frames [samples, steps, ...] as the network takes them in one call."""
     axes = {STEPS_FIRST: (STEPS, SAMPLES), SAMPLES_FIRST: (SAMPLES, STEPS), ONE_FRAME: (SAMPLES,)}[way]
-    given = {STEPS_FIRST: x.transpose(0, 1), SAMPLES_FIRST: x, ONE_FRAME: x[:, 0]}[way].contiguous().clone()
+    given = in_one_call(x, way)
     follower.know(given, Value((Term(INPUT, None),), (*axes, *(FEATURE,) * (x.dim() - 2))))
     return given
 

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 from neurotarget.conversion.export.draft import UnsupportedModule
-from neurotarget.conversion.export.network import ONE_FRAME, Followed
-from neurotarget.model.training import checkpoint
+from neurotarget.conversion.export.network import ONE_FRAME, WAYS, Followed, follow
+from neurotarget.model.training import checkpoint, registry
+from neurotarget.sim.graph import Graph
+from neurotarget.sim.parity import Parity, compare
 from neurotarget.sim.trace import Trace, windowed
 from spikingjelly.activation_based import base, neuron
 from torch import nn
@@ -108,6 +110,26 @@ def _forward(
     return output
 
 
+def against_reference(
+    network: nn.Module, graph: Graph, trace: Trace, ways: tuple[str, ...] = WAYS, precision: str = "float64"
+) -> Parity:
+    """A network in PyTorch against the reference simulator's run of its file, on the samples of that run.
+
+    Args:
+        ways: in which a network of anybody's may take its frames; those of `model/` have their own.
+
+    Raises:
+        UnsupportedModule: the network takes the samples in none of the ways.
+    """
+    if isinstance(network, registry.Network):
+        own = pytorch_trace(network, trace.input, trace.lengths, precision=precision)
+        return compare(graph, own, trace)
+    one = trace.samples == 1  # an axis of size 1 does not tell steps from samples: it is taken twice
+    whole = trace.rows([0, 0]) if one else trace
+    own, ours = followed_trace(follow(network, whole.input, ways, getattr(torch, precision)), whole)
+    return compare(graph, *((own.rows([0]), ours.rows([0])) if one else (own, ours)))
+
+
 def followed_trace(followed: Followed, ours: Trace) -> tuple[Trace, Trace]:
     """What a network computed while it was followed, and our run of it: both with the same read-out.
 
@@ -135,6 +157,6 @@ def followed_trace(followed: Followed, ours: Trace) -> tuple[Trace, Trace]:
         output=windowed(output.transpose(0, 1).numpy().astype(np.float64), ours.lengths),
         input=ours.input,
         lengths=ours.lengths,
-        header={"backend": "pytorch", "precision": "float64", "latency_steps": 0},
+        header={"backend": "pytorch", "precision": str(output.dtype).removeprefix("torch."), "latency_steps": 0},
     )
     return own, ours

@@ -1,4 +1,4 @@
-"""Other packages' counters on the same checkpoint and samples, beside ours: where they depart, and why.
+"""Other packages' counters on the same network and samples, beside ours: where they depart, and why.
 
 SpikingJelly's op_counter, syops 0.0.5 and NeuroBench run themselves; nothing of them is imitated. syops imports names
 that SpikingJelly 2.0 dropped: they are supplied while it is imported, in this process only, and no network here has
@@ -13,8 +13,7 @@ import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from neurotarget.hardware.counts.layers import LayerCount, count
@@ -22,6 +21,9 @@ from neurotarget.sim.graph import Graph
 from neurotarget.sim.trace import Trace
 
 from neurotarget.errors import UserError
+
+if TYPE_CHECKING:
+    from neurotarget.conversion.export.torch_network import TorchNetwork
 
 SAMPLES = 16  # each runs alone, three times over
 DROPPED = ("MultiStepIFNode", "MultiStepLIFNode", "MultiStepParametricLIFNode")
@@ -133,31 +135,30 @@ class CounterSum:
     reasons: Mapping[str, int]
 
 
-def compare_counters(checkpoint: Path, graph: Graph, trace: Trace) -> CounterComparison:
-    """Runs every counter on a checkpoint and on the first `SAMPLES` samples of the trace's input.
+def compare_counters(network: TorchNetwork, graph: Graph, trace: Trace) -> CounterComparison:
+    """Runs every counter on a network in PyTorch and on the first `SAMPLES` samples of the trace's input.
 
     Args:
-        graph, trace: the checkpoint's network and its reference run, for our own counts.
-
-    Raises:
-        CheckpointError: the checkpoint cannot be used.
+        graph, trace: the same network and its reference run, for our own counts.
     """
-    from neurotarget.model.training import checkpoint as checkpoints
-
-    module = checkpoints.load(checkpoint).model().eval().double()
     few = trace.rows(slice(SAMPLES))
-    return compare_module(module, few, count(graph, few))
+    return compare_module(network, few, count(graph, few))
 
 
-def compare_module(module: Any, trace: Trace, counts: Sequence[LayerCount]) -> CounterComparison:
-    """The same for a PyTorch module whose layers have the names of `counts`."""
+def compare_module(network: TorchNetwork, trace: Trace, counts: Sequence[LayerCount]) -> CounterComparison:
+    """The same with our counts at hand, whose layers have the names of the network's."""
+    import torch
+    from neurotarget.conversion.export.network import following
+
+    network = network.to("cpu", torch.float64)
     layers = [layer for layer in counts if layer.dense_macs and layer.kind not in ("gate", "rotary")]
     found, unavailable = {}, []
-    for name, counter in COUNTERS.items():
-        try:
-            found[name] = counter(module, trace)
-        except CounterMissing as error:
-            unavailable.append(CounterUnavailable(name, str(error)))
+    with following(network.module, torch.float64):
+        for name, counter in COUNTERS.items():
+            try:
+                found[name] = counter(network, trace)
+            except CounterMissing as error:
+                unavailable.append(CounterUnavailable(name, str(error)))
     rows = [_row(name, layer, counted) for layer in layers for name, counted in found.items()]
     return CounterComparison(trace.samples, tuple(rows), tuple(unavailable))
 
@@ -187,30 +188,24 @@ def _why(counter: str, layer: LayerCount, known: bool) -> str:
 # ---- the packages ----------------------------------------------------------------------------------------------------
 
 
-def _forward(module: Any, trace: Trace) -> None:
+def _forward(network: TorchNetwork, trace: Trace) -> None:
     """Forward passes over the trace's input, [samples, steps, features]."""
     import torch
-    from spikingjelly.activation_based import functional
-    from torch import nn
 
     for frames, length in zip(trace.input, trace.lengths, strict=True):
         # Each utterance alone and at its own length: these packages would count padding.
         sample = torch.as_tensor(np.asarray(frames[None, :length], np.float64))
         with torch.no_grad():
-            if isinstance(module, nn.Sequential):  # a SpikingJelly network in multi-step mode: time first
-                module(sample.transpose(0, 1))
-            else:
-                module(sample, torch.as_tensor([length]))
-        functional.reset_net(module)
+            network(sample, torch.as_tensor([length]))
 
 
-def op_counter(module: Any, trace: Trace) -> Counted:
+def op_counter(network: TorchNetwork, trace: Trace) -> Counted:
     """SpikingJelly's `op_counter`, at the level of PyTorch's dispatcher, by module."""
     from spikingjelly.activation_based.op_counter import ACCounter, DispatchCounterMode, MACCounter
 
     ac, mac = ACCounter(), MACCounter()
     with DispatchCounterMode([ac, mac]):
-        _forward(module, trace)
+        _forward(network, trace)
     # Scopes are the class of the network and then the path of the module.
     totals = [
         {scope.partition(".")[2]: sum(by.values()) / trace.samples for scope, by in counter.get_counts().items()}
@@ -219,16 +214,16 @@ def op_counter(module: Any, trace: Trace) -> Counted:
     return {name: (totals[0].get(name, 0.0), totals[1].get(name, 0.0)) for name in {*totals[0], *totals[1]} if name}
 
 
-def syops(module: Any, trace: Trace) -> Counted:
-    """syops 0.0.5, its own hooks and its own division."""
+def syops(network: TorchNetwork, trace: Trace) -> Counted:
+    """syops 0.0.5, its own hooks; divided by samples, because its own batches are calls of the network."""
     engine = _import("syops.engine", _dropped_names)
     ops = importlib.import_module("syops.ops")
-    counted = engine.add_syops_counting_methods(module)
+    counted = engine.add_syops_counting_methods(network.module)
     with contextlib.redirect_stdout(io.StringIO()):
         counted.start_syops_count(ost=io.StringIO(), verbose=False, ignore_list=[])
-        _forward(counted, trace)
+        _forward(network, trace)
         known = {
-            name: tuple(float(child.__syops__[i]) / counted.__batch_counter__ for i in (1, 2))
+            name: tuple(float(child.__syops__[i]) / trace.samples for i in (1, 2))
             for name, child in counted.named_modules()
             if type(child) in ops.MODULES_MAPPING
         }
@@ -236,7 +231,7 @@ def syops(module: Any, trace: Trace) -> Counted:
     return {name: (acs, macs) for name, (acs, macs) in known.items()}
 
 
-def neurobench(module: Any, trace: Trace) -> Counted:
+def neurobench(network: TorchNetwork, trace: Trace) -> Counted:
     """NeuroBench's `single_layer_MACs` on what its hooks would see: every layer of a type that it supports."""
     layers = _import("neurobench.metrics.utils.layers")
     blocks = importlib.import_module("neurobench.blocks.layer")
@@ -245,10 +240,12 @@ def neurobench(module: Any, trace: Trace) -> Counted:
     def keep(name: str) -> Callable[[Any, Any], None]:
         return lambda _, inputs: received.setdefault(name, []).append(inputs[0])
 
-    chosen = {name: child for name, child in module.named_modules() if isinstance(child, blocks.SUPPORTED_LAYERS)}
+    chosen = {
+        name: child for name, child in network.module.named_modules() if isinstance(child, blocks.SUPPORTED_LAYERS)
+    }
     hooks = [child.register_forward_pre_hook(keep(name)) for name, child in chosen.items()]
     try:
-        _forward(module, trace)
+        _forward(network, trace)
     finally:
         for hook in hooks:
             hook.remove()
@@ -293,7 +290,7 @@ def _import(name: str, around: Callable[[], contextlib.AbstractContextManager[No
         ) from None
 
 
-COUNTERS: dict[str, Callable[[Any, Trace], Counted]] = {
+COUNTERS: dict[str, Callable[[TorchNetwork, Trace], Counted]] = {
     "op_counter": op_counter,
     "syops": syops,
     "NeuroBench": neurobench,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from neurotarget.hardware.counts.layers import LayerCount, count
 from neurotarget.hardware.counts.summary import Totals, sum_up
@@ -19,6 +20,9 @@ from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.inputs import Input, open_input
 from neurotarget.sim.run import print_notes
 from neurotarget.sim.trace import Trace, accuracy
+
+if TYPE_CHECKING:
+    from neurotarget.conversion.export.torch_network import TorchNetwork
 
 OWN = (None, None, None, None)  # key of the report's own model
 GPU_TABLES = ("gpu-a100-fp32", "gpu-a100-fp16", "gpu-orin-nano-gemm64")  # what stands beside a measurement
@@ -35,12 +39,12 @@ class Run:
     energy: tuple[EnergyFigure, ...]
     accuracy: float | None
 
-    def measured(self, checkpoint: Path | None) -> Measured | Unmeasured:
+    def measured(self, network: TorchNetwork | Path | None) -> Measured | Unmeasured:
         """The same inference measured in PyTorch, or why it was not; beside it, what a GPU should take."""
         by_table = {figure.table: figure for figure in self.energy}
         chosen = [by_table[name] for name in GPU_TABLES if name in by_table]
         estimate = [DenseEstimate(row.table, row.ann_uj, row.kind, row.source, row.grade, row.title) for row in chosen]
-        return measure(checkpoint, self.data.frames, self.data.lengths, estimate)
+        return measure(network, self.data.frames, self.data.lengths, estimate)
 
     def priced(self, measured: Measured | Unmeasured) -> PricedRun:
         return PricedRun(self.totals, self.energy, self.accuracy, measured)

@@ -13,10 +13,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from neurotarget.hardware.meters.sensors import SENSORS, MeterError, Sensor
+
+if TYPE_CHECKING:
+    from neurotarget.conversion.export.torch_network import TorchNetwork
 
 BATCHES = (1, 8, 32, 64, 128, 256)
 WARM_UP = 10
@@ -149,28 +152,29 @@ class Bench:
 
 
 def measure(
-    checkpoint: str | Path | None,
+    network: TorchNetwork | str | Path | None,
     frames: np.ndarray,
     lengths: np.ndarray,
     estimate: Sequence[DenseEstimate] = (),
     sensors: Mapping[str, Callable[[], Sensor]] = SENSORS,
     make_bench: Callable[[str], Bench] | None = None,
 ) -> Measured | Unmeasured:
-    """Measures the checkpoint's inference with the first meter that works, or says why none does.
+    """Measures a network's inference with the first meter that works, or says why none does.
 
     Args:
+        network: in PyTorch, or the path of a checkpoint, which is opened only where a meter works.
         frames: [samples, steps, features], lengths: int64 [samples]; batches repeat them.
         estimate: of the dense network, to stand beside what was measured, or in its place.
         sensors, make_bench: replaced in tests; `make_bench` is given PyTorch's name of the device.
     """
-    if checkpoint is None:
-        return Unmeasured(False, (), tuple(estimate), "no checkpoint was given")
+    if network is None:
+        return Unmeasured(False, (), tuple(estimate), "no checkpoint and no network was given")
     reasons: list[MeterReason] = []
     for name, open_sensor in sensors.items():
         try:
             sensor = open_sensor()
             bench = (
-                _torch_bench(checkpoint, frames, lengths, sensor.torch_device)
+                _torch_bench(network, frames, lengths, sensor.torch_device)
                 if make_bench is None
                 else make_bench(sensor.torch_device)
             )
@@ -285,20 +289,23 @@ def _standard_deviation(values: Sequence[float]) -> float:
     return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
-def _torch_bench(checkpoint: str | Path, frames: np.ndarray, lengths: np.ndarray, torch_device: str) -> Bench:
-    """The checkpoint's network on a device, with its samples already there."""
+def _torch_bench(
+    network: TorchNetwork | str | Path, frames: np.ndarray, lengths: np.ndarray, torch_device: str
+) -> Bench:
+    """A copy of the network on a device, in single precision, with its samples already there."""
     import torch
-    from neurotarget.model.training import checkpoint as checkpoints
+    from neurotarget.conversion.export.torch_network import of_checkpoint
 
     device = torch.device(torch_device)
-    model = checkpoints.load(checkpoint).model().to(device).eval()
+    given = of_checkpoint(network) if isinstance(network, str | Path) else network
+    placed = given.to(device, torch.float32)
     samples = torch.as_tensor(np.asarray(frames, np.float32), device=device)
     steps = torch.as_tensor(np.asarray(lengths, np.int64), device=device)
 
     def run(batch: int) -> None:
         index = torch.arange(batch, device=device) % len(samples)
         with torch.inference_mode():
-            model(samples[index], steps[index])
+            placed(samples[index], steps[index])
 
     def synchronise() -> None:
         if device.type == "cuda":

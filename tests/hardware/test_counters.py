@@ -8,6 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from neurotarget.conversion.export.network import STEPS_FIRST
+from neurotarget.conversion.export.torch_network import TorchNetwork
 from neurotarget.conversion.to_nir import to_nir
 from neurotarget.hardware.counts import other_packages as counters
 from neurotarget.hardware.counts.layers import count
@@ -28,7 +30,7 @@ from torch import nn
 from tests.hardware.networks import run
 
 
-def network() -> tuple[nn.Sequential, Trace, list[counters.LayerCount]]:
+def network() -> tuple[TorchNetwork, Trace, list[counters.LayerCount]]:
     """Linear, LIF, Linear, LIF in multi-step mode, and a run of its graph on integers."""
     torch.manual_seed(0)
     module = nn.Sequential(
@@ -39,7 +41,7 @@ def network() -> tuple[nn.Sequential, Trace, list[counters.LayerCount]]:
     graph = load(to_nir(module, (12,)))
     frames = np.random.default_rng(0).poisson(0.5, size=(3, 10, 12))
     trace = run(graph, frames, [10, 7, 4])
-    return module, trace, count(graph, trace)
+    return TorchNetwork(module, (STEPS_FIRST,)), trace, count(graph, trace)
 
 
 def test_op_counter_agrees_on_spikes_and_departs_on_integers() -> None:
@@ -51,7 +53,7 @@ def test_op_counter_agrees_on_spikes_and_departs_on_integers() -> None:
     assert integer.macs == pytest.approx(7 * 12 * 16) and integer.our_macs < integer.macs
 
 
-def spikescr() -> tuple[SpikeSCR, Trace, list[counters.LayerCount]]:
+def spikescr() -> tuple[TorchNetwork, Trace, list[counters.LayerCount]]:
     """A small SpikeSCR whose every layer spikes, thresholds being low, and a run of its graph on integers."""
     torch.manual_seed(0)
     config = SpikeSCRConfig.preset("tiny")
@@ -64,7 +66,7 @@ def spikescr() -> tuple[SpikeSCR, Trace, list[counters.LayerCount]]:
             node.v_threshold = 0.3
     graph = load(to_nir(module, (config.features,)))
     trace = run(graph, np.random.default_rng(0).poisson(0.5, size=(2, 12, config.features)), [12, 9])
-    return module, trace, count(graph, trace)
+    return TorchNetwork(module, ()), trace, count(graph, trace)
 
 
 def test_op_counter_agrees_on_every_layer_of_spikescr_that_gets_spikes() -> None:

@@ -201,7 +201,7 @@ def test_without_a_meter_the_reasons_are_given_beside_an_estimate() -> None:
     assert result.available is False and result.reason == "no energy meter works here"
     assert result.meters == tuple(MeterReason(name, "no such device") for name in ("a", "b"))
     assert result.estimate == (ESTIMATE,)
-    assert measure(None, FRAMES, LENGTHS) == Unmeasured(False, (), (), "no checkpoint was given")
+    assert measure(None, FRAMES, LENGTHS) == Unmeasured(False, (), (), "no checkpoint and no network was given")
 
 
 def test_each_meter_says_why_it_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -412,7 +412,7 @@ def test_claims_on_measured_energy_are_judged_and_shown(
 
 def test_comparing_counters_needs_a_checkpoint(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(files[0]), "--input", str(files[1]), "--out", "never", "--compare-counters"]) == 2
-    assert "give --checkpoint too" in capsys.readouterr().err
+    assert "give --checkpoint or --network too" in capsys.readouterr().err
 
 
 def test_a_failed_parity_check_is_exit_code_1(

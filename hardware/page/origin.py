@@ -1,0 +1,54 @@
+"""Where a report's figures come from: the model's file, the samples that were judged, versions and machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+
+from neurotarget.hardware.counts.summary import Totals
+from neurotarget.hardware.page.contents import Environment, Model
+from neurotarget.sim.graph import Graph
+from neurotarget.sim.trace import Trace, unreadable
+
+SYNTHETIC = "synthetic speech, made by a speech synthesiser: says nothing about accuracy on people"
+
+
+def describe_model(graph: Graph, path: Path, totals: Totals) -> Model:
+    return Model(
+        file=str(path),
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        nodes=len(graph.nodes),
+        spiking_nodes=len(graph.spiking),
+        neurons=totals.neurons,
+        parameters=totals.parameters,
+        dt_seconds=graph.dt,
+        dt_is_default=graph.dt_is_default,
+        readout=graph.readout,
+        notes=tuple(graph.notes),
+    )
+
+
+def accuracy_note(spec: str, accuracy: float | None, trace: Trace) -> str:
+    if accuracy is None:
+        return (None if trace.labels is None else unreadable(trace.output)) or "the input has no labels"
+    synthetic = spec.partition("?")[0].partition(":")[0] == "synth"
+    return f"measured on {trace.samples} samples of {spec}" + (f" ({SYNTHETIC})" if synthetic else "")
+
+
+def environment() -> Environment:
+    """Versions and machine."""
+    versions: dict[str, str | None] = {}
+    for name in ("numpy", "nir", "torch", "spikingjelly", "numba", "lava-nc", "matplotlib", "neurotarget"):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    return Environment(
+        python=platform.python_version(),
+        system=f"{platform.system()} {platform.machine()}",
+        cores=os.cpu_count(),
+        versions=versions,
+    )
