@@ -47,7 +47,7 @@ PROBE_SAMPLES, PROBE_STEPS = 2, 6  # what a network is followed on where its use
 
 
 def to_nir(network: nn.Module, input_shape: tuple[int, ...], dt: float = dialect.DEFAULT_DT_SECONDS) -> nir.NIRGraph:
-    """The NIR graph of a network: PyTorch's and SpikingJelly's layers in any forward pass.
+    """The NIR graph of a network: layers of PyTorch, SpikingJelly, snnTorch and Norse in any forward pass.
 
     The forward pass is followed on random frames (export/follow.py); the network stays as it is.
 

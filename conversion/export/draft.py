@@ -1,6 +1,6 @@
 """The network between PyTorch and NIR: a flat list of layers with their wiring, in double precision.
 
-rules.py fills it from PyTorch modules, fold.py rewrites it, emit.py writes it as NIR.
+network.py fills it by the rules of layers and neurons, fold.py rewrites it, emit.py writes it as NIR.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ class Layer:
 
     Attributes:
         name: path of the module in `named_modules()`.
-        kind: `input`, `output`, `linear`, `conv`, `temporal_conv`, `batch_norm`, `lif`, `if`, `avg_pool`, `flatten`,
-            `gate`, `rotary`, `attention` or `scale`.
+        kind: a key of `emit.NODES`; or `batch_norm`, `part`, `temporal_conv`: fold.py or emit.py make others of them.
         sources: layers whose outputs are summed at the input; by role for gate and attention.
         parameters: arrays are float64.
         shape: of the output, without samples and steps.
