@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from neurotarget.hardware.chips.fit import Fit, NotPlaced, fit
 from neurotarget.hardware.chips.limits import Chip, load_chip, shipped
 from neurotarget.hardware.counts.other_packages import compare_counters
@@ -31,24 +30,19 @@ from neurotarget.hardware.energy.published import load_published
 from neurotarget.hardware.energy.runs import OWN, Runs, run_and_price
 from neurotarget.hardware.energy.verdict import verdicts
 from neurotarget.hardware.energy.whole_chip import whole_chips
+from neurotarget.hardware.energy.withheld import at_chance, silent
 from neurotarget.hardware.page.card import layers_csv, render_card
-from neurotarget.hardware.page.contents import (
-    FORMAT,
-    InputRun,
-    ParityCheck,
-    ParityUnavailable,
-    Report,
-    as_json,
-)
+from neurotarget.hardware.page.checks import check_parity, single_precision
+from neurotarget.hardware.page.contents import FORMAT, InputRun, Report, as_json
 from neurotarget.hardware.page.origin import accuracy_note, describe_model, environment
 from neurotarget.hardware.page.render import render_page
-from neurotarget.sim import lava, reference
+from neurotarget.sim import reference
+from neurotarget.sim.activity import activity
 from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.graph.node import GraphError
 from neurotarget.sim.inputs import Input, as_input, open_input
-from neurotarget.sim.parity import compare
 from neurotarget.sim.run import add_reading_arguments
-from neurotarget.sim.schedule import schedule
+from neurotarget.sim.schedule import latency_ms, schedule
 from neurotarget.sim.trace import Trace
 
 from neurotarget.cli import Command, Result, add_network_arguments
@@ -116,7 +110,9 @@ def work(arguments: argparse.Namespace) -> Result:
 
 def words(report: Report, folder: Path) -> str:
     """The report for a terminal."""
-    lines = [f"note: {note}" for note in report.model.notes]
+    lines = [] if report.silence is None else [report.silence]
+    lines += report.activity.sentences()
+    lines += [f"note: {note}" for note in report.model.notes]
     lines += [verdict.sentence for verdict in report.verdicts]
     lines += [f"claim: {claim.name}: {claim.answer}" for claim in report.claims]
     for result in report.placement:
@@ -272,18 +268,23 @@ def make(given: Given) -> tuple[Report, Trace]:
     graph, data, tables = given.graph, given.data, given.tables
     run = run_and_price(graph, data, tables, progress=True)
     trace, counts = run.trace, run.counts
-    parity, unavailable = check_parity(graph, trace, data.frames, given.network, given.lava_samples)
+    parity, unavailable = check_parity(graph, trace, given.network, given.lava_samples)
     measured = run.measured(given.network)
     runs = Runs(tables, data.spec, given.samples, given.dt)
     runs.known[OWN] = run.priced(measured)
+    latency = schedule(graph, trace.input.shape[1]).total
+    withheld = silent(run.totals) or at_chance(trace, graph.readout)
     made = Report(
         format=FORMAT,
         model=describe_model(graph, given.file, run.totals),
         input=InputRun(data.spec, trace.samples, trace.sample_steps),
         accuracy=run.accuracy,
         accuracy_note=accuracy_note(data.spec, run.accuracy, trace),
-        latency_steps=schedule(graph, trace.input.shape[1]).total,
-        verdicts=tuple(verdicts(run.energy, measured)),
+        activity=activity(graph, trace),
+        latency_steps=latency,
+        latency_ms=latency_ms(graph, latency),
+        withheld=withheld,
+        verdicts=tuple(verdicts(run.energy, measured, withheld)),
         parity=tuple(parity),
         parity_unavailable=tuple(unavailable),
         precision=None if given.network else single_precision(graph, trace, data.frames),
@@ -319,50 +320,6 @@ def placed(graph: Graph, chip: Chip, trace: Trace) -> Fit | NotPlaced:
         return fit(graph, chip, trace=trace)
     except GraphError as error:  # a graph that cannot stream can still be counted
         return NotPlaced(chip.title, False, str(error))
-
-
-def check_parity(
-    graph: Graph, trace: Trace, frames: np.ndarray, network: TorchNetwork | None, lava_samples: int
-) -> tuple[list[ParityCheck], list[ParityUnavailable]]:
-    """Compares the other simulators with the reference in double precision.
-
-    Returns:
-        What was compared, and what could not be, with the reason.
-    """
-    checks: list[ParityCheck] = []
-    unavailable: list[ParityUnavailable] = []
-
-    if network is None:
-        unavailable.append(ParityUnavailable("pytorch against reference", "no --checkpoint and no --network was given"))
-    else:
-        from neurotarget.conversion.export.parity import against_reference
-
-        for precision in ("float64", "float32"):
-            parity = against_reference(network.module, graph, trace, network.ways, precision)
-            checks.append(ParityCheck(**parity.as_dict(), required=precision == "float64"))
-    if lava_samples < 1:
-        unavailable.append(ParityUnavailable("reference against lava", "left out by --lava-samples 0"))
-        return checks, unavailable
-    few = trace.rows(slice(lava_samples))
-    try:
-        streamed = lava.run(graph, few.input, few.lengths, progress=True)
-        checks.append(parity_check(graph, few, streamed, required=True))
-    except lava.LavaError as error:
-        unavailable.append(ParityUnavailable("reference against lava", str(error)))
-    return checks, unavailable
-
-
-def parity_check(graph: Graph, first: Trace, second: Trace, required: bool) -> ParityCheck:
-    return ParityCheck(**compare(graph, first, second).as_dict(), required=required)
-
-
-def single_precision(graph: Graph, trace: Trace, frames: np.ndarray) -> ParityCheck | ParityUnavailable:
-    """The reference in single precision against its run in double precision, `trace`."""
-    try:
-        single = reference.run(graph, frames, trace.lengths, precision="float32")
-    except GraphError as error:  # what double precision holds may overflow here
-        return ParityUnavailable("reference float32 against reference float64", str(error))
-    return parity_check(graph, single, trace, required=False)
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------

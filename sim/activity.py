@@ -49,11 +49,7 @@ def activity(graph: Graph, *runs: Trace) -> Activity:
     return Activity(bool(never) and len(never) == len(graph.spiking), tuple(never), tuple(always))
 
 
-def step_words(graph: Graph) -> str:
-    """A step of a network with its unit, and whether that is a default."""
-    return f"{graph.dt:g} s" + (" (the file does not say; --dt sets it)" if graph.dt_is_default else "")
-
-
-def run_words(graph: Graph, samples: int, steps: int) -> str:
-    """How much ran: `3 samples, 151 steps of 0.01 s`; steps are those of all windows."""
-    return f"{samples} samples, {steps} steps of {step_words(graph)}"
+def run_words(samples: int, steps: int, dt: float, dt_is_default: bool) -> str:
+    """How much ran: `3 samples, 151 steps of 0.01 s`, and whether that is a default; steps are those of all windows."""
+    default = " (the file does not say; --dt sets it)" if dt_is_default else ""
+    return f"{samples} samples, {steps} steps of {dt:g} s{default}"

@@ -104,7 +104,8 @@ def as_text(graph: Graph, parity: Parity, latency: int) -> str:
     lines = []
     if parity.untested:
         first = f"{NOT_TESTED}: " if parity.outcome == NOT_TESTED else ""
-        lines.append(f"{first}{parity.untested} in {run_words(graph, parity.samples, parity.steps)}")
+        ran = run_words(parity.samples, parity.steps, graph.dt, graph.dt_is_default)
+        lines.append(f"{first}{parity.untested} in {ran}")
     lines.append(
         f"{verdict}{parity.sides}, {parity.samples} samples, {parity.steps} steps, {len(graph.spiking)} spiking "
         f"nodes, {parity.spikes} spikes, {parity.mismatched} mismatched ({parity.near_threshold} near threshold), "

@@ -109,7 +109,7 @@ def work(arguments: argparse.Namespace) -> Result:
             notes.append(f"{what} at 24 bits in {', '.join(trace.header[key])}")
     right = "no labels" if figures["accuracy"] is None else f"accuracy {figures['accuracy']:.4f}"
     fired = activity(graph, trace)
-    ran = run_words(graph, trace.samples, trace.sample_steps)
+    ran = run_words(trace.samples, trace.sample_steps, graph.dt, graph.dt_is_default)
     lines = [f"nothing fired in {ran}"] if fired.silent else []
     lines += [
         f"{arguments.backend}: {ran}, {len(graph.spiking)} spiking nodes, {figures['spikes']} spikes, {right}, "

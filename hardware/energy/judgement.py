@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from neurotarget.hardware.counts.summary import Totals
 from neurotarget.hardware.energy.claims import Claim, Side
 from neurotarget.hardware.energy.figure import EnergyFigure
+from neurotarget.hardware.energy.withheld import silent
 from neurotarget.hardware.meters.measurement import Measured, Unmeasured
 
 HOLDS, FAILS, UNDECIDED, NOISE = "holds", "fails", "undecided", "within noise"
@@ -95,17 +96,20 @@ class JudgedClaim:
 
 
 def judge(claim: Claim, run_of: Callable[[Side], PricedRun]) -> JudgedClaim:
-    """Judges a claim.
+    """Judges a claim; one on a spiking network that never fires is undecided.
 
     Args:
         run_of: runs and prices a side's model on its input.
     """
     subject = run_of(claim.subject)
     against = None if claim.against is None else run_of(claim.against)
-    rows = _rows(claim, subject, against)
+    why = _silent(claim, subject, against)
+    rows = [] if why else _rows(claim, subject, against)
     values = [row.value for row in rows if row.value is not None]
     answer, reason = _overall(claim, {row.answer for row in rows})
-    if not rows:
+    if why:
+        reason = why
+    elif not rows:
         reason = "no price table of this boundary that it admits gives both sides an energy above zero"
         if claim.boundary == MEASURED:
             reason = _unmeasured(claim, subject, against)
@@ -136,6 +140,14 @@ def _overall(claim: Claim, answers: set[str]) -> tuple[str, str]:
     if NOISE in answers:
         return NOISE, "what was measured spreads over the claimed value, or cannot be told from the idle draw"
     return answers.pop(), ""
+
+
+def _silent(claim: Claim, subject: PricedRun, against: PricedRun | None) -> str | None:
+    """Why energies of the claim say nothing: a spiking side of it never fires."""
+    for name, side, run in (("subject", claim.subject, subject), ("against", claim.against, against)):
+        if side is not None and run is not None and side.network == "spiking" and (why := silent(run.totals)):
+            return f"{why} on the side {name!r}, so that what it takes says nothing"
+    return None
 
 
 def _unmeasured(claim: Claim, subject: PricedRun, against: PricedRun | None) -> str:

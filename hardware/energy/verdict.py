@@ -10,7 +10,7 @@ from neurotarget.hardware.meters.measurement import Measured, Unmeasured
 
 from neurotarget.figures import interval, rounded
 
-LESS, MORE, DEPENDS, UNKNOWN = "less", "more", "depends", "unknown"
+LESS, MORE, DEPENDS, UNKNOWN, WITHHELD = "less", "more", "depends", "unknown", "withheld"
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,9 @@ class Verdict:
 
     Attributes:
         boundary: `operations`, `memory`, `machines` (neuromorphic chip against GPU, operations) or `measured`.
-        answer: `less`, `more` (the spiking network against the dense one), `depends` (on the table) or `unknown`.
-        low, high: smallest and largest ratio dense / spiking over the tables; `null` when unknown.
+        answer: `less`, `more` (the spiking network against the dense one), `depends` (on the table), `unknown`, or
+            `withheld` where the run decides nothing.
+        low, high: smallest and largest ratio dense / spiking over the tables; `null` when unknown or withheld.
         tables: how many tables price both networks.
         sentence: the answer in words.
     """
@@ -33,8 +34,14 @@ class Verdict:
     sentence: str
 
 
-def verdicts(figures: Sequence[EnergyFigure], measured: Measured | Unmeasured) -> list[Verdict]:
-    """One verdict per boundary."""
+def verdicts(
+    figures: Sequence[EnergyFigure], measured: Measured | Unmeasured, withheld: str | None = None
+) -> list[Verdict]:
+    """One verdict per boundary.
+
+    Args:
+        withheld: why the run decides nothing (withheld.py): there is then no verdict on any estimate.
+    """
     result = []
     for boundary, words, table, tables in (
         (OPERATIONS, "Counting operations only", "table", "tables"),
@@ -42,12 +49,14 @@ def verdicts(figures: Sequence[EnergyFigure], measured: Measured | Unmeasured) -
     ):
         both = [row for row in figures if row.boundary == boundary and None not in (row.snn_uj, row.ann_uj)]
         ratios = [row.ratio for row in both if row.ratio is not None]
-        if both and not ratios:
+        if withheld:
+            result.append(_withheld(boundary, words, withheld))
+        elif len(ratios) < len(both):  # under no table a network that takes nothing may be left out of the answer
             sentence = f"{words}: one of the two networks takes nothing here, so that there is no ratio."
             result.append(Verdict(boundary, UNKNOWN, None, None, len(both), sentence))
         else:
             result.append(_from_ratios(boundary, words, table, tables, ratios))
-    result.append(_machines(figures))
+    result.append(_withheld("machines", "Chip against GPU", withheld) if withheld else _machines(figures))
     if isinstance(measured, Measured):
         best, one = measured.best_batch, measured.batch_1
         sentence = (
@@ -62,11 +71,18 @@ def verdicts(figures: Sequence[EnergyFigure], measured: Measured | Unmeasured) -
     return result
 
 
+def _withheld(boundary: str, words: str, reason: str) -> Verdict:
+    return Verdict(boundary, WITHHELD, None, None, 0, f"{words}: no verdict, because {reason}.")
+
+
 def _machines(figures: Sequence[EnergyFigure]) -> Verdict:
     """Every estimate of the spiking network on Loihi 1 against every one of the dense network on a GPU, operations."""
     operations = [row for row in figures if row.boundary == OPERATIONS]
-    chips = [row.snn_uj for row in operations if row.group == "Loihi 1" and row.snn_uj]
-    gpus = [row.ann_uj for row in operations if row.group == "GPU floor" and row.ann_uj]
+    chips = [row.snn_uj for row in operations if row.group == "Loihi 1" and row.snn_uj is not None]
+    gpus = [row.ann_uj for row in operations if row.group == "GPU floor" and row.ann_uj is not None]
+    if chips and gpus and not min(*chips, *gpus):
+        sentence = "Chip against GPU: one of the two takes nothing here, so that there is no ratio."
+        return Verdict("machines", UNKNOWN, None, None, len(chips) + len(gpus), sentence)
     if not chips or not gpus:
         return Verdict("machines", UNKNOWN, None, None, 0, "No table prices both a neuromorphic chip and a GPU.")
     low, high = min(gpus) / max(chips), max(gpus) / min(chips)

@@ -21,6 +21,7 @@ from neurotarget.hardware.energy.twin import TwinComparison
 from neurotarget.hardware.energy.verdict import Verdict
 from neurotarget.hardware.energy.whole_chip import WholeChip
 from neurotarget.hardware.meters.measurement import Measured, Unmeasured
+from neurotarget.sim.activity import Activity, run_words
 from neurotarget.sim.parity import NOT_TESTED
 
 FORMAT = 1
@@ -172,7 +173,10 @@ class Report:
         input: what it ran on.
         accuracy: share of samples classified right by the reference simulator; `null` without labels.
         accuracy_note: on what it was measured; says so when the speech is synthetic.
+        activity: which nodes never fire, and which always do.
         latency_steps: steps from an input to its output when the network streams (sim/schedule.py).
+        latency_ms: the same in milliseconds; `null` where the step is a default.
+        withheld: why there is no verdict on energy: the network never fires, or is not above chance; `null` otherwise.
         verdicts: one per boundary.
         parity: comparisons of simulators.
         parity_unavailable: comparisons that were not made.
@@ -198,7 +202,10 @@ class Report:
     input: InputRun
     accuracy: float | None
     accuracy_note: str
+    activity: Activity
     latency_steps: int
+    latency_ms: float | None
+    withheld: str | None
     verdicts: tuple[Verdict, ...]
     parity: tuple[ParityCheck, ...]
     parity_unavailable: tuple[ParityUnavailable, ...]
@@ -216,6 +223,15 @@ class Report:
     measured: Measured | Unmeasured
     published: tuple[PublishedFigure, ...]
     environment: Environment
+
+    @property
+    def silence(self) -> str | None:
+        """What stands first where nothing fired, in words."""
+        if not self.activity.silent:
+            return None
+        model = self.model
+        ran = run_words(self.input.samples, self.input.steps, model.dt_seconds, model.dt_is_default)
+        return f"nothing fired in {ran}"
 
 
 def as_json(report: Report) -> dict[str, Any]:
