@@ -54,7 +54,12 @@ def refuse_lost_currents(choices: Iterable[Choice]) -> None:
 
 
 def rate_faults(before: Trace, after: Trace) -> list[str]:
-    """A sentence for each layer that fell silent, or whose rate left the band; `before` is the float run."""
+    """A sentence for each layer that fell silent, or whose rate left the band; `before` is the float run.
+
+    Where nothing fires in float, one that says so: nothing was calibrated, and equality proves nothing.
+    """
+    if before.spikes and not any(spikes.any() for spikes in before.spikes.values()):
+        return ["nothing fired in float, so that nothing was calibrated or tested"]
     faults = []
     for name, spikes in before.spikes.items():
         real, whole = int(np.count_nonzero(spikes)), int(np.count_nonzero(after.spikes[name]))

@@ -71,6 +71,17 @@ def test_a_layer_that_falls_silent_or_leaves_its_band_is_named(before, after, se
     assert all(re.match(str(sentence), fault) for fault in faults)
 
 
+@pytest.mark.parametrize("theta", [0.1, 1e9])
+def test_where_nothing_fires_in_float_nothing_was_calibrated_and_nothing_is_written(theta, command):
+    graph, frames = graph_of({"w": nir.Linear(0.5 * np.ones((1, 1))), "l": lif(theta=theta)}), np.ones((1, 400, 1))
+    code, figures, said, written = command(graph, frames)
+    assert (code, written) == ((0, True) if theta < 1 else (1, False))
+    if theta > 1:
+        assert figures["faults"] == ["nothing fired in float, so that nothing was calibrated or tested"]
+        assert said.startswith("note: nothing fired in float") and said.endswith(verdict.ACCEPT)
+        assert command(graph, frames, "--accept")[0] == 0
+
+
 def test_a_file_whose_rates_are_wrong_is_written_only_when_accepted(command, monkeypatch):
     graph, frames = graph_of({"w": nir.Linear(0.5 * np.ones((1, 1))), "l": lif()}), np.ones((1, 400, 1))
     monkeypatch.setattr(verdict, "LOWEST_RATE", 1.01)  # even an equal rate is outside
