@@ -36,17 +36,18 @@ def activity(graph: Graph, *runs: Trace) -> Activity:
     """What the spiking nodes of a network did in its runs; of several, what they did in all of them.
 
     Args:
-        runs: with the spikes of every spiking node each.
+        runs: a node counts where all of them recorded it.
     """
     never, always = [], []
-    for name in (node.name for node in graph.spiking):
+    names = [node.name for node in graph.spiking if all(node.name in run.spikes for run in runs)]
+    for name in names:
         fired = [int(np.count_nonzero(run.spikes[name])) for run in runs]
         places = [run.sample_steps * int(np.prod(run.spikes[name].shape[2:])) for run in runs]
         if not any(fired):
             never.append(name)
         elif fired == places:
             always.append(name)
-    return Activity(bool(never) and len(never) == len(graph.spiking), tuple(never), tuple(always))
+    return Activity(bool(never) and len(never) == len(names), tuple(never), tuple(always))
 
 
 def run_words(samples: int, steps: int, dt: float, dt_is_default: bool) -> str:

@@ -1,5 +1,6 @@
 """Are two runs of one network the same, spike for spike? `python -m sim.compare model.nir --input INPUT --backends a,b`
 
+`--against spikes.npz` takes spikes that were recorded elsewhere in place of a back end and its input (recorded.py).
 The rule that decides is that of sim/parity.py.
 """
 
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from neurotarget.sim import lava, reference, run
@@ -17,10 +19,13 @@ from neurotarget.sim.graph.node import GraphError
 from neurotarget.sim.inputs import Input, InputError, open_input
 from neurotarget.sim.parity import DIFFERS, HOLDS, NOT_TESTED, Parity, States, compare_states
 from neurotarget.sim.parity import compare as compare_runs
+from neurotarget.sim.recorded import compare_recorded
 from neurotarget.sim.schedule import latency_ms, latency_words
 from neurotarget.sim.trace import Trace, TraceError
 
-from neurotarget.cli import Command, Result
+from neurotarget.cli import Command, Result, UsageError
+
+BACKENDS, SAMPLES = "reference,lava", 3
 
 
 def compare(a: Trace | str | Path, b: Trace | str | Path, network: str | Path | Graph | None = None) -> Parity:
@@ -59,13 +64,33 @@ def _run(graph: Graph, data: Input, backend: str, precision: str, states: bool) 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    run.add_input_arguments(parser, samples=3)
-    parser.add_argument("--backends", default="reference,lava", help="two of reference, lava, separated by a comma")
+    run.add_input_arguments(parser, required=False, samples=f"{SAMPLES}; all with --against")
+    parser.add_argument("--backends", help=f"two of reference, lava, separated by a comma (default {BACKENDS})")
+    parser.add_argument(
+        "--against", type=Path, metavar="spikes.npz", help="compare with spikes recorded elsewhere (sim/recorded.py)"
+    )
     parser.add_argument("--states", action="store_true", help="compare u and v too, step by step (quantised files)")
 
 
 def work(arguments: argparse.Namespace) -> Result:
-    backends = arguments.backends.split(",")
+    if (arguments.input is None) == (arguments.against is None):
+        raise UsageError("one of --input and --against is expected; a file of recorded spikes holds its input")
+    return _with_recorded(arguments) if arguments.input is None else _two_back_ends(arguments)
+
+
+def _with_recorded(arguments: argparse.Namespace) -> Result:
+    for option in ("backends", "states"):
+        if getattr(arguments, option):
+            raise UsageError(f"--{option} does not go with --against, which compares spikes with the reference's")
+    if arguments.samples is not None and arguments.samples < 1:
+        raise InputError(f"--samples {arguments.samples}: at least 1 is needed")
+    graph = load(arguments.model, arguments.dt, arguments.reset)
+    parity, notes = compare_recorded(graph, arguments.against, arguments.samples, arguments.precision)
+    return _result(arguments, graph, parity, 0, notes)
+
+
+def _two_back_ends(arguments: argparse.Namespace) -> Result:
+    backends = (arguments.backends or BACKENDS).split(",")
     if len(backends) != 2 or not set(backends) <= set(run.BACKENDS):
         raise InputError(f"--backends {arguments.backends}: two of {', '.join(run.BACKENDS)} are expected")
     if backends[0] == backends[1]:
@@ -74,7 +99,8 @@ def work(arguments: argparse.Namespace) -> Result:
             f"{', '.join(run.BACKENDS)}"
         )
     graph = load(arguments.model, arguments.dt, arguments.reset)
-    data = open_input(arguments.input, graph, arguments.split, arguments.samples)
+    samples = SAMPLES if arguments.samples is None else arguments.samples
+    data = open_input(arguments.input, graph, arguments.split, samples)
     if arguments.states and not graph.quantised:
         raise GraphError(f"{arguments.model}: --states compares integers; this file is in floating point")
     runs = [_run(graph, data, backend, arguments.precision, arguments.states) for backend in backends]
@@ -82,7 +108,10 @@ def work(arguments: argparse.Namespace) -> Result:
     parity = compare_runs(graph, *traces)
     if arguments.states:
         parity = compare_states(parity, graph, *(states for _, states in runs))
-    latency = max(int(trace.header.get("latency_steps", 0)) for trace in traces)
+    return _result(arguments, graph, parity, max(int(trace.header.get("latency_steps", 0)) for trace in traces), [])
+
+
+def _result(arguments: argparse.Namespace, graph: Graph, parity: Parity, latency: int, notes: Sequence[str]) -> Result:
     figures = parity.as_dict() | {
         "dt": graph.dt,
         "dt_is_default": graph.dt_is_default,
@@ -90,7 +119,7 @@ def work(arguments: argparse.Namespace) -> Result:
         "latency_ms": latency_ms(graph, latency),
         "model": str(arguments.model),
     }
-    return Result(figures, as_text(graph, parity, latency), parity.holds, graph.notes)
+    return Result(figures, as_text(graph, parity, latency), parity.holds, [*graph.notes, *notes])
 
 
 def as_text(graph: Graph, parity: Parity, latency: int) -> str:

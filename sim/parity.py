@@ -13,7 +13,7 @@ so is each node that never fires.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -111,14 +111,17 @@ class Parity:
         }
 
 
-def compare(graph: Graph, a: Trace, b: Trace) -> Parity:
+def compare(graph: Graph, a: Trace, b: Trace, nodes: Collection[str] | None = None) -> Parity:
     """Compares two runs of `graph` on the same samples.
+
+    Args:
+        nodes: spiking nodes to compare; all when left out.
 
     Raises:
         TraceError: the runs hold other samples, lengths or nodes.
     """
     sides = " against ".join(f"{t.header.get('backend', '?')} {t.header.get('precision', '')}".strip() for t in (a, b))
-    names = [node.name for node in graph.spiking]
+    names = [node.name for node in graph.spiking if nodes is None or node.name in nodes]
     for trace in (a, b):
         if missing := [name for name in names if name not in trace.spikes]:
             raise TraceError(f"{sides}: no spikes of {', '.join(missing)}; both sides must record every spiking node")

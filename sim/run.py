@@ -67,12 +67,14 @@ def simulate(graph: Graph, data: Input, backend: str, precision: str = "float64"
     return reference.run(graph, data.frames, data.lengths, data.labels, precision, progress)
 
 
-def add_input_arguments(parser: argparse.ArgumentParser, samples: int | None = None) -> None:
-    """The arguments that every command on a NIR file shares."""
+def add_input_arguments(parser: argparse.ArgumentParser, required: bool = True, samples: str = "all") -> None:
+    """The arguments that every command on a NIR file shares; `samples` says how many are run by default."""
     parser.add_argument("model", type=Path, help="NIR file")
-    parser.add_argument("--input", required=True, help="data SPEC, or an .npz with `input` [samples, steps, features]")
+    parser.add_argument(
+        "--input", required=required, help="data SPEC, or an .npz with `input` [samples, steps, features]"
+    )
     parser.add_argument("--split", default="test", help="split of a data SPEC (default test)")
-    parser.add_argument("--samples", type=int, default=samples, help=f"samples to run (default {samples or 'all'})")
+    parser.add_argument("--samples", type=int, help=f"samples to run (default {samples})")
     parser.add_argument("--precision", default="float64", choices=("float64", "float32"), help="of the reference")
     add_reading_arguments(parser)
 

@@ -93,6 +93,9 @@ WRONG = [
     (["to-nir", "missing.pt"], "missing.pt: no such file"),
     (["run", "missing.nir", "--input", "good.npz"], "missing.nir: no such file"),
     (["compare", "missing.nir", "--input", "good.npz"], "missing.nir: no such file"),
+    (["compare", "good.nir", "--against", "missing.npz"], "missing.npz: no such file"),
+    (["to-nir", "--network", "nets:make", "--frames", "good.npz", "-o", "x.nir"], "no module nets in"),
+    ([*REPORT, "out", "--network", "nets:make"], "no module nets in"),
     (["quantize", "missing.nir", "--calibrate", "good.npz"], "missing.nir: no such file"),
     (["to-netx", "missing.nir"], "missing.nir: no such file"),
     (["place", "missing.nir", "--chip", "loihi1"], "missing.nir: no such file"),
@@ -162,6 +165,8 @@ WRONG = [
     # usage
     (["run", "good.nir"], "the following arguments are required: --input; see neurotarget run --help"),
     (["run", "good.nir", "--input", "good.npz", "--backend", "loihi"], "invalid choice: 'loihi'"),
+    (["compare", "good.nir"], "one of --input and --against is expected"),
+    (["compare", "good.nir", "--against", "wide.npz"], "wide.npz: no spikes; at least one of spikes/"),
     (["run", "good.nir", "--input", "good.npz", "--samples", "0"], "--samples 0: at least 1"),
     (["ablation", "chain.toml", "--out", "out", "--seeds", "0"], "--seeds 0: at least 1"),
     (
