@@ -104,11 +104,13 @@ def _two_back_ends(arguments: argparse.Namespace) -> Result:
     if arguments.states and not graph.quantised:
         raise GraphError(f"{arguments.model}: --states compares integers; this file is in floating point")
     runs = [_run(graph, data, backend, arguments.precision, arguments.states) for backend in backends]
-    traces = [trace for trace, _ in runs]
-    parity = compare_runs(graph, *traces)
+    (first, _), (second, _) = runs
+    parity = compare_runs(graph, first, second)
     if arguments.states:
         parity = compare_states(parity, graph, *(states for _, states in runs))
-    return _result(arguments, graph, parity, max(int(trace.header.get("latency_steps", 0)) for trace in traces), [])
+    return _result(
+        arguments, graph, parity, max(int(trace.header.get("latency_steps", 0)) for trace in (first, second)), []
+    )
 
 
 def _result(arguments: argparse.Namespace, graph: Graph, parity: Parity, latency: int, notes: Sequence[str]) -> Result:

@@ -4,6 +4,7 @@ The same examples in every run, and no clock decides. Golden files change only w
 """
 
 import os
+import signal
 from collections import Counter
 
 from hypothesis import settings
@@ -12,6 +13,10 @@ from hypothesis import settings
 # sets OpenMP's number for all when it starts, so both are said; before either is imported.
 for pool in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(pool, "1")
+
+# A shell starts background jobs with SIGINT ignored, and what they start inherits that.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from neurotarget.errors import UserError
+
 STEPS, SAMPLES, BOTH, FEATURE = "steps", "samples", "steps and samples", "feature"
 Axes = tuple[str, ...]
 
 
-class AxesError(ValueError):
+class AxesError(UserError):
     """A shape that cannot be told: the message says what was done to which axes."""
 
 

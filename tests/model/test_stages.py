@@ -51,7 +51,7 @@ def test_a_wrong_stage_is_named(chain_file, override, message):
 
 def test_a_file_without_stages_is_refused(tmp_path):
     (tmp_path / "none.toml").write_text('[data]\nspec = "synth"\n')
-    with pytest.raises(SettingsError, match=r"no stages; write \[\[stage\]\]"):
+    with pytest.raises(SettingsError, match=r"a training configuration, not a configuration of several stages"):
         stages.read(tmp_path / "none.toml")
 
 
