@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+import tokenize
 import warnings
 import zipfile
 import zlib
@@ -31,6 +32,7 @@ DAMAGE = (
     EOFError,
     LookupError,
     SyntaxError,
+    tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
     struct.error,

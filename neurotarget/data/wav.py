@@ -70,6 +70,8 @@ def _opened(path: Path, rates_hz: Collection[int]) -> soundfile.SoundFile:
     reason = None
     if sound.format not in FORMATS:
         reason = f"a {sound.format} file by its content; expected WAV: convert it"
+    elif not sound.seekable():  # codecs that libsndfile reads as a stream only
+        reason = f"sound in {sound.subtype}, which is not read here; expected PCM or floating point: convert it"
     elif sound.channels != 1:
         reason = f"{sound.channels} channels; expected 1: mix them down to one"
     elif sound.samplerate not in rates_hz:

@@ -1,7 +1,8 @@
 """Opens a NIR file from anywhere. A file is hostile until checked: what it declares is weighed before its data is read.
 
 nir's own type check (1.0.8) is wrong for grouped and for non-square convolutions, so a file that it refuses is opened
-without it and judged by `sim.graph.load`, which works out every shape itself.
+without it and judged by `sim.graph.load`, which works out every shape itself. The check also adds an Output behind each
+node that feeds nothing, which would make another network of the file: it is opened without it then, too.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import h5py
 import nir
 import numpy as np
 from neurotarget.sim.graph.kinds import KINDS, RESETTING
 from neurotarget.sim.graph.node import GraphError
+from nir.serialization import hdf2dict
 
 from neurotarget import kinds
 from neurotarget.arrays import LARGEST_BYTES  # HDF5, too, packs terabytes of zeros into kilobytes
@@ -77,16 +80,36 @@ def read(path: Path, content: bytes | None = None) -> NirFile:
     except Exception as error:  # h5py raises OSError, RuntimeError, KeyError or ValueError on a damaged file
         raise GraphError(f"{path}: not a NIR file that can be run: {_reason(error)}") from error
     without_reset = tuple(survey.without_reset)
+    graph, notes = None, list[str]()
     try:
-        return NirFile(nir.read(place()), survey.declared, (), without_reset)
+        graph = nir.read(place())
     except Exception as error:  # nir raises anything from KeyError to a bare AssertionError
-        refusal = _reason(error)
+        notes.append(
+            f"nir's type check refuses {path} ({_reason(error)}); its shapes were worked out here and are consistent"
+        )
     try:
-        graph = nir.read(place(), type_check=False)
+        with h5py.File(place(), "r") as file:
+            if graph is None or _has_more_outputs(graph, file["node"]):
+                graph = nir.dict2NIRNode(_unchecked(hdf2dict(file["node"])))
     except Exception as error:
         raise GraphError(f"{path}: not a NIR file that can be run: {_reason(error)}") from error
-    note = f"nir's type check refuses {path} ({refusal}); its shapes were worked out here and are consistent"
-    return NirFile(graph, survey.declared, (note,), without_reset)
+    return NirFile(graph, survey.declared, tuple(notes), without_reset)
+
+
+def _unchecked(graph: Mapping[str, Any]) -> dict[str, Any]:
+    """A graph as nir reads it from HDF5, with nir's type check turned off in nested graphs, too."""
+    nodes = {name: _unchecked(node) if node["type"] == "NIRGraph" else node for name, node in graph["nodes"].items()}
+    return {**graph, "nodes": nodes, "type_check": False}
+
+
+def _has_more_outputs(graph: nir.NIRGraph, written: h5py.Group) -> bool:
+    """Whether nir added an Output, behind a node that feeds nothing, to those that a graph or a nested one has."""
+    kind = {name: node["type"][()] for name, node in written["nodes"].items()}
+    nested = [name for name in kind if kind[name] == b"NIRGraph"]
+    outputs = sum(kind[name] == b"Output" for name in kind)
+    return 0 < outputs < len(graph.outputs) or any(
+        _has_more_outputs(graph.nodes[name], written["nodes"][name]) for name in nested
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -60,6 +60,7 @@ def test_only_what_is_wanted_is_read(tmp_path):
 HOSTILE = {
     "no header": (entry("hello"), "is damaged"),
     "header of a call": (entry("__import__('os').abort()"), "is damaged"),
+    "header of open lines": (entry("(\n"), "is damaged"),
     "nested header": (entry("(" * 400 + ")" * 400), "is damaged"),
     "long header": (described("(1,)" + " " * 20_000), "is damaged"),
     "no numpy": (b"PK hello", "is damaged"),

@@ -192,6 +192,7 @@ WRONG_FILES = {
     "too long": (lambda p: write_wav(p, noise(0, 200_000), 16_000), "200000 samples"),
     "foreign": (lambda p: p.write_text("hello, this is no sound" * 9), "not a whole WAV file"),
     "FLAC": (lambda p: soundfile.write(p, np.zeros(800), 16_000, format="FLAC"), "a FLAC file by its content"),
+    "G.721": (lambda p: soundfile.write(p, np.zeros(800), 16_000, subtype="G721_32"), "sound in G721_32, which is not"),
     "NaN": (lambda p: soundfile.write(p, np.full(800, np.nan), 16_000, subtype="FLOAT"), "800 samples are no finite"),
 }
 
