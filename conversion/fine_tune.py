@@ -36,29 +36,33 @@ CHECKED = 64  # samples on which the file written is compared with the training 
 NAME = "model.q.nir"
 
 
-def fine_tune(config: settings.Settings, source: Path, out: Path) -> dict[str, Any]:
+def fine_tune(config: settings.Settings, source: Path, out: Path, force: bool = False) -> dict[str, Any]:
     """Fine-tunes a quantised file and returns its metrics.
 
     Args:
         config: data, schedule and augmentation; of its network only `alpha` is used, dropout is not integer.
         source: quantised NIR file to start from.
         out: folder of the run, made when missing.
+        force: replace the run that is there.
 
     Raises:
         GraphError: the file cannot be trained, or does not fit the data.
         DataError: data that cannot be used.
-        TrainingError: a gradient is not finite, or the file written is not the network that was trained.
+        TrainingError: the folder holds a run, a gradient is not finite, or the file written is not the network that
+            was trained.
         OutputError: another process trains into the same folder.
         OSError: the run's folder cannot be written; what was in it is whole.
     """
     loop.settle_threads()
     graph = load(source)
+    if (out / NAME).resolve() == source.resolve():
+        raise GraphError(f"{source}: the fine-tuned file would replace the one it starts from; choose another --out")
+    if (out / NAME).exists() and not force:
+        raise TrainingError(f"{out / NAME}: is there already; replace it by --force, or choose another --out")
     network = IntegerNetwork(graph, config.model.alpha)
     dataset = open_dataset(config.data)
     config = settings.fitted(config, dataset)
     _check_fits(graph, dataset)
-    if (out / NAME).resolve() == source.resolve():
-        raise GraphError(f"{source}: the fine-tuned file would replace the one it starts from; choose another --out")
     with only_writer(out):
         return _fine_tune(config, dataset, graph, network, out)
 
@@ -175,12 +179,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quantized", type=Path, required=True, metavar="model.q.nir", help="file to start from")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="table.key=value")
+    parser.add_argument("--force", action="store_true", help="replace the run in --out")
 
 
 def work(arguments: argparse.Namespace) -> Result:
     check_folder(arguments.out)
     config = settings.read(arguments.config, arguments.overrides)
-    metrics = fine_tune(config, arguments.quantized, arguments.out)
+    metrics = fine_tune(config, arguments.quantized, arguments.out, arguments.force)
     text = (
         f"{arguments.out / NAME}: epoch {metrics['epoch']}, accuracy on validation "
         f"{metrics['calibrated_validation_accuracy']:.4f} -> {metrics['validation_accuracy']:.4f}, on test "
@@ -190,13 +195,18 @@ def work(arguments: argparse.Namespace) -> Result:
     return Result(metrics, text)
 
 
+def _interruption(arguments: argparse.Namespace) -> str:
+    kept = arguments.out / NAME
+    return f"interrupted; {kept} is the best epoch before" if kept.exists() else "interrupted: nothing written"
+
+
 main = Command(
     door="conversion.fine_tune",
     description="Train a quantised NIR file on, in its integers.",
     example="configs/demo.toml --quantized runs/demo/ckpt.q.nir --out runs/tuned --set training.epochs=3",
     add_arguments=add_arguments,
     work=work,
-    interrupted="interrupted; {out}/model.q.nir is the best epoch before, where it exists",
+    interrupted=_interruption,
 )
 
 if __name__ == "__main__":

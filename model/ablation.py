@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import math
 import statistics
@@ -26,8 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from neurotarget.model.distill import distill
-from neurotarget.model.train import KEPT, add_run_arguments, train
+from neurotarget.model.train import KEPT, add_run_arguments, left_behind, train
 from neurotarget.model.training import parallel, stages
+from neurotarget.model.training.run_folder import Start, check_start
 from neurotarget.model.training.settings import SettingsError
 from neurotarget.model.training.stages import Stage
 
@@ -97,29 +99,29 @@ def chosen_arms(chain: Sequence[Stage], names: Sequence[str] | None) -> tuple[st
     return tuple(arm for arm in ARMS if arm in names)
 
 
-def run_seed(chain: Sequence[Stage], out: Path, resume: bool, arms: Sequence[str]) -> dict[str, dict[str, Any]]:
+def run_seed(chain: Sequence[Stage], out: Path, start: Start, arms: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Trains the arms with the seed that the chain has; validation and test accuracy by arm."""
     first, results = chain[0], {}
     teacher = out / "ptcd" / first.folder / "ckpt.pt"
     if "ptcd" in arms:
-        results["ptcd"] = distill(chain, out / "ptcd", resume=resume)
+        results["ptcd"] = distill(chain, out / "ptcd", start=start)
         results["teacher"] = results["ptcd"]["stages"][0]
     elif {"teacher", "at_once", "fine_tuned"} & set(arms):  # the chain's first stage, where the others find it later
-        results["teacher"] = {**train(first.settings, teacher.parent, resume), "steps_per_second": first.steps}
+        results["teacher"] = {**train(first.settings, teacher.parent, start), "steps_per_second": first.steps}
     if "at_once" in arms:
-        results["at_once"] = distill(at_once(chain), out / "at_once", teacher, resume)
+        results["at_once"] = distill(at_once(chain), out / "at_once", teacher, start)
     if "fine_tuned" in arms:
-        results["fine_tuned"] = distill(fine_tuned(chain), out / "fine_tuned", teacher, resume)
+        results["fine_tuned"] = distill(fine_tuned(chain), out / "fine_tuned", teacher, start)
     total = sum(stage.settings.training.epochs for stage in chain)
     for name, epochs in (("scratch", first.settings.training.epochs), ("scratch_long", total)):
         if name in arms:
-            metrics = train(scratch(chain, epochs).settings, out / name, resume)
+            metrics = train(scratch(chain, epochs).settings, out / name, start)
             results[name] = {**metrics, "steps_per_second": chain[-1].steps}
     return {name: results[name] for name in arms}
 
 
 def ablate(
-    chain: Sequence[Stage], out: Path, seeds: Sequence[int], resume: bool = False, arms: Sequence[str] | None = None
+    chain: Sequence[Stage], out: Path, seeds: Sequence[int], start: Start = Start.NEW, arms: Sequence[str] | None = None
 ) -> dict[str, Any]:
     """Trains the arms with every seed and returns the summary that `metrics.json` holds.
 
@@ -127,15 +129,17 @@ def ablate(
         chain: two stages or more, from many steps per second to few.
         out: folder of the run; `seedN/ARM` inside.
         seeds: of weights, order, dropout and augmentation.
-        resume: go on with what is in `out`.
+        start: what becomes of the networks that are in `out`.
         arms: some of `ARMS`; all that the chain has when left out.
 
     Raises:
         SettingsError: arms that this chain does not have. Otherwise as `model.distill.distill`.
     """
     arms = chosen_arms(chain, arms)
+    for seed in seeds if parallel.first() else ():
+        check_start(out / f"seed{seed}", start, ("*/last.pt", "*/*/last.pt"))
     results = [
-        run_seed([_with_training(stage, seed=seed) for stage in chain], out / f"seed{seed}", resume, arms)
+        run_seed([_with_training(stage, seed=seed) for stage in chain], out / f"seed{seed}", start, arms)
         for seed in seeds
     ]
     samples = results[0][arms[0]]["test_samples"]
@@ -241,7 +245,7 @@ def work(arguments: argparse.Namespace) -> int | None:
     chain = stages.read(arguments.config, arguments.overrides)
     first = chain[0].settings.training.seed
     arms = None if arguments.arms is None else arguments.arms.split(",")
-    ablate(chain, arguments.out, range(first, first + arguments.seeds), arguments.resume, arms)
+    ablate(chain, arguments.out, range(first, first + arguments.seeds), arguments.start, arms)
     # What the networks cost is counted above this package, which must not need it.
     cost = [str(arguments.out), *(["--json"] if arguments.json else [])]
     return None if parallel.spoken(cost) is None else run_verb("ablation-cost", cost)
@@ -253,7 +257,7 @@ main = Command(
     example="configs/ptcd_synth.toml --out runs/ablation_synth --seeds 3",
     add_arguments=add_arguments,
     work=work,
-    interrupted="interrupted; go on with --resume (state in {out})",
+    interrupted=functools.partial(left_behind, states="seed*/**/last.pt"),
     unwritten=KEPT,
     complain=parallel.complain,
 )

@@ -36,12 +36,13 @@ from neurotarget.model.train import (
     KEPT,
     Task,
     add_run_arguments,
+    left_behind,
     train,
 )
 from neurotarget.model.training import checkpoint, parallel, stages
 from neurotarget.model.training.checkpoint import Checkpoint
 from neurotarget.model.training.evaluation import best_device, evaluate, in_evaluation, split_scores
-from neurotarget.model.training.run_folder import TrainingError
+from neurotarget.model.training.run_folder import Start, TrainingError, check_start
 from neurotarget.model.training.settings import Settings, fitted
 from neurotarget.model.training.stages import Distillation, Stage
 
@@ -192,7 +193,7 @@ def _list(classes: Sequence[str]) -> str:
 
 
 def distill(
-    chain: Sequence[Stage], out: Path, teacher_path: Path | None = None, resume: bool = False
+    chain: Sequence[Stage], out: Path, teacher_path: Path | None = None, start: Start = Start.NEW
 ) -> dict[str, Any]:
     """Trains every stage of a chain and returns the summary that `metrics.json` holds.
 
@@ -201,13 +202,15 @@ def distill(
         out: folder of the run, made when missing; a folder per stage inside.
         teacher_path: checkpoint that teaches the first stage. Where it has that stage's own time scale, it stands in
             its place and the chain goes on with the next. Without it the first stage learns from the labels alone.
-        resume: go on with what is in `out`, stage by stage.
+        start: what becomes of a chain that is in `out`; it goes on stage by stage.
 
     Raises:
         DataError, CheckpointError, SettingsError: input that cannot be used.
         DistillationError: a teacher that does not fit, found before any stage trains where it can be.
         TrainingError, OutputError: see `model.train.train`.
     """
+    if parallel.first():
+        check_start(out, start, [f"{stage.folder}/{name}" for stage in chain for name in ("ckpt.pt", "last.pt")])
     datasets = [open_dataset(stage.settings.data) for stage in chain]
     for finer, coarser in itertools.pairwise(datasets):
         check_pairs(finer, coarser)
@@ -223,14 +226,13 @@ def distill(
         check_teacher(teacher, remaining[0][0].settings, remaining[0][1])
         rows.append(_measured(teacher))
     with only_writer(out) if parallel.first() else contextlib.nullcontext():
-        if parallel.first() and not resume:  # a later --resume must not find the states of an older chain
-            for stage, _ in remaining:
-                (out / stage.folder / "last.pt").unlink(missing_ok=True)
+        if parallel.first():
+            _prepare([stage for stage, _ in remaining], out, start)
         for stage, dataset in remaining:
             if teacher is not None:
                 check_teacher(teacher, stage.settings, dataset)
             task = None if teacher is None else lesson(stage, teacher)
-            rows.append(_row(stage, dataset, train(stage.settings, out / stage.folder, resume, task=task)))
+            rows.append(_row(stage, dataset, train(stage.settings, out / stage.folder, start, task=task)))
             path = out / stage.folder / "ckpt.pt"
             teacher = Teacher(path, _load(path), dataset)
         summary = _summary(rows, teacher_path)
@@ -238,6 +240,22 @@ def distill(
             write_text(out / "metrics.json", json.dumps(summary, indent=2))
             _plot(out / "accuracy.png", rows)
     return summary
+
+
+def _prepare(chain: Sequence[Stage], out: Path, start: Start) -> None:
+    """A later --resume must not find the states of an older chain; nor may a teacher go on that has taught already."""
+    lasts = [out / stage.folder / "last.pt" for stage in chain]
+    if start is not Start.RESUME:
+        for last in lasts:
+            last.unlink(missing_ok=True)
+    for (stage, last), (later, taught) in itertools.pairwise(zip(chain, lasts, strict=True)):
+        if last.exists() and taught.exists():
+            done, epochs = len(checkpoint.load_content(last).get("history", ())), stage.settings.training.epochs
+            if done < epochs:
+                raise DistillationError(
+                    f"{last}: would go on from {done} to {epochs} epochs, but stage {later.number} has learned from it "
+                    f"as it is; give stage.{stage.number}.epochs={done}, or start over with --force"
+                )
 
 
 def _load(path: Path) -> Checkpoint:
@@ -329,7 +347,7 @@ def work(arguments: argparse.Namespace) -> Result | None:
     check_folder(arguments.out)
     parallel.join()
     chain = stages.read(arguments.config, arguments.overrides)
-    summary = distill(chain, arguments.out, arguments.teacher, arguments.resume)
+    summary = distill(chain, arguments.out, arguments.teacher, arguments.start)
     lines = [
         f"{row['steps_per_second']:5} steps per second: validation accuracy {row['validation_accuracy']:.4f}, test "
         f"accuracy {row['test_accuracy']:.4f} on {row['test_samples']} samples ({row['checkpoint']})"
@@ -344,7 +362,7 @@ main = Command(
     example="configs/ptcd_synth.toml --out runs/ptcd --set stage.2.epochs=5",
     add_arguments=add_arguments,
     work=work,
-    interrupted="interrupted; go on with --resume (state in {out})",
+    interrupted=functools.partial(left_behind, states="*/last.pt"),
     unwritten=KEPT,
     complain=parallel.complain,
 )

@@ -1,9 +1,9 @@
 """Trains a network: `python -m model.train CONFIG.toml --out RUN`.
 
 The run's folder gets `ckpt.pt` (best epoch by validation accuracy), `metrics.csv`, `metrics.json`, `curves.png` and
-`last.pt`, from which `--resume` goes on. Order, dropout and augmentation of an epoch depend on the seed and the epoch's
-number only (training/loop.py), so an interrupted run goes on as if it had not been. Under torchrun several processes
-train one network, each on its share of every batch (training/parallel.py).
+`last.pt`, from which `--resume` goes on, also to more epochs. Order, dropout and augmentation of an epoch depend on the
+seed and the epoch's number only (training/loop.py), so an interrupted run goes on as if it had not been. Under torchrun
+several processes train one network, each on its share of every batch (training/parallel.py).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import functools
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -23,9 +24,9 @@ import torch.nn.functional as F
 from neurotarget.model.networks.delays import DelaysNetwork, delay_rate
 from neurotarget.model.training import checkpoint, loop, parallel, registry, run_folder, settings
 from neurotarget.model.training.evaluation import best_device, class_scores, evaluate
-from neurotarget.model.training.run_folder import TrainingError
+from neurotarget.model.training.run_folder import Start, TrainingError, check_start
 
-from neurotarget.cli import Command, Result, run_verb
+from neurotarget.cli import Command, Result, complain, run_verb
 from neurotarget.data import Dataset, Split, open_dataset
 from neurotarget.files import check_folder, only_writer, write_text
 
@@ -56,7 +57,7 @@ class Task:
 def train(
     config: settings.Settings,
     out: Path,
-    resume: bool,
+    start: Start = Start.NEW,
     tensorboard: bool = False,
     task: Task | None = None,
 ) -> dict[str, Any]:
@@ -65,26 +66,29 @@ def train(
     Args:
         config: data, network, schedule, augmentation.
         out: folder of the run, made when missing.
-        resume: go on from `out/last.pt` where there is one, whose settings must be the same.
+        start: what becomes of a run that is in `out`. To resume it the settings must be the same, but there may be
+            more epochs: the learning rate then goes on along their schedule, at its place after the epochs done.
         tensorboard: also write event files to `out/tensorboard`.
         task: start and loss; random weights and the labels when left out.
 
     Raises:
         DataError, CheckpointError: input that cannot be used.
-        TrainingError: the loss is not finite, or the run to resume has other settings.
+        TrainingError: the folder holds a run, the run to resume has other settings, or the loss is not finite.
         ProcessError: a process of several has ended, or has other data or settings.
         OutputError: another process trains into the same folder.
         OSError: the run's folder cannot be written; what was in it is whole.
     """
     task = task or Task()
+    if parallel.first():
+        check_start(out, start)
     dataset = open_dataset(config.data)
     config = settings.fitted(config, dataset)
     with only_writer(out) if parallel.first() else contextlib.nullcontext():
-        return _train(config, dataset, out, resume, tensorboard, task)
+        return _train(config, dataset, out, start, tensorboard, task)
 
 
 def _train(
-    config: settings.Settings, dataset: Dataset, out: Path, resume: bool, tensorboard: bool, task: Task
+    config: settings.Settings, dataset: Dataset, out: Path, start: Start, tensorboard: bool, task: Task
 ) -> dict[str, Any]:
     torch.manual_seed(config.training.seed)
     loop.settle_threads()
@@ -97,10 +101,13 @@ def _train(
     identity = {**config.as_dict(), **task.description}
     _check_processes(identity, dataset, config.training)
     history: list[loop.Row] = []
-    if last := parallel.from_first(lambda: run_folder.read_last(out / "last.pt", identity) if resume else None):
+    if start is Start.RESUME and (last := parallel.from_first(lambda: run_folder.read_last(out / "last.pt", identity))):
         network.load_state_dict(last["state"])
         learner.optimizer.load_state_dict(last["optimizer"])
         history = last["history"]
+        _say_schedule(last["settings"]["training"]["epochs"], config.training, len(history))
+    elif parallel.first():  # what is interrupted from now on must not go on with an older run
+        (out / "last.pt").unlink(missing_ok=True)
     events = run_folder.event_writer(out) if tensorboard and parallel.first() else None
 
     def keep(row: loop.Row, best: bool) -> None:
@@ -108,6 +115,8 @@ def _train(
             checkpoint.save(out / "ckpt.pt", run_folder.as_checkpoint(network, dataset, config, row))
         run_folder.save_last(out / "last.pt", identity, network, learner.optimizer, history)
         run_folder.write_csv(out / "metrics.csv", history)
+        for of_a_whole_run in ("metrics.json", "curves.png"):  # which is another one from now on
+            (out / of_a_whole_run).unlink(missing_ok=True)
         if events is not None:
             for name, value in row.items():
                 events.add_scalar(name, value, row["epoch"])
@@ -123,6 +132,15 @@ def _train(
         write_text(out / "metrics.json", json.dumps({"data": config.data, "settings": identity, **metrics}, indent=2))
         run_folder.plot(out / "curves.png", history, config.data)
     return metrics
+
+
+def _say_schedule(before: int, schedule: settings.Training, done: int) -> None:
+    if schedule.epochs != before and parallel.first():
+        rate = loop.learning_rate(schedule, done)
+        complain(
+            f"note: training.epochs was {before}, is {schedule.epochs}: after {done} epochs the learning rate goes on "
+            f"at {rate:.3g}, along the schedule of {schedule.epochs}"
+        )
 
 
 def _check_processes(identity: Mapping[str, Any], dataset: Dataset, schedule: settings.Training) -> None:
@@ -187,7 +205,25 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that every training shares."""
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="table.key=value")
-    parser.add_argument("--resume", action="store_true", help="go on where an interrupted run in --out stopped")
+    of_a_run = parser.add_mutually_exclusive_group()
+    of_a_run.add_argument(
+        "--resume",
+        dest="start",
+        action="store_const",
+        const=Start.RESUME,
+        default=Start.NEW,
+        help="go on where the run in --out stopped, or to more training.epochs, along their learning rates",
+    )
+    of_a_run.add_argument(
+        "--force", dest="start", action="store_const", const=Start.FORCE, help="start over in place of the run in --out"
+    )
+
+
+def left_behind(arguments: argparse.Namespace, states: str) -> str:
+    """What an interruption leaves; `states` is the pattern of the files below --out from which a run goes on."""
+    if (last := next(arguments.out.glob(states), None)) is None:
+        return "interrupted before an epoch was complete: there is nothing to go on from"
+    return f"interrupted; go on with --resume (state in {last if states == 'last.pt' else arguments.out})"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -205,7 +241,7 @@ def work(arguments: argparse.Namespace) -> Result | int | None:
     if arguments.quantized is not None:
         return _fine_tune(arguments)
     config = settings.read(arguments.config, arguments.overrides)
-    metrics = train(config, arguments.out, arguments.resume, arguments.tensorboard)
+    metrics = train(config, arguments.out, arguments.start, arguments.tensorboard)
     text = (
         f"{arguments.out / 'ckpt.pt'}: validation accuracy {metrics['validation_accuracy']:.4f} (epoch "
         f"{metrics['epoch']}), test accuracy {metrics['test_accuracy']:.4f} on {metrics['test_samples']} samples "
@@ -218,11 +254,12 @@ def _fine_tune(arguments: argparse.Namespace) -> int:
     """The command that trains quantised files stands above this package, which must not need it."""
     if parallel.processes() > 1:
         raise parallel.ProcessError("--quantized trains in one process; start it without torchrun")
-    for option in ("resume", "tensorboard"):
-        if getattr(arguments, option):
+    for option, given in (("resume", arguments.start is Start.RESUME), ("tensorboard", arguments.tensorboard)):
+        if given:
             raise TrainingError(f"--{option} does not go with --quantized, which always starts from its file")
     argv = [str(arguments.config), "--quantized", str(arguments.quantized), "--out", str(arguments.out)]
     argv += [f"--set={override}" for override in arguments.overrides]
+    argv += ["--force"] if arguments.start is Start.FORCE else []
     return run_verb("fine-tune", [*argv, *(["--json"] if arguments.json else [])])
 
 
@@ -232,7 +269,7 @@ main = Command(
     example="configs/demo.toml --out runs/demo --set training.epochs=5",
     add_arguments=add_arguments,
     work=work,
-    interrupted="interrupted; go on with --resume (state in {out}/last.pt)",
+    interrupted=functools.partial(left_behind, states="last.pt"),
     unwritten=KEPT,
     complain=parallel.complain,
 )

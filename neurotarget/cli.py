@@ -84,7 +84,7 @@ class Command:
         example: arguments that work.
         add_arguments: of the parser; `--json` is there for all.
         work: gives a `Result`, the exit code of another command that it called, or None where another process speaks.
-        interrupted: what Ctrl-C leaves behind, and how to go on; `{out}` is the argument of that name.
+        interrupted: what Ctrl-C leaves behind, and how to go on; a function of the arguments where that depends.
         unwritten: what holds when a file cannot be written, beside the sentence about the file.
         complain: prints an error on stderr; whether it did, of several processes.
     """
@@ -94,7 +94,7 @@ class Command:
     example: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
     work: Callable[[argparse.Namespace], Result | int | None]
-    interrupted: str = "interrupted: there is no result"
+    interrupted: str | Callable[[argparse.Namespace], str] = "interrupted: there is no result"
     unwritten: str = ""
     complain: Callable[[str], bool] = complain
 
@@ -125,14 +125,18 @@ class Command:
         except MemoryError as error:
             return self._fail(f"error: this machine has not enough memory for it ({error})", 2, argv)
         except KeyboardInterrupt:
-            known = vars(arguments)  # none while they are parsed
-            return self._fail(self.interrupted.format_map(known) if known else "interrupted", 130, argv)
+            return self._fail(self._interruption(arguments), 130, argv)
         if not isinstance(result, Result):
             return result or 0
         for note in result.notes:
             complain(f"note: {note}")
         code = 0 if result.holds else 1
         return _say(json.dumps(result.figures) if arguments.json else result.text, code)
+
+    def _interruption(self, arguments: argparse.Namespace) -> str:
+        if not vars(arguments):  # while they are parsed
+            return "interrupted"
+        return self.interrupted if isinstance(self.interrupted, str) else self.interrupted(arguments)
 
     def _fail(self, sentence: str, code: int, argv: Sequence[str]) -> int:
         said = self.complain(sentence)

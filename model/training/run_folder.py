@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import enum
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,14 @@ COLUMNS = (
 )
 
 
+class Start(enum.Enum):
+    """What a training does with the run that its folder holds."""
+
+    NEW = "refuse it"
+    RESUME = "go on with it"
+    FORCE = "start over in its place"
+
+
 class TrainingError(UserError):
     """Training that cannot go on: the message says at which epoch and what to change."""
 
@@ -45,6 +54,22 @@ def as_checkpoint(
     )
 
 
+def check_start(out: Path, start: Start, files: Sequence[str] = ("ckpt.pt", "last.pt")) -> None:
+    """Refuses a folder that holds a run, unless it is to go on or to be replaced.
+
+    Args:
+        files: patterns of those by which a run is known.
+
+    Raises:
+        TrainingError: names what is there.
+    """
+    if start is Start.NEW and (found := next((path for name in files for path in sorted(out.glob(name))), None)):
+        raise TrainingError(
+            f"{out}: holds a run already ({found.relative_to(out)}); go on with it by --resume, replace it by --force, "
+            "or choose another --out"
+        )
+
+
 def save_last(
     path: Path,
     identity: Mapping[str, Any],
@@ -61,20 +86,28 @@ def read_last(path: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
 
     Raises:
         CheckpointError: it is damaged.
-        TrainingError: it is of a run with other settings, or its ckpt.pt is missing.
+        TrainingError: it is of a run with other settings than a number of epochs, of more epochs than are wanted, or
+            its ckpt.pt is missing.
     """
     if not path.exists():
         return None
     content = checkpoint.load_content(path)
     if missing := [key for key in ("settings", "state", "optimizer", "history") if key not in content]:
         raise checkpoint.CheckpointError(f"{path}: not the state of a run: it lacks {', '.join(missing)}")
-    if changed := differences(content["settings"], identity, ("was", "is")):
+    epochs, done = identity["training"]["epochs"], len(content["history"])
+    before = {**content["settings"], "training": {**content["settings"].get("training", {}), "epochs": epochs}}
+    if changed := differences(before, identity, ("was", "is")):
         raise TrainingError(
             f"{path}: was trained with other settings ({', '.join(changed)}); repeat them, choose another --out, or "
-            "leave --resume out"
+            "start over with --force"
+        )
+    if done > epochs:
+        raise TrainingError(
+            f"{path}: {done} epochs are done, training.epochs is {epochs}; give at least {done}, or start over with "
+            "--force"
         )
     if not path.with_name("ckpt.pt").exists():
-        raise TrainingError(f"{path}: ckpt.pt beside it, the best epoch so far, is missing; leave --resume out")
+        raise TrainingError(f"{path}: ckpt.pt beside it, the best epoch so far, is missing; start over with --force")
     return content
 
 

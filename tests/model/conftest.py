@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.model.training_runs import EPOCHS
 from tests.recordings import write_words
 
 
@@ -21,6 +22,18 @@ def words(made_words):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NEUROTARGET_CACHE", str(made_words / "cache"))
         yield f"shd:{made_words}"
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory, words):
+    """Configuration of one network."""
+    path = tmp_path_factory.mktemp("config") / "tiny.toml"
+    path.write_text(
+        f'[data]\nspec = "{words}?steps=50"\n[model]\npreset = "tiny"\n'
+        f"[training]\nepochs = {EPOCHS}\nbatch = 8\nlearning_rate = 0.02\nwarmup_epochs = 1\n"
+        "[augmentation]\ntime_mask = 0.2\nfeature_mask = 10\nshift = 1\n"
+    )
+    return path
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from neurotarget.model import ablation
 from neurotarget.model.training import run_folder, stages
+from neurotarget.model.training.run_folder import Start
 from neurotarget.model.training.settings import SettingsError
 
 
@@ -41,7 +42,7 @@ def test_an_ablation_compares_the_arms_of_two_seeds(chain_file, tmp_path, capsys
         assert row["test_accuracy_standard_error"] == pytest.approx((p * (1 - p) / 12) ** 0.5)
         assert f"| {row['arm']} | {row['steps_per_second']} |" in printed
     assert (tmp_path / "run" / "ablation.png").exists()
-    again = ablation.ablate(stages.read(command[0], options[1::2]), tmp_path / "run", [0, 1], resume=True)
+    again = ablation.ablate(stages.read(command[0], options[1::2]), tmp_path / "run", [0, 1], Start.RESUME)
     assert again == summary
 
 

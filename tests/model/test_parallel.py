@@ -32,7 +32,7 @@ LESSON = """
 import os, sys, torch
 from pathlib import Path
 from neurotarget.model import train
-from neurotarget.model.training import loop, parallel, settings
+from neurotarget.model.training import loop, parallel, run_folder, settings
 torch.set_default_dtype(torch.float64)
 machine = Path(sys.argv[2]) / f"machine{os.environ.get('RANK', '0')}"
 machine.mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,7 @@ for preset, name, last in (text.split(":") for text in sys.argv[3:]):
         return whole(*arguments)
     loop.train_epoch = epoch
     try:
-        train.train(settings.read(sys.argv[1], [f"model.preset={preset}"]), Path(name), resume=True)
+        train.train(settings.read(sys.argv[1], [f"model.preset={preset}"]), Path(name), run_folder.Start.RESUME)
     except KeyboardInterrupt:
         pass
 parallel.leave()

@@ -1,5 +1,3 @@
-import contextlib
-import csv
 import errno
 import json
 import os
@@ -17,24 +15,13 @@ import torch.nn.functional as F
 from neurotarget.model import train
 from neurotarget.model.evaluate import main as evaluate_main
 from neurotarget.model.spikescr import readout
-from neurotarget.model.training import checkpoint, evaluation, loop, registry, run_folder, settings
+from neurotarget.model.training import checkpoint, evaluation, loop, registry, settings
 
 from neurotarget.data import open_dataset
 from neurotarget.files import only_writer
+from tests.model.training_runs import EPOCHS, contents, interrupted_after, rows_of, run, same_weights
 
 FILES = ["ckpt.pt", "curves.png", "last.pt", "metrics.csv", "metrics.json"]
-EPOCHS = 4
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory, words):
-    path = tmp_path_factory.mktemp("config") / "tiny.toml"
-    path.write_text(
-        f'[data]\nspec = "{words}?steps=50"\n[model]\npreset = "tiny"\n'
-        f"[training]\nepochs = {EPOCHS}\nbatch = 8\nlearning_rate = 0.02\nwarmup_epochs = 1\n"
-        "[augmentation]\ntime_mask = 0.2\nfeature_mask = 10\nshift = 1\n"
-    )
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -43,42 +30,6 @@ def whole(config, tmp_path_factory):
     out = tmp_path_factory.mktemp("whole")
     assert run(config, out) == 0
     return out
-
-
-def run(config, out, *options):
-    return train.main([str(config), "--out", str(out), *options])
-
-
-def rows_of(out):
-    """metrics.csv without the time that it took."""
-    with (out / "metrics.csv").open() as file:
-        return [{name: row[name] for name in run_folder.COLUMNS if name != "seconds"} for row in csv.DictReader(file)]
-
-
-def same_weights(one, other):
-    states = [checkpoint.load_content(path)["state"] for path in (one, other)]
-    return list(states[0]) == list(states[1]) and all(
-        torch.equal(states[0][name], states[1][name]) for name in states[0]
-    )
-
-
-@contextlib.contextmanager
-def interrupted_after(epochs):
-    """Training is interrupted when the next epoch begins, as by ^C."""
-    with pytest.MonkeyPatch.context() as patch:
-        whole = loop.train_epoch
-
-        def epoch(*arguments):
-            if arguments[-1] > epochs:
-                raise KeyboardInterrupt
-            return whole(*arguments)
-
-        patch.setattr(loop, "train_epoch", epoch)
-        yield
-
-
-def contents(out):
-    return {file.name: file.read_bytes() for file in out.iterdir()}
 
 
 def test_a_run_learns_and_leaves_its_files(config, tmp_path, capsys):
@@ -146,7 +97,7 @@ def test_warm_up_rises_then_a_cosine_falls_to_zero():
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(config, whole, tmp_path, capsys, epochs):
     with interrupted_after(epochs):
         assert run(config, tmp_path / "parts") == 130
-    assert "go on with --resume" in capsys.readouterr().err
+    assert ("go on with --resume" if epochs else "there is nothing to go on from") in capsys.readouterr().err
     assert run(config, tmp_path / "parts", "--resume") == 0
     assert rows_of(tmp_path / "parts") == rows_of(whole)
     for name in ("ckpt.pt", "last.pt"):

@@ -79,7 +79,7 @@ def test_what_was_kept_is_said_beside_an_unwritable_file(capsys):
 
 
 def test_an_interruption_says_what_is_left(capsys):
-    main = command(fails(KeyboardInterrupt()).work, interrupted="interrupted; {out} is kept")
+    main = command(fails(KeyboardInterrupt()).work, interrupted=lambda given: f"interrupted; {given.out} is kept")
     assert main(["--out", "here", "--json"]) == 130
     assert capsys.readouterr() == ('{"error": "interrupted; here is kept"}\n', "interrupted; here is kept\n")
     assert fails(KeyboardInterrupt())([]) == 130
