@@ -11,38 +11,20 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neurotarget.hardware.chips.fit import Fit, NotPlaced, fit
-from neurotarget.hardware.chips.limits import Chip, load_chip, shipped
-from neurotarget.hardware.counts.other_packages import compare_counters
-from neurotarget.hardware.counts.summary import mean_layer
-from neurotarget.hardware.energy import twin
-from neurotarget.hardware.energy.beside import NetworkRow, network_row
-from neurotarget.hardware.energy.claims import Claim, Side, check_tables, load_claims
-from neurotarget.hardware.energy.judgement import judge
-from neurotarget.hardware.energy.memory import by_layer
-from neurotarget.hardware.energy.prices import PriceTable, load_tables
-from neurotarget.hardware.energy.published import load_published
-from neurotarget.hardware.energy.runs import OWN, Runs, run_and_price
-from neurotarget.hardware.energy.verdict import verdicts
-from neurotarget.hardware.energy.whole_chip import whole_chips
-from neurotarget.hardware.energy.withheld import at_chance, silent
+from neurotarget.hardware.chips.fit import Fit
+from neurotarget.hardware.energy.claims import Side, check_tables, load_claims
+from neurotarget.hardware.energy.prices import load_tables
+from neurotarget.hardware.page.assembly import SAMPLES, Given, make
 from neurotarget.hardware.page.card import layers_csv, render_card
-from neurotarget.hardware.page.checks import check_parity, single_precision
-from neurotarget.hardware.page.contents import FORMAT, InputRun, Report, as_json
-from neurotarget.hardware.page.origin import accuracy_note, describe_model, environment
+from neurotarget.hardware.page.contents import Report, as_json
 from neurotarget.hardware.page.render import render_page
 from neurotarget.sim import reference
-from neurotarget.sim.activity import activity
 from neurotarget.sim.graph import Graph, load
-from neurotarget.sim.graph.node import GraphError
 from neurotarget.sim.inputs import Input, as_input, open_input
 from neurotarget.sim.run import add_reading_arguments
-from neurotarget.sim.schedule import latency_ms, schedule
 from neurotarget.sim.trace import Trace
 
 from neurotarget.cli import Command, Result, add_network_arguments
@@ -53,8 +35,6 @@ if TYPE_CHECKING:
     from neurotarget.conversion.export.torch_network import TorchNetwork
     from torch import nn
 
-SAMPLES = 200
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="NIR file")
@@ -64,6 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--checkpoint", type=Path, help="the ckpt.pt of the model: adds PyTorch parity and the GPU path"
     )
     add_network_arguments(parser)
+    parser.add_argument(
+        "--quantized",
+        type=Path,
+        help="the model's quantised file, to compare its answers; MODEL.q.nir beside MODEL.nir is found by itself",
+    )
     parser.add_argument("--samples", type=int, default=SAMPLES, help=f"samples to count (default {SAMPLES})")
     parser.add_argument(
         "--lava-samples", type=int, default=3, help="samples to run in Lava too; 0 leaves it out (default 3)"
@@ -112,6 +97,8 @@ def words(report: Report, folder: Path) -> str:
     """The report for a terminal."""
     lines = [] if report.silence is None else [report.silence]
     lines += report.activity.sentences()
+    lines += [report.verdict.headline]
+    lines += [f"  {row.question} {row.answer} [{row.standing}, {row.kind}]" for row in report.verdict.rows]
     lines += [f"note: {note}" for note in report.model.notes]
     lines += [verdict.sentence for verdict in report.verdicts]
     lines += [f"claim: {claim.name}: {claim.answer}" for claim in report.claims]
@@ -129,37 +116,6 @@ class ReportError(UserError):
 
 
 # ---- the flow --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Given:
-    """What a report is made of.
-
-    Attributes:
-        file: of the network.
-        graph: in it.
-        data: samples to run.
-        network: in PyTorch, for parity, other packages' counters and measured energy.
-        lava_samples: to run in Lava too.
-        counters: run other packages' counters.
-        tables: price tables, by default those that ship.
-        claims: to judge.
-        beside: other networks to count and price.
-        samples: of their inputs.
-        dt: seconds per step, for files that do not say.
-    """
-
-    file: Path
-    graph: Graph
-    data: Input
-    network: TorchNetwork | None = None
-    lava_samples: int = 3
-    counters: bool = False
-    tables: list[PriceTable] = field(default_factory=lambda: load_tables(()))
-    claims: Sequence[Claim] = ()
-    beside: Sequence[Side] = ()
-    samples: int = SAMPLES
-    dt: float | None = None
 
 
 def report(
@@ -197,7 +153,7 @@ def report(
     check_folder(folder)
     graph, data = load(file), as_input(frames, lengths, labels)
     torch_network = None if network is None else own_network(graph, network, "network", data)
-    given = Given(Path(file), graph, data, torch_network, lava_samples, compare_counters)
+    given = Given(Path(file), graph, data, torch_network, lava_samples=lava_samples, counters=compare_counters)
     made, trace = make(given)
     write(Path(folder), made, trace)
     return made
@@ -238,6 +194,7 @@ def build(arguments: argparse.Namespace) -> tuple[Report, Trace]:
             graph=graph,
             data=dataclasses.replace(data, spec=arguments.input),
             network=network,
+            quantised=arguments.quantized,
             lava_samples=arguments.lava_samples,
             counters=arguments.compare_counters,
             tables=tables,
@@ -261,65 +218,6 @@ def own_network(graph: Graph, network: nn.Module, name: str, data: Input) -> Tor
     reference.checked_lengths(graph, data.frames, data.lengths)
     require_own_network(graph, network, name, data.frames)
     return of_network(network, data.frames)
-
-
-def make(given: Given) -> tuple[Report, Trace]:
-    """Runs, counts, compares and prices: the report, and the reference run that it was counted from."""
-    graph, data, tables = given.graph, given.data, given.tables
-    run = run_and_price(graph, data, tables, progress=True)
-    trace, counts = run.trace, run.counts
-    parity, unavailable = check_parity(graph, trace, given.network, given.lava_samples)
-    measured = run.measured(given.network)
-    runs = Runs(tables, data.spec, given.samples, given.dt)
-    runs.known[OWN] = run.priced(measured)
-    latency = schedule(graph, trace.input.shape[1]).total
-    withheld = silent(run.totals) or at_chance(trace, graph.readout)
-    made = Report(
-        format=FORMAT,
-        model=describe_model(graph, given.file, run.totals),
-        input=InputRun(data.spec, trace.samples, trace.sample_steps),
-        accuracy=run.accuracy,
-        accuracy_note=accuracy_note(data.spec, run.accuracy, trace),
-        activity=activity(graph, trace),
-        latency_steps=latency,
-        latency_ms=latency_ms(graph, latency),
-        withheld=withheld,
-        verdicts=tuple(verdicts(run.energy, measured, withheld)),
-        parity=tuple(parity),
-        parity_unavailable=tuple(unavailable),
-        precision=None if given.network else single_precision(graph, trace, data.frames),
-        layers=tuple(mean_layer(layer) for layer in counts),
-        totals=run.totals,
-        energy=run.energy,
-        memory_layers=tuple(by_layer(counts, tables)),
-        networks=networks(given, runs),
-        twin=twin.compare(counts),
-        placement=tuple(placed(graph, load_chip(name), trace) for name in shipped()),
-        whole_chips=tuple(whole_chips(counts, tables)),
-        claims=tuple(judge(claim, runs) for claim in given.claims),
-        counters=compare_counters(given.network, graph, trace) if given.counters and given.network else None,
-        measured=measured,
-        published=tuple(load_published()),
-        environment=environment(),
-    )
-    return made, trace
-
-
-def networks(given: Given, runs: Runs) -> tuple[NetworkRow, ...]:
-    """The report's own network and those beside it; none without others."""
-    if not given.beside:
-        return ()
-    own = network_row(given.file, given.data.spec, runs.known[OWN])
-    others = [(side.model or given.file, side.input or given.data.spec, runs(side)) for side in given.beside]
-    return own, *(network_row(*other) for other in others)
-
-
-def placed(graph: Graph, chip: Chip, trace: Trace) -> Fit | NotPlaced:
-    """The network on a chip, or the reason why it cannot be placed."""
-    try:
-        return fit(graph, chip, trace=trace)
-    except GraphError as error:  # a graph that cannot stream can still be counted
-        return NotPlaced(chip.title, False, str(error))
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------

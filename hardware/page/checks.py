@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from neurotarget.hardware.page.contents import ParityCheck, ParityUnavailable
+from neurotarget.hardware.verdict.parity import ParityCheck, ParityUnavailable
 from neurotarget.sim import lava, reference
 from neurotarget.sim.graph import Graph
 from neurotarget.sim.graph.node import GraphError

@@ -16,6 +16,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 SECTIONS = (
     "verdict",
     "claims",
+    "dense",
     "energy",
     "networks",
     "twin",

@@ -30,6 +30,7 @@ from tests.hardware.metered import Machine
 from tests.hardware.networks import lif, nir_graph, temporal
 
 KEYS = {
+    "verdict",
     "model",
     "input",
     "accuracy",
@@ -55,6 +56,7 @@ ENERGY_KEYS = {"table", "boundary", "snn_uj", "ann_uj", "ratio", "kind", "source
 SECTIONS = (
     "Verdict",
     "Claims",
+    "Against the same network computed densely",
     "Energy by table",
     "Where the answer flips",
     "Beside other networks",

@@ -1,0 +1,165 @@
+"""How a report comes about: one run, and everything that is counted, compared, placed, priced and judged from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from neurotarget.hardware.chips.fit import Fit, NotPlaced, fit
+from neurotarget.hardware.chips.limits import Chip, load_chip, shipped
+from neurotarget.hardware.counts.other_packages import compare_counters
+from neurotarget.hardware.counts.summary import mean_layer
+from neurotarget.hardware.energy import twin
+from neurotarget.hardware.energy.beside import NetworkRow, network_row
+from neurotarget.hardware.energy.claims import Claim, Side
+from neurotarget.hardware.energy.judgement import judge
+from neurotarget.hardware.energy.memory import by_layer
+from neurotarget.hardware.energy.prices import PriceTable, load_tables
+from neurotarget.hardware.energy.published import load_published
+from neurotarget.hardware.energy.runs import OWN, Runs, run_and_price
+from neurotarget.hardware.energy.verdict import verdicts as by_boundary
+from neurotarget.hardware.energy.whole_chip import whole_chips
+from neurotarget.hardware.energy.withheld import at_chance, silent
+from neurotarget.hardware.page.checks import check_parity, single_precision
+from neurotarget.hardware.page.contents import FORMAT, InputRun, Report
+from neurotarget.hardware.page.origin import accuracy_note, describe_model, environment
+from neurotarget.hardware.verdict import questions
+from neurotarget.hardware.verdict.integers import IntegerForm, compare_integers, quantised_beside
+from neurotarget.hardware.verdict.rows import conclude
+from neurotarget.sim.activity import activity
+from neurotarget.sim.graph import Graph
+from neurotarget.sim.graph.node import GraphError
+from neurotarget.sim.inputs import Input
+from neurotarget.sim.schedule import latency_ms, schedule
+from neurotarget.sim.trace import Trace
+
+if TYPE_CHECKING:
+    from neurotarget.conversion.export.torch_network import TorchNetwork
+
+SAMPLES = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What a report is made of.
+
+    Attributes:
+        file: of the network.
+        graph: in it.
+        data: samples to run.
+        network: in PyTorch, for parity, other packages' counters and measured energy.
+        quantised: file of the network in integers; one that lies beside the network's file is found.
+        lava_samples: to run in Lava too.
+        counters: run other packages' counters.
+        tables: price tables, by default those that ship.
+        claims: to judge.
+        beside: other networks to count and price.
+        samples: of their inputs.
+        dt: seconds per step, for files that do not say.
+    """
+
+    file: Path
+    graph: Graph
+    data: Input
+    network: TorchNetwork | None = None
+    quantised: Path | None = None
+    lava_samples: int = 3
+    counters: bool = False
+    tables: list[PriceTable] = field(default_factory=lambda: load_tables(()))
+    claims: Sequence[Claim] = ()
+    beside: Sequence[Side] = ()
+    samples: int = SAMPLES
+    dt: float | None = None
+
+
+def make(given: Given) -> tuple[Report, Trace]:
+    """Runs, counts, compares and prices: the report, and the reference run that it was counted from."""
+    graph, data, tables = given.graph, given.data, given.tables
+    run = run_and_price(graph, data, tables, progress=True)
+    trace, counts = run.trace, run.counts
+    parity, unavailable = check_parity(graph, trace, given.network, given.lava_samples)
+    measured = run.measured(given.network)
+    runs = Runs(tables, data.spec, given.samples, given.dt)
+    runs.known[OWN] = run.priced(measured)
+    latency = schedule(graph, trace.input.shape[1]).total
+    withheld = silent(run.totals) or at_chance(trace, graph.readout)
+    verdicts = by_boundary(run.energy, measured, withheld)
+    placement = tuple(placed(graph, load_chip(name), trace) for name in shipped())
+    twins = twin.compare(counts)
+    made = Report(
+        format=FORMAT,
+        model=describe_model(graph, given.file, run.totals),
+        input=InputRun(data.spec, trace.samples, trace.sample_steps),
+        accuracy=run.accuracy,
+        accuracy_note=accuracy_note(data.spec, run.accuracy, trace),
+        activity=activity(graph, trace),
+        latency_steps=latency,
+        latency_ms=latency_ms(graph, latency),
+        withheld=withheld,
+        verdict=conclude(
+            [
+                questions.float_row(parity, unavailable),
+                questions.integers_row(*integers(given, trace)),
+                questions.chip_row(placement),
+                questions.twin_row(twins, withheld),
+                questions.dense_row(verdicts, withheld),
+                questions.measured_row(measured),
+            ]
+        ),
+        verdicts=tuple(verdicts),
+        parity=tuple(parity),
+        parity_unavailable=tuple(unavailable),
+        precision=None if given.network else single_precision(graph, trace, data.frames),
+        layers=tuple(mean_layer(layer) for layer in counts),
+        totals=run.totals,
+        energy=run.energy,
+        memory_layers=tuple(by_layer(counts, tables)),
+        networks=networks(given, runs),
+        twin=twins,
+        placement=placement,
+        whole_chips=tuple(whole_chips(counts, tables)),
+        claims=tuple(judge(claim, runs) for claim in given.claims),
+        counters=compare_counters(given.network, graph, trace) if given.counters and given.network else None,
+        measured=measured,
+        published=tuple(load_published()),
+        environment=environment(),
+    )
+    return made, trace
+
+
+def integers(given: Given, trace: Trace) -> tuple[IntegerForm | None, str]:
+    """The network's answers in integers, or the reason why they are not known.
+
+    Raises:
+        GraphError: the quantised file that was given cannot be compared; one that was only found is left out.
+    """
+    if given.graph.quantised:
+        return None, f"{given.file} is in integers itself; report on its file in float, with --quantized {given.file}"
+    file = given.quantised or quantised_beside(given.file)
+    if file is None:
+        return None, f"no quantised file: make one with conversion.quantize {given.file}, or name it by --quantized"
+    try:
+        return compare_integers(given.graph, trace, file), ""
+    except GraphError as error:
+        if given.quantised is not None:
+            raise
+        return None, str(error)
+
+
+def networks(given: Given, runs: Runs) -> tuple[NetworkRow, ...]:
+    """The report's own network and those beside it; none without others."""
+    if not given.beside:
+        return ()
+    own = network_row(given.file, given.data.spec, runs.known[OWN])
+    others = [(side.model or given.file, side.input or given.data.spec, runs(side)) for side in given.beside]
+    return own, *(network_row(*other) for other in others)
+
+
+def placed(graph: Graph, chip: Chip, trace: Trace) -> Fit | NotPlaced:
+    """The network on a chip, or the reason why it cannot be placed."""
+    try:
+        return fit(graph, chip, trace=trace)
+    except GraphError as error:  # a graph that cannot stream can still be counted
+        return NotPlaced(chip.title, False, str(error))

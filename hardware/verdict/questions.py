@@ -1,0 +1,149 @@
+"""The six questions of a verdict, in order, and what answers each: what is not known is never favourable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from neurotarget.hardware.chips.fit import Fit, NotPlaced
+from neurotarget.hardware.energy.figure import MEMORY, OPERATIONS
+from neurotarget.hardware.energy.twin import LOSES, TwinComparison
+from neurotarget.hardware.energy.verdict import LESS, MORE, Verdict
+from neurotarget.hardware.meters.measurement import Measured, Unmeasured
+from neurotarget.hardware.verdict.integers import IntegerForm
+from neurotarget.hardware.verdict.parity import ParityCheck, ParityUnavailable
+from neurotarget.hardware.verdict.rows import (
+    ESTIMATED,
+    FAVOURABLE,
+    MEASURED,
+    OPEN,
+    SIMULATED,
+    UNFAVOURABLE,
+    UNKNOWN,
+    VerdictRow,
+    least_favourable,
+)
+from neurotarget.sim.parity import NOT_TESTED
+
+from neurotarget.figures import interval, percent, rounded
+
+PYTORCH = "pytorch"  # how sides of a comparison with the network in PyTorch begin
+LARGEST_LOSS = 0.02  # of accuracy that integers may cost
+FEWEST_EQUAL = 0.95  # of the answers, where nothing is labelled
+
+
+def float_row(parity: Sequence[ParityCheck], unavailable: Sequence[ParityUnavailable]) -> VerdictRow:
+    """Favourable only where the network in PyTorch was compared: two simulators of one file prove that they agree."""
+    required = [check for check in parity if check.required]
+    figure = "; ".join(f"{check.sides}: {check.sentence}" for check in required)
+    compared = any(check.sides.startswith(PYTORCH) for check in required)
+    if any(not check.holds and check.outcome != NOT_TESTED for check in required):
+        answer, standing = "its spikes are not the same on both sides of a comparison", UNFAVOURABLE
+    elif any(not check.holds for check in required):
+        answer, standing = "equality of spikes was not tested, because nothing fired", OPEN
+    elif compared:
+        answer, standing = "its spikes are those of the network in PyTorch", FAVOURABLE
+    else:
+        answer, standing = "its spikes were not compared with the network in PyTorch", OPEN
+        figure = "; ".join([*([figure] if figure else []), *(f"{one.sides}: {one.reason}" for one in unavailable)])
+    kind = SIMULATED if required else UNKNOWN
+    return VerdictRow("float", "Does the file spike as the network does in float?", answer, figure, kind, standing)
+
+
+def integers_row(found: IntegerForm | None, reason: str) -> VerdictRow:
+    """Favourable where integers lose at most `LARGEST_LOSS` of the accuracy, or, without labels, where at least
+    `FEWEST_EQUAL` of the answers are equal.
+
+    Args:
+        reason: why there is no comparison.
+    """
+    question = "Does it answer the same in 8 bits?"
+    if found is None:
+        return VerdictRow("integers", question, "its answers in 8 bits are not known", reason, UNKNOWN, OPEN)
+    equal = f"{percent(found.equal)} of {found.samples} answers equal"
+    if found.accuracy is None or found.accuracy_float is None:
+        kept = found.equal >= FEWEST_EQUAL
+        figure = f"{equal} ({found.file})"
+    else:
+        kept = found.accuracy_float - found.accuracy <= LARGEST_LOSS
+        both = f"accuracy {percent(found.accuracy_float)} in float, {percent(found.accuracy)} in integers"
+        figure = f"{both}, {equal} ({found.file})"
+    answer = "in 8 bits it answers as in float" if kept else f"in 8 bits it answers otherwise: {equal}"
+    return VerdictRow("integers", question, answer, figure, SIMULATED, FAVOURABLE if kept else UNFAVOURABLE)
+
+
+def chip_row(placement: Sequence[Fit | NotPlaced]) -> VerdictRow:
+    """Favourable where it fits every chip that was tried, unfavourable where it fits none."""
+    fits = [result.chip for result in placement if result.fits]
+    fails = [result.chip for result in placement if not result.fits]
+    figure = " ".join(result.sentence if isinstance(result, Fit) else result.reason for result in placement)
+    if not fails:
+        answer, standing = f"it fits {' and '.join(fits)}", FAVOURABLE if fits else OPEN
+    elif fits:
+        answer, standing = f"it fits {' and '.join(fits)}, not {' or '.join(fails)}", OPEN
+    else:
+        answer, standing = f"it fits neither {' nor '.join(fails)}", UNFAVOURABLE
+    return VerdictRow("chip", "Does it fit the chip?", answer, figure, ESTIMATED, standing)
+
+
+def twin_row(twin: TwinComparison, withheld: str | None) -> VerdictRow:
+    """Without a trained twin never favourable: counts of one that nobody trained are an estimate of its energy and say
+    nothing of its accuracy.
+
+    Args:
+        withheld: why the run decides nothing.
+    """
+    question = "Does it take less than the best non-spiking twin, at equal accuracy?"
+    ratios = [one.total_ratio for one in twin.twins if one.total_ratio is not None]
+    figure = "; ".join(
+        f"twin that computes {one.title}: {rounded(one.total_ratio)} of its energy" for one in twin.twins
+    )
+    if withheld or not ratios:
+        reason = withheld or "one of the two takes nothing"
+        answer = f"against a twin there is no answer, because {reason}"
+        return VerdictRow("twin", question, answer, figure, ESTIMATED, OPEN)
+    figure += f". Spikes per synapse and inference: {rounded(twin.spikes_per_synapse)}"
+    if min(ratios) < 1:
+        answer = f"no twin was trained, and by count one takes {rounded(min(ratios))} of its energy"
+        return VerdictRow("twin", question, answer, figure, ESTIMATED, UNFAVOURABLE)
+    if twin.dampfhoffer == LOSES:
+        answer = "no twin was trained, and with so many spikes per synapse it competes with no network (Dampfhoffer)"
+        return VerdictRow("twin", question, answer, figure, ESTIMATED, UNFAVOURABLE)
+    return VerdictRow("twin", question, "no twin was trained", figure, ESTIMATED, OPEN)
+
+
+STANDING_OF = {LESS: FAVOURABLE, MORE: UNFAVOURABLE}
+
+
+def dense_row(verdicts: Sequence[Verdict], withheld: str | None) -> VerdictRow:
+    """The least favourable of the boundaries that price both networks in the same technology.
+
+    Args:
+        withheld: why the run decides nothing.
+    """
+    both = [verdict for verdict in verdicts if verdict.boundary in (OPERATIONS, MEMORY)]
+    standing = least_favourable([STANDING_OF.get(verdict.answer, OPEN) for verdict in both])
+    ratios = [ratio for verdict in both for ratio in (verdict.low, verdict.high) if ratio is not None]
+    if standing == FAVOURABLE:
+        answer = f"it takes {interval(ratios)} times less energy than the same network computed densely"
+    elif standing == UNFAVOURABLE:
+        answer = "it takes more energy than the same network computed densely, under at least one boundary"
+    else:
+        answer = "whether it takes less than the same network computed densely is not decided"
+        answer += f", because {withheld}" if withheld else ""
+    figure = " ".join(verdict.sentence for verdict in both)
+    question = "Does it take less than the same network computed densely?"
+    return VerdictRow("dense", question, answer, figure, ESTIMATED if ratios else UNKNOWN, standing)
+
+
+def measured_row(measured: Measured | Unmeasured) -> VerdictRow:
+    """Never favourable on its own: what is measured here is the spiking network in PyTorch, and nothing beside it."""
+    question = "Was it measured?"
+    if isinstance(measured, Unmeasured):
+        return VerdictRow("measured", question, "nothing was measured", measured.reason, UNKNOWN, OPEN)
+    one = measured.batch_1
+    figure = (
+        f"{rounded(one.total_uj)} ± {rounded(one.total_uj_std)} µJ per inference at batch 1, {rounded(one.dynamic_uj)} "
+        f"of it above idle, in PyTorch on {measured.device}"
+    )
+    answer = "it was measured in PyTorch alone, on no chip and beside no twin"
+    return VerdictRow("measured", question, answer, figure, MEASURED, OPEN)
