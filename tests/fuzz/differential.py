@@ -14,6 +14,7 @@ import sys
 from collections import Counter
 from dataclasses import dataclass, field
 
+import nir
 import numpy as np
 from tqdm import tqdm
 
@@ -112,12 +113,31 @@ def compare_integers(case: graphs.Case, tally: Tally) -> str | None:
     exact = differs(case, *engine.run(quantised, frames, lengths), plain.spikes, plain.output, exact=True)
     if exact is not None:
         return f"integers against Python's: {exact}"
-    for name, fired in spikes.items():
-        count, found = int(fired.sum(dtype=np.int64)), int(integers[name].sum(dtype=np.int64))
-        tally.counts["layers of which the rate counts"] += max(count, found) > MANY
-        if max(count, found) > MANY and not SLOWEST * count <= found <= FASTEST * count:
+    tally.counts["layers of which the rate counts"] += len(busy(spikes, integers))
+    for name, (count, found) in busy(spikes, integers).items():
+        if not SLOWEST * count <= found <= FASTEST * count:
             return f"rate of {name}: {count} spikes in float, {found} in integers"
+    reversed_in_time(case, quantised, tally)
     return None
+
+
+def reversed_in_time(case: graphs.Case, quantised: nir.NIRGraph, tally: Tally) -> None:
+    """Counts what the rates are on frames that did not calibrate: no fault, the integers never saw them."""
+    frames = np.ascontiguousarray(case.frames[:, ::-1])
+    try:
+        rates = busy(*(engine.run(graph, frames, case.lengths)[0] for graph in (case.graph, quantised)))
+    except engine.REFUSALS:  # a sum that overflows
+        tally.counts["quantised graphs refused on reversed frames"] += 1
+        return
+    tally.counts["layers on reversed frames"] += len(rates)
+    outside = sum(not SLOWEST * count <= found <= FASTEST * count for count, found in rates.values())
+    tally.counts["of them outside the band"] += outside
+
+
+def busy(spikes: dict[str, np.ndarray], integers: dict[str, np.ndarray]) -> dict[str, tuple[int, int]]:
+    """Spikes in float and in integers of the layers that fire often enough for their rate to count."""
+    counts = {name: (int(spikes[name].sum(dtype=np.int64)), int(integers[name].sum(dtype=np.int64))) for name in spikes}
+    return {name: both for name, both in counts.items() if max(both) > MANY}
 
 
 def reason(error: Exception) -> str:
