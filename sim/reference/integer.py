@@ -19,9 +19,9 @@ import numpy as np
 from neurotarget.sim.graph import dialect
 from neurotarget.sim.graph.kinds import SPIKING, STATEFUL, SYNAPTIC
 from neurotarget.sim.graph.node import GraphError, Node
-from neurotarget.sim.reference import integer_kernels
+from neurotarget.sim.reference import integer_kernels, spatial_kernels
 from neurotarget.sim.reference.integer_kernels import ALIGN_BITS, DECAY_BITS, STATE_LIMIT
-from neurotarget.sim.reference.operations import OPERATIONS, Call, Parameters, state, windows
+from neurotarget.sim.reference.operations import OPERATIONS, Call, Parameters, as_frames, state
 
 INTEGER = np.dtype(np.int64)
 SCALES = (1e-30, 1e30)  # of input and output: beyond, a product with 24-bit integers leaves float32 or float64
@@ -172,10 +172,15 @@ def exact_type(bound: int, node: str) -> np.dtype:
 
 def product(x: np.ndarray, weight: np.ndarray, node: str = "") -> np.ndarray:
     """x [..., inputs] times weight [outputs, inputs], both of integers: int64 [..., outputs], exact."""
-    largest = max(int(x.max(initial=0)), -int(x.min(initial=0)))
-    dtype = exact_type(largest * int(np.abs(weight).sum(axis=-1).max(initial=0)), node)
+    dtype = _bound(x, weight, node)
     flat = x.reshape(-1, x.shape[-1]).astype(dtype)
     return (flat @ weight.T.astype(dtype)).astype(INTEGER).reshape(*x.shape[:-1], len(weight))
+
+
+def _bound(x: np.ndarray, weight: np.ndarray, node: str) -> np.dtype:
+    """`exact_type` of the sums of any of x times a row of weight [outputs, inputs]."""
+    largest = max(int(x.max(initial=0)), -int(x.min(initial=0)))
+    return exact_type(largest * int(np.abs(weight).sum(axis=-1).max(initial=0)), node)
 
 
 def shifted(total: np.ndarray, exponent: int) -> np.ndarray:
@@ -211,16 +216,11 @@ def _scale(call: Call, x: np.ndarray) -> np.ndarray:
 
 
 def _conv(call: Call, x: np.ndarray) -> np.ndarray:
-    weight, groups = call.parameters["weight"], call.parameters["groups"]
-    outputs, inputs, *kernel = weight.shape
-    fields = windows(x, kernel, call.parameters)  # [samples, steps, channels, *positions, *kernel]
-    positions = fields.shape[3 : 3 + len(kernel)]
-    last = range(3 + len(kernel), fields.ndim)
-    rows = fields.transpose(0, 1, *range(3, 3 + len(kernel)), 2, *last)
-    rows = rows.reshape(*x.shape[:2], *positions, groups, inputs * int(np.prod(kernel)))
-    columns = weight.reshape(groups, outputs // groups, -1)
-    out = np.concatenate([product(rows[..., g, :], columns[g], call.node.name) for g in range(groups)], axis=-1)
-    return np.moveaxis(_synapse(call, out), -1, 2)
+    p, weight = call.parameters, call.parameters["weight"]
+    _bound(x, weight.reshape(len(weight), -1), call.node.name)
+    total = shifted(spatial_kernels.convolve(as_frames(x), weight, p), p["weight_exp"])
+    total += p["bias"].reshape(-1, *(1,) * (total.ndim - 2))
+    return total.reshape(*x.shape[:2], *total.shape[1:])
 
 
 def _temporal_conv(call: Call, x: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 from neurotarget.sim.graph import Graph, dialect
 from neurotarget.sim.graph.kinds import KINDS, LEAKY, SPIKING, STATEFUL
 from neurotarget.sim.graph.node import Node
-from neurotarget.sim.reference import kernels
+from neurotarget.sim.reference import kernels, spatial_kernels
 from neurotarget.sim.trace import masked
 
 Parameters = Mapping[str, Any]
@@ -163,39 +163,25 @@ def _scale(call: Call, x: np.ndarray) -> np.ndarray:
     return x.astype(call.dtype, copy=False) * call.parameters["weight"]
 
 
-def windows(x: np.ndarray, kernel: Iterable[int], p: Parameters) -> np.ndarray:
-    """Receptive fields of a spatial layer: [samples, steps, channels, *positions, *kernel]."""
-    kernel = tuple(kernel)
-    dilation = p.get("dilation", (1,) * len(kernel))
-    x = np.pad(x, [(0, 0)] * 3 + [(size, size) for size in p["padding"]])
-    axes = tuple(range(3, 3 + len(kernel)))
-    spans = tuple(d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True))
-    fields = np.lib.stride_tricks.sliding_window_view(x, spans, axis=axes)
-    steps = [slice(None, None, s) for s in p["stride"]] + [slice(None, None, d) for d in dilation]
-    picked: np.ndarray = fields[(slice(None),) * 3 + tuple(steps)]
-    return picked
+def as_frames(x: np.ndarray) -> np.ndarray:
+    """[samples, steps, channels, *space] as [samples * steps, channels, *space]."""
+    return x.reshape(-1, *x.shape[2:])
 
 
 def _conv(call: Call, x: np.ndarray) -> np.ndarray:
-    p, weight = call.parameters, call.parameters["weight"]
-    samples, steps, groups = *x.shape[:2], p["groups"]
-    outputs, inputs, *kernel = weight.shape
-    fields = windows(x.astype(call.dtype, copy=False), kernel, p)
-    space = fields.shape[3 : 3 + len(kernel)]
-    fields = fields.reshape(samples * steps, groups, inputs, *space, *kernel)
-    # [samples * steps, *space, groups, inputs, *kernel]: one matrix product a group
-    order = (0, *range(3, 3 + len(kernel)), 1, 2, *range(3 + len(kernel), 3 + 2 * len(kernel)))
-    rows = fields.transpose(order).reshape(-1, groups, inputs * int(np.prod(kernel)))
-    columns = weight.reshape(groups, outputs // groups, -1)
-    out = np.concatenate([rows[:, g] @ columns[g].T for g in range(groups)], axis=-1) + p["bias"]
-    return np.moveaxis(out.reshape(samples, steps, *space, outputs), -1, 2)
+    p = call.parameters
+    frames = as_frames(x if x.dtype == np.uint8 else x.astype(call.dtype, copy=False))
+    out = spatial_kernels.convolve(frames, p["weight"], p)
+    out += p["bias"].reshape(-1, *(1,) * (out.ndim - 2))
+    return out.reshape(*x.shape[:2], *out.shape[1:])
 
 
 def _pool(call: Call, x: np.ndarray) -> np.ndarray:
     kernel = call.parameters["kernel_size"]
-    fields = windows(x.astype(call.dtype, copy=False), kernel, call.parameters)
-    total: np.ndarray = fields.sum(axis=(-2, -1))
-    return total / call.dtype.type(np.prod(kernel)) if call.node.kind == "avg_pool" else total
+    out = spatial_kernels.pooled(as_frames(x.astype(call.dtype, copy=False)), kernel, call.parameters)
+    if call.node.kind == "avg_pool":
+        out /= call.dtype.type(np.prod(kernel))
+    return out.reshape(*x.shape[:2], *out.shape[1:])
 
 
 def _flatten(call: Call, x: np.ndarray) -> np.ndarray:
