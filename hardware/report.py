@@ -21,6 +21,7 @@ from neurotarget.hardware.page.assembly import SAMPLES, Given, make
 from neurotarget.hardware.page.card import layers_csv, render_card
 from neurotarget.hardware.page.contents import Report, as_json
 from neurotarget.hardware.page.render import render_page
+from neurotarget.hardware.sanafe import parent as sanafe
 from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.inputs import Input, as_input, open_input
@@ -53,6 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lava-samples", type=int, default=3, help="samples to run in Lava too; 0 leaves it out (default 3)"
     )
+    parser.add_argument(
+        "--chip-simulator",
+        choices=["sanafe"],
+        help="simulate the placed network on Loihi 1, step by step, in SANA-FE (docs/chip_simulator.md)",
+    )
+    parser.add_argument("--chip-samples", type=int, default=3, help="samples to run in the chip simulator (default 3)")
     parser.add_argument(
         "--prices", type=Path, action="append", default=[], help="a further price table; may be repeated"
     )
@@ -90,6 +97,7 @@ def work(arguments: argparse.Namespace) -> Result:
     made, trace = build(arguments)
     write(arguments.out, made, trace)
     holds = all(check.holds for check in made.parity if check.required)
+    holds &= made.chip_simulation is None or made.chip_simulation.holds
     return Result(as_json(made), words(made, arguments.out), holds)
 
 
@@ -104,6 +112,7 @@ def words(report: Report, folder: Path) -> str:
     lines += [f"claim: {claim.name}: {claim.answer}" for claim in report.claims]
     for result in report.placement:
         lines.append(result.sentence if isinstance(result, Fit) else f"{result.chip}: {result.reason}")
+    lines += report.chip_simulation.sentences if report.chip_simulation else ()
     lines += [f"meter: {meter.meter}: {meter.reason}" for meter in report.measured.meters]
     lines += [f"parity: {check.sides}: {check.sentence}" for check in report.parity]
     if report.precision is not None:
@@ -172,6 +181,10 @@ def build(arguments: argparse.Namespace) -> tuple[Report, Trace]:
         raise ReportError("--weights goes with --network; a checkpoint holds its own")
     if arguments.compare_counters and arguments.checkpoint is None and arguments.network is None:
         raise ReportError("--compare-counters runs the packages on a network; give --checkpoint or --network too")
+    if arguments.chip_simulator is not None:
+        if arguments.chip_samples < 1:
+            raise ReportError(f"--chip-samples {arguments.chip_samples}: at least 1 is needed")
+        sanafe.version()  # says at once where there is none
     tables = load_tables(arguments.prices)
     claims = [] if arguments.claims is None else load_claims(arguments.claims)
     check_tables(claims, tables)
@@ -196,6 +209,7 @@ def build(arguments: argparse.Namespace) -> tuple[Report, Trace]:
             network=network,
             quantised=arguments.quantized,
             lava_samples=arguments.lava_samples,
+            chip_samples=arguments.chip_samples if arguments.chip_simulator else 0,
             counters=arguments.compare_counters,
             tables=tables,
             claims=claims,

@@ -73,7 +73,7 @@ class Population:
 
     Attributes:
         kind: the node's kind, `output`, `input` or `relay`.
-        neurons: how many; a neuron is given by its place in `_order`.
+        neurons: how many; a neuron is given by its place in `neuron_order`.
         compartments: per neuron.
         state: values per neuron beyond its potential, for memory that the chip counts.
         programmed: the operations that a neuron's program must compute.
@@ -204,9 +204,11 @@ class _Builder:
             relayed = self._relays_take_less(found, matrix)
             sources = tuple(dict.fromkeys(self._source(node.name, *path, taps, relayed) for path in found))
             self.relays |= {(source.population, source.held) for source in sources if source.held}
-            axons = {origin: csr_array(lists[_order(self.graph.nodes[origin])]) for origin, lists in axons.items()}
+            axons = {
+                origin: csr_array(lists[neuron_order(self.graph.nodes[origin])]) for origin, lists in axons.items()
+            }
             target = self.graph.nodes[population.name]
-            matrix = csr_array(matrix[:, _order(target)])
+            matrix = csr_array(matrix[:, neuron_order(target)])
             kernel = None
             if self.chip.size("population_axon_slots"):
                 kernel = shared_kernel(node, target, {origin: self.graph.nodes[origin] for origin in axons}, axons)
@@ -271,7 +273,7 @@ def relay_name(origin: str, held: int) -> str:
     return f"{origin}.wait{held}" if held else origin
 
 
-def _order(node: Node) -> np.ndarray:
+def neuron_order(node: Node) -> np.ndarray:
     """The order in which a population's neurons are split: of images by position, all channels of one together.
 
     A part is then a piece of the image, which few neurons reach and which reaches few.
@@ -292,7 +294,7 @@ def _settings(node: Node) -> tuple[tuple[object, ...], tuple[object, ...]]:
     taus = [p[key] for key in ("tau", "tau_mem", "tau_syn") if key in p]
     decays: list[object] = list(zip(*taus, strict=True)) if taus else [node.kind] * node.neurons
     thresholds = p.get("v_threshold", p.get("threshold", ()))
-    order = _order(node).tolist()
+    order = neuron_order(node).tolist()
     return tuple(decays[i] for i in order), tuple(thresholds[i] for i in order) if thresholds else ()
 
 

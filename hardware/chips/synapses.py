@@ -44,19 +44,25 @@ def synapse_matrix(node: Node) -> csr_array:
 
 def _slid(node: Node) -> csr_array:
     """A kernel's synapses at every position of a convolution over space or a pool."""
+    row, column, _ = slid(node)
+    shape = (int(np.prod(node.input_shape)), int(np.prod(node.output_shape)))
+    return csr_array(coo_array((np.ones(len(row), np.int32), (row, column)), shape=shape))
+
+
+def slid(node: Node) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same as lists: input, output and weight of each synapse, int64, int64 and float64; 1 in a pool."""
     kernel = kernel_of(node, zero_weights=False)
     outputs, inputs = kernel.mask.shape[:2]
     size_out, size_in = int(np.prod(node.output_shape[1:])), int(np.prod(node.input_shape[1:]))
-    elements = kernel.mask.reshape(outputs, inputs, -1)
-    rows, columns = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    elements = np.asarray(node.parameters.get("weight", kernel.mask), np.float64).reshape(outputs, inputs, -1)
+    rows, columns, weights = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0)]
     for element, (source, target) in enumerate(slide(node, kernel)):
         for out, local in np.argwhere(elements[:, :, element]):
             channel = out // (outputs // kernel.groups) * inputs + local
             rows.append(channel * size_in + source)
             columns.append(out * size_out + target)
-    row, column = np.concatenate(rows), np.concatenate(columns)
-    shape = (int(np.prod(node.input_shape)), int(np.prod(node.output_shape)))
-    return csr_array(coo_array((np.ones(len(row), np.int32), (row, column)), shape=shape))
+            weights.append(np.full(len(source), elements[out, local, element]))
+    return np.concatenate(rows), np.concatenate(columns), np.concatenate(weights)
 
 
 def one_to_one(size: int) -> csr_array:

@@ -25,6 +25,7 @@ from neurotarget.hardware.energy.withheld import at_chance, silent
 from neurotarget.hardware.page.checks import check_parity, single_precision
 from neurotarget.hardware.page.contents import FORMAT, InputRun, Report
 from neurotarget.hardware.page.origin import accuracy_note, describe_model, environment
+from neurotarget.hardware.sanafe.simulation import simulate
 from neurotarget.hardware.verdict import questions
 from neurotarget.hardware.verdict.integers import IntegerForm, compare_integers, quantised_beside
 from neurotarget.hardware.verdict.rows import conclude
@@ -52,6 +53,7 @@ class Given:
         network: in PyTorch, for parity, other packages' counters and measured energy.
         quantised: file of the network in integers; one that lies beside the network's file is found.
         lava_samples: to run in Lava too.
+        chip_samples: to run in the chip simulator; 0 leaves it out.
         counters: run other packages' counters.
         tables: price tables, by default those that ship.
         claims: to judge.
@@ -66,6 +68,7 @@ class Given:
     network: TorchNetwork | None = None
     quantised: Path | None = None
     lava_samples: int = 3
+    chip_samples: int = 0
     counters: bool = False
     tables: list[PriceTable] = field(default_factory=lambda: load_tables(()))
     claims: Sequence[Claim] = ()
@@ -119,6 +122,7 @@ def make(given: Given) -> tuple[Report, Trace]:
         networks=networks(given, runs),
         twin=twins,
         placement=placement,
+        chip_simulation=simulate(graph, trace, given.chip_samples) if given.chip_samples else None,
         whole_chips=tuple(whole_chips(counts, tables)),
         claims=tuple(judge(claim, runs) for claim in given.claims),
         counters=compare_counters(given.network, graph, trace) if given.counters and given.network else None,

@@ -21,6 +21,7 @@ from neurotarget.hardware.energy.twin import TwinComparison
 from neurotarget.hardware.energy.verdict import Verdict
 from neurotarget.hardware.energy.whole_chip import WholeChip
 from neurotarget.hardware.meters.measurement import Measured, Unmeasured
+from neurotarget.hardware.sanafe.simulation import ChipSimulation
 from neurotarget.hardware.verdict.parity import ParityCheck, ParityUnavailable
 from neurotarget.hardware.verdict.rows import Conclusion
 from neurotarget.sim.activity import Activity, run_words
@@ -112,6 +113,7 @@ class Report:
         networks: this network and those given with `--beside`; empty without.
         twin: the quantised twin.
         placement: one per chip.
+        chip_simulation: the network on a simulated chip; `null` without `--chip-simulator`.
         whole_chips: one per class of chips with a model fitted on measurements.
         claims: judged; empty without `--claims`.
         counters: other packages' counts; `null` without `--compare-counters`.
@@ -141,6 +143,7 @@ class Report:
     networks: tuple[NetworkRow, ...]
     twin: TwinComparison
     placement: tuple[Fit | NotPlaced, ...]
+    chip_simulation: ChipSimulation | None
     whole_chips: tuple[WholeChip, ...]
     claims: tuple[JudgedClaim, ...]
     counters: CounterComparison | None

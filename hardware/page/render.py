@@ -24,6 +24,7 @@ SECTIONS = (
     "waterfall",
     "counters",
     "chips",
+    "simulated",
     "raster",
     "parity",
     "measured",
