@@ -161,13 +161,8 @@ BACK_ENDS: dict[str, Callable[[Graph], object]] = {
     "fine-tuning": lambda graph: IntegerNetwork(integers(graph), alpha=2.0),
     "netx": lambda graph: netx(integers(graph)),
 }
-# What Lava's fixed point, and with it everything that reads integers, does not express.
-NO_INTEGERS = {"threshold"}
 NO_NETX = {"sum_pool", "avg_pool", "look_ahead", "gate", "rotary", "attention", "input_part", *STATEFUL - SPIKING}
-REFUSED = {
-    *((back_end, kind) for back_end in ("integers", "lava fixed", "fine-tuning", "netx") for kind in NO_INTEGERS),
-    *(("netx", kind) for kind in NO_NETX),
-}
+REFUSED = {("netx", kind) for kind in NO_NETX}
 
 
 def test_there_is_a_network_for_every_kind():

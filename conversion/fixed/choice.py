@@ -82,7 +82,7 @@ class Choice:
 
     def with_decay_errors(self, errors: Mapping[str, float]) -> Choice:
         """The choice with the largest error of its neurons."""
-        return replace(self, decay_error=max((errors[name] for name in self.group.neurons), default=0.0))
+        return replace(self, decay_error=max((errors.get(name, 0.0) for name in self.group.neurons), default=0.0))
 
 
 @dataclass(frozen=True)

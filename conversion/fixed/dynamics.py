@@ -72,7 +72,10 @@ def _per_neuron(node: Node, graph: Graph) -> dict[str, np.ndarray]:
 
 
 def decay_errors(graph: Graph) -> dict[str, float]:
-    """Largest relative error of what u or v loses each step, by neurons: of dt / tau as a multiple of 1 / 4096."""
+    """Largest relative error of what u or v loses each step: of dt / tau as a multiple of 1 / 4096.
+
+    By neurons, but that a Threshold has no time constant.
+    """
     errors = {}
     for node in graph.of_kind(*STATEFUL - {"threshold"}):
         found = _per_neuron(node, graph)
@@ -128,11 +131,6 @@ def make_uniform(graph: Graph) -> Graph:
 
 
 def _refuse(node: Node, graph: Graph) -> None:
-    if node.kind == "threshold":
-        raise GraphError(
-            f"node {node.name}: Threshold has no memory, and Lava's fixed-point LIF cannot forget all of v at once; "
-            "use IF or LIF"
-        )
     found = _per_neuron(node, graph)
     for key in ("real_u", "real_v"):
         if np.ptp(found[key]) > 2.0**-13:

@@ -126,8 +126,6 @@ ROWS = [
     Row("Synaptic, the last one's mem as read-out", lambda: loop(read_out, "mem"), (6,)),
     Row("RSynaptic, recurrent through a Linear", lambda: loop(recurrent), (6,)),
     Row("RLeaky, each neuron back to itself, Lapicque", lambda: loop(mixed, factor=5), (6,)),
-    Row(
-        "init_hidden, one frame shown at every step, max pool", shown, (1, 8, 8), no_integers="Threshold has no memory"
-    ),
+    Row("init_hidden, one frame shown at every step, max pool", shown, (1, 8, 8)),
     Row("RLeaky, recurrent through a Conv2d, in nn.Sequential", convolutional, (2, 6, 6)),
 ]

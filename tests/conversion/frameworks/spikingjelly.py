@@ -191,20 +191,19 @@ def below() -> nn.Module:
     return louder(network)
 
 
-THRESHOLD = "Threshold has no memory"
 ROWS = [
     Row("residual sum, one step at a time", lambda: residual("s"), (6,)),
     Row("residual sum, all steps at once", lambda: residual("m"), (6,)),
-    Row("spiking ResNet (zoo, 4 blocks)", resnet, (3, 32, 32), no_integers=THRESHOLD),
-    Row("SEW ResNet, ADD (zoo, 4 blocks)", lambda: sew("ADD"), (3, 32, 32), no_integers=THRESHOLD),
-    Row("SEW ResNet, AND (zoo, 4 blocks)", lambda: sew("AND"), (3, 32, 32), no_integers=THRESHOLD),
-    Row("SEW ResNet, IAND (zoo, 4 blocks)", lambda: sew("IAND"), (3, 32, 32), no_integers=THRESHOLD),
-    Row("spiking VGG (zoo's layers), adaptive pool", vgg, (3, 8, 8), no_integers=THRESHOLD),
-    Row("DVSGestureNet (zoo, 4 channels): ParametricLIF, voting", gesture, (2, 32, 32), no_integers=THRESHOLD),
+    Row("spiking ResNet (zoo, 4 blocks)", resnet, (3, 32, 32)),
+    Row("SEW ResNet, ADD (zoo, 4 blocks)", lambda: sew("ADD"), (3, 32, 32)),
+    Row("SEW ResNet, AND (zoo, 4 blocks)", lambda: sew("AND"), (3, 32, 32)),
+    Row("SEW ResNet, IAND (zoo, 4 blocks)", lambda: sew("IAND"), (3, 32, 32)),
+    Row("spiking VGG (zoo's layers), adaptive pool", vgg, (3, 8, 8)),
+    Row("DVSGestureNet (zoo, 4 channels): ParametricLIF, voting", gesture, (2, 32, 32)),
     Row("LinearRecurrentContainer, ElementWiseRecurrentContainer", recurrent, (6,)),
     Row("two branches and torch.cat, IF beside LIF, mean over time", beside, (6,)),
     Row("MultiStepContainer, VotingLayer", voting, (6,)),
-    Row("SeqToANNContainer, padding 'same', NonSpikingLIFNode read-out", wrapped, (2, 4, 4), no_integers=THRESHOLD),
+    Row("SeqToANNContainer, padding 'same', NonSpikingLIFNode read-out", wrapped, (2, 4, 4)),
     Row("CUBALIF, IF and LIF in one", currents, (6,)),
     Row("soft reset (v_reset=None)", soft, (6,)),
     Row("v_reset=-0.5", below, (6,), no_integers="v_reset is not 0"),
