@@ -20,6 +20,7 @@ from neurotarget.conversion.fixed.calibrate import Calibration
 from neurotarget.conversion.fixed.choice import Choice
 from neurotarget.conversion.fixed.dynamics import decay_errors, make_uniform
 from neurotarget.conversion.fixed.emit_fixed import emit_fixed
+from neurotarget.conversion.fixed.resets import resets_to_zero
 from neurotarget.conversion.fixed.thresholds import thresholds_as_lif
 from neurotarget.conversion.fixed.units import give_every_neuron_a_synapse, groups, refuse_loops_without_spikes
 from neurotarget.conversion.fixed.verdict import ACCEPT, rate_faults, refuse_lost_currents, refuse_slow_constants
@@ -37,7 +38,7 @@ from neurotarget.errors import CheckFailed
 from neurotarget.files import check_output, write_bytes
 
 # What happens to the float network before its groups of synapses are rounded, in order.
-STEPS = [refuse_loops_without_spikes, thresholds_as_lif, give_every_neuron_a_synapse, make_uniform]
+STEPS = [refuse_loops_without_spikes, thresholds_as_lif, resets_to_zero, give_every_neuron_a_synapse, make_uniform]
 
 SAMPLES = 64
 

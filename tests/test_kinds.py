@@ -190,7 +190,7 @@ def test_a_reset_or_a_start_of_its_own_runs_or_is_refused_by_the_neurons_name(me
     node = lif()
     node.metadata = metadata
     graph = single(node)
-    if back_end not in ("fine-tuning", "netx"):
+    if back_end != "netx":
         BACK_ENDS[back_end](graph)
         return
     with pytest.raises(GraphError, match=r"node here: .*(subtraction|start)"):

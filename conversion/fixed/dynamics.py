@@ -137,9 +137,7 @@ def _refuse(node: Node, graph: Graph) -> None:
             raise GraphError(f"node {node.name}: its neurons differ in time constant; Lava has one per population")
     if found["real_v"].max() * 4096 > 4095.5:
         raise GraphError(f"node {node.name}: a membrane that forgets all in one step (tau = dt) is not one of Lava's")
-    if not node.subtracts and np.any(node.parameters.get("v_reset", 0)):
-        raise GraphError(f"node {node.name}: v_reset is not 0; Lava resets to 0")
     if found["theta"].min() <= 0:
-        raise GraphError(f"node {node.name}: a threshold of 0 or below is not one of Lava's")
+        raise GraphError(f"node {node.name}: a threshold at or below its reset (0 for most) is not one of Lava's")
     if found["gain"].min() <= 0:
         raise GraphError(f"node {node.name}: r and w_in must be positive to fold into the weights")

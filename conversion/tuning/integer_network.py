@@ -141,11 +141,6 @@ def _refuse(graph: Graph) -> None:
     for node in graph.nodes.values():
         if node.kind not in OPERATIONS:
             raise GraphError(f"node {node.name}: {node.kind} cannot be fine-tuned; known are {', '.join(OPERATIONS)}")
-        if node.subtracts or np.any(node.parameters.get("v_initial", 0)):
-            what = f"reset by subtraction ({node.reset})" if node.subtracts else "start away from 0"
-            raise GraphError(
-                f"node {node.name}: its {what} cannot be fine-tuned; train with a reset to 0 and a start at 0"
-            )
     loops = [component for component in graph.components if len(component) > 1]
     loops += [edge for edge in graph.recurrent_edges if edge[0] == edge[1]]
     for names in loops:

@@ -13,6 +13,7 @@ from typing import Any
 import numba
 import numpy as np
 import torch
+from neurotarget.sim.graph import dialect
 from neurotarget.sim.graph.kinds import SPIKING
 from neurotarget.sim.graph.node import GraphError, Node
 from neurotarget.sim.reference import integer_kernels
@@ -44,7 +45,8 @@ class FixedPointNeuron(torch.autograd.Function):
 
     With keep_u and keep_v the shares of u and v that are kept each step, and the reset detached:
 
-        grad_v[t] = grad_s[t] g'(v[t] / theta - 1) / theta + (1 - s[t]) keep_v grad_v[t + 1]
+        grad_v[t] = grad_s[t] g'(v[t] / theta - 1) / theta + (1 - s[t]) keep_v grad_v[t + 1]  (reset to zero)
+        grad_v[t] = grad_s[t] g'(v[t] / theta - 1) / theta + keep_v grad_v[t + 1]  (by subtraction)
         grad_u[t] = grad_v[t] + keep_u grad_u[t + 1]
         grad_a[t] = 2^6 grad_u[t],  grad_bias = sum over samples and steps of grad_v
 
@@ -67,14 +69,14 @@ class FixedPointNeuron(torch.autograd.Function):
         rows = current.detach().to(torch.int64).reshape(samples, steps, node.neurons).numpy()
         if np.abs(rows).max(initial=0) >= CURRENT_LIMIT:
             raise GraphError(f"node {node.name}: its input current overflows 32 bits; lower training.learning_rate")
-        u, v = (np.zeros((samples, node.neurons), INTEGER) for _ in range(2))
+        u = np.zeros((samples, node.neurons), INTEGER)
+        v = np.repeat(np.broadcast_to(p["v_initial"], node.neurons)[None], samples, axis=0)
         spikes = np.empty(rows.shape if fires else (0, 0, 0), np.uint8)
         potential = np.empty((0, 0, 0) if fires else rows.shape, INTEGER)
         differentiable = fires and any(ctx.needs_input_grad)
         states = np.empty((*rows.shape, 2) if differentiable else (0, 0, 0, 2), INTEGER)
         peaks, whole_bias = np.zeros((samples, 2), INTEGER), bias.detach().to(torch.int64).numpy()
-        to_zero = 0  # the one reset that can be fine-tuned
-        constants = p["keep_u"], p["keep_v"], whole_bias, p["threshold"], fires, to_zero
+        constants = p["keep_u"], p["keep_v"], whole_bias, p["threshold"], fires, p["reset"]
         integer_kernels.neuron(rows, *constants, u, v, spikes, potential, states, peaks)
         ctx.save_for_backward(torch.from_numpy(states[..., 1].astype(np.float32)))  # |v| < 2^23: exact
         ctx.neuron = p, fires, alpha
@@ -103,7 +105,8 @@ class FixedPointNeuron(torch.autograd.Function):
             ],
             np.float32,
         )
-        _backward(rows, v.numpy(), fires, constants, grad_current, grad_bias)
+        to_zero = dialect.RESETS[p["reset"]] == dialect.RESET_ZERO
+        _backward(rows, v.numpy(), fires, to_zero, constants, grad_current, grad_bias)
         current_dtype, bias_dtype = ctx.like
         return (
             torch.from_numpy(grad_current).reshape(gradient.shape).to(current_dtype),
@@ -115,7 +118,7 @@ class FixedPointNeuron(torch.autograd.Function):
 
 
 @compiled
-def _backward(grad_out, v, fires, constants, grad_current, grad_bias):
+def _backward(grad_out, v, fires, to_zero, constants, grad_current, grad_bias):
     """grad_out, v, grad_current [samples, steps, neurons]; grad_bias [samples, neurons], zero at first; float32.
 
     All constants come in float32, because a literal would widen the loops to double precision.
@@ -133,7 +136,7 @@ def _backward(grad_out, v, fires, constants, grad_current, grad_bias):
                 for n in range(neurons):
                     distance = charged[n] - threshold
                     scaled = slope * distance
-                    kept = zero if distance > zero else later_v[n]
+                    kept = zero if to_zero and distance > zero else later_v[n]
                     later_v[n] = arriving[n] * peak / (one + scaled * scaled) + kept
             else:
                 for n in range(neurons):

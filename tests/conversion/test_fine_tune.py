@@ -19,7 +19,7 @@ from neurotarget.conversion.tuning.straight_through import FixedPointNeuron
 from neurotarget.model import train
 from neurotarget.model.training import loop
 from neurotarget.sim import reference, run
-from neurotarget.sim.graph import load
+from neurotarget.sim.graph import dialect, load
 from neurotarget.sim.graph.node import GraphError, Node
 from neurotarget.sim.inputs import open_input
 from neurotarget.sim.reference import integer
@@ -78,7 +78,21 @@ def current_based():
     )
 
 
+def other_resets():
+    """Late and early subtraction, a start below 0, and a reset to another potential than 0."""
+    lif = four(tau=4e-4, r=4.0, v_leak=0.0, v_threshold=1.0)
+    return chain(
+        linear(6, 0),
+        nir.LIF(**lif, v_reset=np.zeros(4), metadata={"reset": "subtract"}),
+        linear(4, 1),
+        nir.LIF(**lif, v_reset=np.zeros(4), metadata={"reset": "subtract_at_once", "v_initial": -0.5}),
+        linear(4, 2),
+        nir.LIF(**lif, v_reset=np.full(4, -0.5)),
+    )
+
+
 NETWORKS = {
+    "other resets": other_resets,
     "spikescr": spikescr(),
     "causal": spikescr(causal=True),
     "two blocks": spikescr(blocks=2, tau=3.0),
@@ -175,11 +189,12 @@ def test_neurons_without_a_bias_get_none(tmp_path):
 CUBA = Node("soma", "cuba_lif", ("x",), output_shape=(1,))
 
 
-def gradients(current, vth, keep_u=0, keep_v=2048, alpha=2.0, node=CUBA, weights=None):
+def gradients(current, vth, keep_u=0, keep_v=2048, alpha=2.0, node=CUBA, weights=None, reset="zero"):
     """Of the (weighted) sum of spikes or potentials, with respect to current [steps] and bias."""
     a = torch.tensor(current, dtype=torch.float64).reshape(1, -1, 1).requires_grad_()
     bias = torch.zeros(1, requires_grad=True)
     parameters = {"keep_u": keep_u, "keep_v": keep_v, "threshold": vth << 6}
+    parameters |= {"reset": dialect.RESETS.index(reset), "v_initial": np.zeros(1, np.int64)}
     out = FixedPointNeuron.apply(a, bias, node, parameters, alpha)
     (out * (1.0 if weights is None else torch.tensor(weights).reshape(1, -1, 1))).sum().backward()
     return out.detach().flatten().tolist(), a.grad.flatten().tolist(), float(bias.grad)
@@ -204,6 +219,16 @@ def test_a_spike_cuts_the_past_off_in_v_but_not_in_u():
     assert of_current == pytest.approx([64 * first, 64 * last], rel=1e-6)
 
 
+@pytest.mark.parametrize("reset", ["subtract", "subtract_at_once"])
+def test_a_subtraction_cuts_nothing_off(reset):
+    # theta = 128; v = 192 fires; then 96 - 128 + 128 = 96, or (192 - 128) / 2 + 128 = 160: a quarter of theta off
+    spikes, of_current, _ = gradients([3, 2], vth=2, reset=reset)
+    last = 1 / (1 + (math.pi * 0.25) ** 2) / 128
+    first = 1 / (1 + (math.pi * 0.5) ** 2) / 128 + 0.5 * last
+    assert spikes == [1, int(reset == "subtract_at_once")]
+    assert of_current == pytest.approx([64 * first, 64 * last], rel=1e-6)
+
+
 def test_a_potential_passes_on_what_the_decay_leaves():
     node = Node("readout", "li", ("x",), output_shape=(1,))
     potential, of_current, of_bias = gradients([1, 2, 0], vth=0, node=node, weights=[1.0, 10.0, 100.0])
@@ -213,17 +238,21 @@ def test_a_potential_passes_on_what_the_decay_leaves():
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.lists(st.integers(-6, 6), min_size=2, max_size=8), st.integers(1, 7))
-def test_the_gradient_is_spikingjellys_where_nothing_is_rounded(halves, vth):
-    """Currents that are multiples of 2^10 halve eight times without a remainder; an odd threshold is never met."""
-    vth = (vth << 10) + 1
+@given(st.lists(st.integers(-6, 6), min_size=2, max_size=8), st.integers(1, 7), st.booleans())
+def test_the_gradient_is_spikingjellys_where_nothing_is_rounded(halves, vth, to_zero):
+    """In v, currents are multiples of 2^16 and thresholds of 2^7, which halve seven times without a remainder.
+
+    Currents then stay multiples of 2^9, and 2^7 (1 + less than 1) is none: no threshold is met, once subtracted or not.
+    """
+    vth = (vth << 10) + 2
+    reset = "zero" if to_zero else "subtract_at_once"
     weights = np.linspace(0.5, 2.0, len(halves)).tolist()
-    spikes, of_current, _ = gradients([h << 10 for h in halves], vth, alpha=5.0, weights=weights)
+    spikes, of_current, _ = gradients([h << 10 for h in halves], vth, alpha=5.0, weights=weights, reset=reset)
     lif = neuron.LIFNode(
         2.0,
         decay_input=False,
         v_threshold=1.0,
-        v_reset=0.0,
+        v_reset=0.0 if to_zero else None,
         step_mode="m",
         detach_reset=True,
         surrogate_function=surrogate.ATan(alpha=5.0),
@@ -361,14 +390,4 @@ def test_a_loop_is_refused_by_name(tmp_path):
     graph.edges += [("1", "back"), ("back", "1")]
     whole = quantised(tmp_path / "q.nir", graph, frames_of((6,)))
     with pytest.raises(GraphError, match=r"it is in a loop \((1 -> back|back -> 1)\); loops cannot be fine-tuned"):
-        IntegerNetwork(whole, 5.0)
-
-
-@pytest.mark.parametrize("metadata", [{"reset": "subtract_at_once"}, {"v_initial": 0.5}])
-def test_other_resets_and_starts_are_refused_by_name(tmp_path, metadata):
-    lif = nir.LIF(**four(tau=2e-4, r=2.0, v_leak=0.0, v_threshold=1.0, v_reset=0.0), metadata=metadata)
-    whole = quantised(tmp_path / "q.nir", chain(linear(6, 0), lif), frames_of((6,)))
-    with pytest.raises(
-        GraphError, match=r"node 1: its (reset by subtraction|start away from 0).* cannot be fine-tuned"
-    ):
         IntegerNetwork(whole, 5.0)

@@ -382,10 +382,10 @@ def test_wrong_input_ends_with_one_sentence(files, tmp_path, capsys, change, rea
 
 def test_what_lava_cannot_be_is_refused_by_name(tmp_path):
     for changes, reason in (
-        ({"v_reset": 0.1}, "v_reset is not 0"),
+        ({"v_reset": 1.5}, "threshold at or below its reset"),
         ({"tau": 1e-4}, "forgets all in one step"),
         ({"tau": [2e-4, 4e-4]}, "differ in time constant"),
-        ({"v_threshold": 0.0}, "threshold of 0 or below"),
+        ({"v_threshold": 0.0}, "threshold at or below its reset"),
         ({"r": -1.0}, "must be positive"),
     ):
         lif_file(tmp_path / "model.nir", np.ones((2, 2)), **changes)

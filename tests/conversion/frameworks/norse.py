@@ -87,7 +87,7 @@ def maps() -> nn.Module:
 ROWS = [
     Row("LIFCell, LIFBoxCell and LICell, states handed around", loop, (6,)),
     Row("SequentialState of cells", cells, (6,)),
-    Row("SequentialState of LIF and LI over sequences, v_reset, dt", sequences, (6,), no_integers="v_reset is not 0"),
+    Row("SequentialState of LIF and LI over sequences, v_reset, dt", sequences, (6,)),
     Row("LIFRecurrentCell", recurrent, (6,)),
     Row("LIFRecurrent and Lift", recurrent_sequences, (6,)),
     Row("convolution, LIFBox with reset_subtract, v_leak", maps, (2, 6, 6)),
