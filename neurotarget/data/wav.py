@@ -11,7 +11,6 @@ from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
-import scipy.signal
 import soundfile
 
 from .base import DataError
@@ -53,7 +52,11 @@ def read_at_8_khz(path: Path, rates_hz: Collection[int]) -> np.ndarray:
         raise DataError(f"{path}: truncated: {len(sound)} of {announced} samples can be read; copy it again")
     if not np.isfinite(sound).all():
         raise DataError(f"{path}: {int((~np.isfinite(sound)).sum())} samples are no finite numbers; record it again")
-    return sound if rate_hz == LOW_HZ else scipy.signal.resample_poly(sound, 1, 2).astype(np.float32)
+    if rate_hz == LOW_HZ:
+        return sound
+    from scipy.signal import resample_poly  # takes longer to import than all else that most commands need
+
+    return resample_poly(sound, 1, 2).astype(np.float32)
 
 
 def _opened(path: Path, rates_hz: Collection[int]) -> soundfile.SoundFile:
