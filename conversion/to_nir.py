@@ -225,7 +225,7 @@ def require_same_network(graph: Graph, path: Path) -> None:
     Raises:
         CheckpointError: names what differs first; or the checkpoint cannot be used.
     """
-    loaded = checkpoint.load(path)
+    loaded = checkpoint.load_spiking(path)
     own = load(to_nir(loaded.model(), (loaded.config.features,), loaded.step_seconds))
     if found := difference(own, graph):
         raise checkpoint.CheckpointError(
@@ -277,7 +277,7 @@ def convert_checkpoint(source: Path, target: Path) -> list[tuple[str, Parity]]:
     Returns:
         What was compared, and how it came out; nothing is written unless that is `proven`.
     """
-    loaded = checkpoint.load(source)
+    loaded = checkpoint.load_spiking(source)
     network = loaded.model()
     written = to_nir(network, (loaded.config.features,), loaded.step_seconds)
     written.metadata |= dialect.data_metadata(loaded.classes, loaded.standardisation)

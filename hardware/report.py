@@ -72,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL.nir[=INPUT]",
         help="another network to count and price beside this one, on --input or its own; may be repeated",
     )
+    parser.add_argument("--twin", type=Path, help="checkpoint of the trained twin (model.twin=true), on the same input")
     parser.add_argument(
         "--compare-counters",
         action="store_true",
@@ -215,6 +216,7 @@ def build(arguments: argparse.Namespace) -> tuple[Report, Trace]:
             claims=claims,
             beside=arguments.beside,
             samples=arguments.samples,
+            twin=arguments.twin,
             dt=arguments.dt,
         )
     )

@@ -1,4 +1,7 @@
-"""Accuracy of a checkpoint, or what it hears: `python -m model.evaluate ckpt.pt --data SPEC`."""
+"""Accuracy of a checkpoint, or what it hears: `python -m model.evaluate ckpt.pt --data SPEC`.
+
+`--bits 8 7` also quantises a trained twin, once for each number of bits of an activation.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,16 @@ import argparse
 import dataclasses
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from neurotarget.model.training import checkpoint
 from neurotarget.model.training.evaluation import evaluate, in_evaluation, split_scores
+from neurotarget.model.training.post_training import BITS, FLOAT_OPERATIONS, WEIGHT_BITS, quantised
 
-from neurotarget.cli import Command, Result
+from neurotarget.cli import Command, Result, UsageError
 from neurotarget.data import DataError, Split, open_dataset, open_recordings, renumbered, spec
 
 
@@ -20,10 +26,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, help="file written by model.train")
     parser.add_argument("--data", required=True, help="data SPEC: synth, gsc:PATH, ..., or wav:PATH")
     parser.add_argument("--split", default="test", help="train, validation or test (default)")
+    parser.add_argument(
+        "--bits",
+        type=int,
+        nargs="+",
+        default=[],
+        choices=BITS,
+        help="quantise a twin too: bits of an activation",
+    )
 
 
 def work(arguments: argparse.Namespace) -> Result:
     loaded = checkpoint.load(arguments.checkpoint)
+    if arguments.bits and not loaded.config.twin:
+        raise UsageError("--bits quantises a twin (model.twin=true); conversion.quantize is for a network that spikes")
     if spec.unlabelled(arguments.data):
         return _classified(loaded, arguments)
     dataset = open_dataset(arguments.data, loaded.standardisation)
@@ -36,12 +52,29 @@ def work(arguments: argparse.Namespace) -> Result:
         )
     split = dataclasses.replace(split, labels=renumbered(split.labels, dataset.classes, loaded.classes))
     loss, accuracy = evaluate(loaded.model(), split)
-    figures = {"data": arguments.data, "split": arguments.split, "samples": len(split.labels)}
-    return Result(
-        {**figures, "loss": loss, "accuracy": accuracy},
-        f"{arguments.data}, {arguments.split}: accuracy {accuracy:.4f} on {len(split.labels)} samples, loss {loss:.4f}",
-        notes=notes,
+    figures: dict[str, Any] = {"data": arguments.data, "split": arguments.split, "samples": len(split.labels)}
+    figures |= {"loss": loss, "accuracy": accuracy}
+    text = (
+        f"{arguments.data}, {arguments.split}: accuracy {accuracy:.4f} on {len(split.labels)} samples, loss {loss:.4f}"
     )
+    if arguments.bits:
+        forms = _quantised(loaded, arguments.bits, split)
+        figures |= {"quantised": forms, "float_operations": FLOAT_OPERATIONS}
+        text += "".join(
+            f"\n{one['bits']} bits: accuracy {one['accuracy']:.4f}, loss {one['loss']:.4f}" for one in forms
+        )
+        text += f"\nin floating point stay {', '.join(FLOAT_OPERATIONS)}"
+    return Result(figures, text, notes=notes)
+
+
+def _quantised(loaded: checkpoint.Checkpoint, bits: Sequence[int], split: Split) -> list[dict[str, float]]:
+    """Of each number of bits of an activation; calibrated on the training split of the checkpoint's own data."""
+    train, network = open_dataset(loaded.data, loaded.standardisation).split("train"), loaded.model()
+    forms = []
+    for count in bits:
+        loss, accuracy = evaluate(quantised(network, train, count), split)
+        forms.append({"bits": count, "weight_bits": WEIGHT_BITS, "loss": loss, "accuracy": accuracy})
+    return forms
 
 
 def _classified(loaded: checkpoint.Checkpoint, arguments: argparse.Namespace) -> Result:

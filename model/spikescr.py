@@ -17,7 +17,8 @@ from __future__ import annotations
 
 from neurotarget.model.networks.attentions import ATTENTION_CLASSES
 from neurotarget.model.networks.configuration import SpikeSCRConfig
-from neurotarget.model.networks.parts import ConvUnit, Gate, Unit, begun, normalise, readout, spiking
+from neurotarget.model.networks.parts import ConvUnit, Gate, Unit, activation, begun, normalise, readout
+from neurotarget.model.networks.twin import SoftmaxAttention
 from spikingjelly.activation_based import layer
 from torch import Tensor, nn
 
@@ -48,7 +49,7 @@ class GatedConvolution(nn.Module):
         self.value_norm = layer.BatchNorm1d(width, step_mode="m")
         self.gate = Unit(config, width, width, bias=True)
         self.gate_output = Unit(config, width, width, bias=True)
-        self.product, self.product_lif = Gate(), spiking(config)
+        self.product, self.product_lif = Gate(), activation(config)
         self.dropout = layer.Dropout(config.dropout, step_mode="m")
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
@@ -63,7 +64,7 @@ class Block(nn.Module):
 
     def __init__(self, config: SpikeSCRConfig) -> None:
         super().__init__()
-        self.attention = ATTENTION_CLASSES[config.attention](config)
+        self.attention = SoftmaxAttention(config) if config.twin else ATTENTION_CLASSES[config.attention](config)
         self.mlp1 = MLP(config)
         self.convolution = GatedConvolution(config)
         self.mlp2 = MLP(config)

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 from neurotarget.hardware.counts.layers import LayerCount
@@ -30,7 +31,7 @@ WORD_BYTES = 4
 FIFO_WORDS = 1000  # the paper's spiking layers take and give spikes through queues of 1000 messages
 
 
-def access_pj(words: int, table: PriceTable) -> float:
+def access_pj(words: float, table: PriceTable) -> float:
     """Energy of one 32-bit access to a memory of so many words, in pJ, as the table prices it.
 
     0 for no words, whatever the table: a pool keeps no weights, a gate and a threshold keep no potentials.
@@ -116,7 +117,28 @@ def spiking_layer(layer: LayerCount, table: PriceTable) -> MemoryEnergy:
     return MemoryEnergy(operations, neurons, accesses, addressing)
 
 
-def dense_layer(layer: LayerCount, table: PriceTable) -> MemoryEnergy:
+class DenseCount(Protocol):
+    """What the dense side of a layer is priced by, over a whole run; fields as in `LayerCount`."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def inputs(self) -> float: ...
+    @property
+    def neurons(self) -> float: ...
+    @property
+    def parameters(self) -> int: ...
+    @property
+    def dense_macs(self) -> int: ...
+    @property
+    def biases(self) -> int: ...
+    @property
+    def samples(self) -> int: ...
+    @property
+    def sample_steps(self) -> int: ...
+
+
+def dense_layer(layer: DenseCount, table: PriceTable) -> MemoryEnergy:
     """The same layer in a network that is not spiking: the paper's equations 3, 4 and 6.
 
     A fully connected layer reads each input once, a convolution once per MAC; weights once per MAC; outputs are

@@ -185,7 +185,7 @@ def compare(counts: Sequence[LayerCount], weight_bits: int = 8) -> TwinCompariso
     snn = _energy(unary * ACCUMULATE_PJ, moved * SPARSE_PJ_PER_BIT_HOP)
     macs = totals.dense_macs
     values = sum(layer.inputs * layer.sample_steps for layer in counts if layer.dense_macs) / samples
-    every = _energy(macs * bits * ACCUMULATE_PJ, values * bits * DENSE_PJ_PER_BIT_HOP)
+    every = twin_energy(macs, values, bits)
     once = TwinEnergy(*(energy_uj / steps for energy_uj in astuple(every)))
     return TwinComparison(
         steps=steps,
@@ -222,6 +222,11 @@ def _break_even_steps(steps: int, snn_uj: float, once_uj: float) -> int:
         return snn_uj * count / steps <= once_uj * activation_bits(count) / activation_bits(steps)
 
     return max((count for count in range(1, 10 * steps + 1) if wins(count)), default=0)
+
+
+def twin_energy(macs: float, values: float, bits: int) -> TwinEnergy:
+    """A twin with activations of `bits` at 22 nm: an accumulate per bit and MAC, each value moved once over one hop."""
+    return _energy(macs * bits * ACCUMULATE_PJ, values * bits * DENSE_PJ_PER_BIT_HOP)
 
 
 def _energy(compute_pj: float, movement_pj: float) -> TwinEnergy:

@@ -18,7 +18,8 @@ from neurotarget.hardware.energy.judgement import judge
 from neurotarget.hardware.energy.memory import by_layer
 from neurotarget.hardware.energy.prices import PriceTable, load_tables
 from neurotarget.hardware.energy.published import load_published
-from neurotarget.hardware.energy.runs import OWN, Runs, run_and_price
+from neurotarget.hardware.energy.runs import OWN, Run, Runs, run_and_price
+from neurotarget.hardware.energy.trained_twin import TrainedTwin
 from neurotarget.hardware.energy.verdict import verdicts as by_boundary
 from neurotarget.hardware.energy.whole_chip import whole_chips
 from neurotarget.hardware.energy.withheld import at_chance, silent
@@ -59,6 +60,7 @@ class Given:
         claims: to judge.
         beside: other networks to count and price.
         samples: of their inputs.
+        twin: checkpoint of the trained twin.
         dt: seconds per step, for files that do not say.
     """
 
@@ -74,6 +76,7 @@ class Given:
     claims: Sequence[Claim] = ()
     beside: Sequence[Side] = ()
     samples: int = SAMPLES
+    twin: Path | None = None
     dt: float | None = None
 
 
@@ -121,6 +124,7 @@ def make(given: Given) -> tuple[Report, Trace]:
         memory_layers=tuple(by_layer(counts, tables)),
         networks=networks(given, runs),
         twin=twins,
+        trained_twins=rivals(given, run),
         placement=placement,
         chip_simulation=simulate(graph, trace, given.chip_samples) if given.chip_samples else None,
         whole_chips=tuple(whole_chips(counts, tables)),
@@ -159,6 +163,15 @@ def networks(given: Given, runs: Runs) -> tuple[NetworkRow, ...]:
     own = network_row(given.file, given.data.spec, runs.known[OWN])
     others = [(side.model or given.file, side.input or given.data.spec, runs(side)) for side in given.beside]
     return own, *(network_row(*other) for other in others)
+
+
+def rivals(given: Given, run: Run) -> tuple[TrainedTwin, ...]:
+    """The forms of the trained twin on the report's input; none without `--twin`."""
+    if given.twin is None:
+        return ()
+    from neurotarget.hardware.energy.twin_file import trained_twins
+
+    return trained_twins(given.twin, run.data, given.tables, run.energy)
 
 
 def placed(graph: Graph, chip: Chip, trace: Trace) -> Fit | NotPlaced:

@@ -17,6 +17,7 @@ from neurotarget.hardware.energy.figure import EnergyFigure
 from neurotarget.hardware.energy.judgement import JudgedClaim
 from neurotarget.hardware.energy.memory import MemoryLayer
 from neurotarget.hardware.energy.published import PublishedFigure
+from neurotarget.hardware.energy.trained_twin import TrainedTwin
 from neurotarget.hardware.energy.twin import TwinComparison
 from neurotarget.hardware.energy.verdict import Verdict
 from neurotarget.hardware.energy.whole_chip import WholeChip
@@ -112,6 +113,7 @@ class Report:
         memory_layers: energy by layer with memory included.
         networks: this network and those given with `--beside`; empty without.
         twin: the quantised twin.
+        trained_twins: the trained twin in 32, 8 and fewer bits; empty without `--twin`.
         placement: one per chip.
         chip_simulation: the network on a simulated chip; `null` without `--chip-simulator`.
         whole_chips: one per class of chips with a model fitted on measurements.
@@ -142,6 +144,7 @@ class Report:
     memory_layers: tuple[MemoryLayer, ...]
     networks: tuple[NetworkRow, ...]
     twin: TwinComparison
+    trained_twins: tuple[TrainedTwin, ...]
     placement: tuple[Fit | NotPlaced, ...]
     chip_simulation: ChipSimulation | None
     whole_chips: tuple[WholeChip, ...]

@@ -20,6 +20,7 @@ SECTIONS = (
     "energy",
     "networks",
     "twin",
+    "trained_twin",
     "layers",
     "waterfall",
     "counters",

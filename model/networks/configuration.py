@@ -25,6 +25,7 @@ class Configuration:
     threshold: float
     alpha: float
     dropout: float
+    twin: bool
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):  # a TOML or a checkpoint may hold anything
@@ -79,6 +80,7 @@ class SpikeSCRConfig(Configuration):
         dropout: share of channels dropped after a LIF, in training only.
         causal: attention over past keys only, and convolutions that do not look ahead.
         attention: one of `ATTENTIONS`: the paper's own, or one that it compares with (docs/backbones.md).
+        twin: the same architecture without spikes (networks/twin.py).
     """
 
     features: int = 140
@@ -94,6 +96,7 @@ class SpikeSCRConfig(Configuration):
     dropout: float = 0.1
     causal: bool = False
     attention: str = "spikescr"
+    twin: bool = False
 
     COUNTS = ("features", "width", "heads", "hidden", "blocks", "classes", "kernel")
     PRESETS = {  # noqa: RUF012

@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from neurotarget.model.networks.configuration import Configuration
 from neurotarget.model.networks.neuron import normalised_spikes
-from neurotarget.model.networks.parts import begun, spiking
+from neurotarget.model.networks.parts import activation, begun
 from spikingjelly.activation_based import layer
 from torch import Tensor, nn
 
@@ -54,6 +54,7 @@ class DelaysConfig(Configuration):
         threshold: firing threshold.
         alpha: slope of the ATan surrogate gradient.
         dropout: share of neurons dropped after a LIF, in training only.
+        twin: the same architecture without spikes (networks/twin.py): its readout has no memory either.
     """
 
     features: int = 140
@@ -65,6 +66,7 @@ class DelaysConfig(Configuration):
     threshold: float = 1.0
     alpha: float = 5.0
     dropout: float = 0.4
+    twin: bool = False
 
     COUNTS = ("features", "width", "blocks", "classes")
     # The authors' configurations for bins of 10 ms: longest delay 250 ms (SHD) and 300 ms (SSC), which their code makes
@@ -145,7 +147,7 @@ class DelayUnit(nn.Module):
         super().__init__()
         self.synapse = DelayedLinear(inputs, config.width, config.max_delay)
         self.norm = layer.BatchNorm1d(config.width, step_mode="m")
-        self.lif = spiking(config)
+        self.lif = activation(config)
         self.dropout = layer.Dropout(config.dropout, step_mode="m")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -181,7 +183,7 @@ class DelaysNetwork(nn.Module):
         inputs = (config.features, *[config.width] * (config.blocks - 1))
         self.hidden = nn.ModuleList(DelayUnit(config, size) for size in inputs)
         self.head = DelayedLinear(config.width, config.classes, config.max_delay)
-        self.readout = LeakyIntegrator(config.tau)
+        self.readout = nn.Identity() if config.twin else LeakyIntegrator(config.tau)
 
     def forward(self, frames: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits [T, B, classes], zero outside each sample's window.

@@ -59,15 +59,17 @@ class FusedLIFNode(neuron.LIFNode):
         return spikes
 
 
-def normalised_spikes(norm: nn.BatchNorm1d, node: FusedLIFNode, dropout: layer.Dropout, x: Tensor) -> Tensor:
-    """Batch normalisation over steps and samples of [T, B, C], LIF, dropout.
+def normalised_spikes(norm: nn.BatchNorm1d, node: nn.Module, dropout: layer.Dropout, x: Tensor) -> Tensor:
+    """Batch normalisation over steps and samples of [T, B, C], LIF (of a twin, ReLU), dropout.
 
     The compiled pass leaves the LIF without a membrane potential: it is for whole utterances that start at rest, and
     the network resets its neurons before each.
     """
     x = x.contiguous()
     if not _applies(norm, node, dropout, x):
-        return dropout(node(norm(x)))
+        outputs: Tensor = dropout(node(norm(x)))
+        return outputs
+    assert isinstance(node, FusedLIFNode)
     mean, variance = moments(x.detach().numpy().reshape(-1, x.shape[-1]))
     _update(norm, mean, variance, x.shape[0] * x.shape[1])
     keep = dropout.create_mask(x[0]) if dropout.p else torch.ones_like(x[0])
@@ -75,7 +77,7 @@ def normalised_spikes(norm: nn.BatchNorm1d, node: FusedLIFNode, dropout: layer.D
     return normalised_lif(x, norm.weight, norm.bias, keep, statistics, node.decay, node.v_threshold, node.alpha)
 
 
-def _applies(norm: nn.BatchNorm1d, node: neuron.LIFNode, dropout: layer.Dropout, x: Tensor) -> bool:
+def _applies(norm: nn.BatchNorm1d, node: nn.Module, dropout: layer.Dropout, x: Tensor) -> bool:
     # Not a subclass either: training/parallel.py has one that looks at the batches of several processes.
     if type(norm) is not layer.BatchNorm1d or not (
         norm.training and dropout.training and isinstance(node, FusedLIFNode)

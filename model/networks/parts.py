@@ -57,6 +57,11 @@ def spiking(config: Configuration) -> FusedLIFNode:
     )
 
 
+def activation(config: Configuration) -> nn.Module:
+    """What follows a layer: the LIF, or in a twin a ReLU."""
+    return nn.ReLU() if config.twin else spiking(config)
+
+
 class TemporalConv(nn.Conv1d):
     """Convolution along the steps of [T, B, C], zeros beyond its ends; `causal` puts all taps in the past."""
 
@@ -84,7 +89,7 @@ class Unit(nn.Module):
         super().__init__()
         self.linear = layer.Linear(channels_in, channels_out, bias=bias, step_mode="m")
         self.norm = layer.BatchNorm1d(channels_out, step_mode="m")
-        self.lif = spiking(config)
+        self.lif = activation(config)
         self.dropout = layer.Dropout(config.dropout, step_mode="m")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -98,7 +103,7 @@ class ConvUnit(nn.Module):
         super().__init__()
         self.conv = TemporalConv(channels_in, config.width, taps, groups, bias, config.causal)
         self.norm = layer.BatchNorm1d(config.width, step_mode="m")
-        self.lif = spiking(config)
+        self.lif = activation(config)
         self.dropout = layer.Dropout(config.dropout, step_mode="m")
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:

@@ -189,6 +189,20 @@ def load(path: str | Path) -> Checkpoint:
     )
 
 
+def load_spiking(path: str | Path) -> Checkpoint:
+    """The same, of a network that spikes.
+
+    Raises:
+        CheckpointError: also for a twin.
+    """
+    loaded = load(path)
+    if loaded.config.twin:
+        raise CheckpointError(
+            f"{path}: a twin does not spike, so that there is no NIR file of it; hardware.report --twin"
+        )
+    return loaded
+
+
 def _check_state(path: str | Path, config: registry.Config, state: Mapping[str, Any]) -> None:
     if config.blocks > len(state):
         raise CheckpointError(f"{path}: {len(state)} parameters cannot fill {config.blocks} blocks")
