@@ -35,6 +35,7 @@ VERBS = {
     "compare": ("sim.compare", "compare two back ends spike for spike"),
     "place": ("hardware.place", "place a NIR file on the cores of a chip: what fits, what does not"),
     "report": ("hardware.report", "count, price and compare: report.html and report.json"),
+    "measure": ("hardware.measure", "measure networks on this machine: energy, latency, throughput"),
     "validate": ("hardware.validate", "hold the price tables against measurements that others published"),
     "ablation-cost": ("hardware.ablation", "count and price the networks of an ablation"),
 }

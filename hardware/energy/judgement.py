@@ -221,6 +221,7 @@ def _measurements(side: Side, measured: Measured | Unmeasured) -> list[_Energy]:
             ("total", batch.total_uj, batch.total_uj_std),
             ("dynamic", batch.dynamic_uj, batch.dynamic_uj_std),
         )
+        if uj is not None
     ]
 
 

@@ -1,52 +1,38 @@
 """Energy of the checkpoint's PyTorch inference, measured where there is a meter.
 
 Measured means: an energy counter of the device was read before and after, with warm-up, with the device synchronised,
-over seconds, and with the idle draw measured and subtracted. The first meter that works is used: the GPU's, a Jetson's,
-the processor's (sensors.py). Without one the result is "unavailable" with the reason for each, beside an estimate that
-is labelled as one.
+over seconds, and with the idle draw measured and subtracted (windows.py). The first meter that works is used: the
+GPU's, a Jetson's, the processor's (sensors.py). Without one the result is "unavailable" with the reason for each,
+beside an estimate that is labelled as one.
 """
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from neurotarget.hardware.meters.sensors import SENSORS, MeterError, Sensor
+from neurotarget.hardware.meters.samples import chosen
+from neurotarget.hardware.meters.sensors import SENSORS, Sensor
+from neurotarget.hardware.meters.windows import (
+    LONG,
+    Bench,
+    Measurement,
+    Throughput,
+    Timing,
+    first_line,
+    grow,
+    idle_draws,
+    idle_of,
+    measure_batch,
+    saturating,
+)
 
 if TYPE_CHECKING:
     from neurotarget.conversion.export.torch_network import TorchNetwork
-
-BATCHES = (1, 8, 32, 64, 128, 256)
-WARM_UP = 10
-WINDOWS = 5
-WINDOW_SECONDS = 2.0  # the slowest counter is refreshed every 100 ms: a window holds many refreshes
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """Energy and time at one batch size, mean and standard deviation (`_std`) over the windows of measurement.
-
-    Attributes:
-        batch: samples per batch.
-        total_uj, total_uj_std: energy per inference.
-        dynamic_uj, dynamic_uj_std: energy per inference, less the idle draw over the same time.
-        latency_ms, latency_ms_std: time per batch.
-        inferences: that were measured.
-    """
-
-    batch: int
-    total_uj: float
-    total_uj_std: float
-    dynamic_uj: float
-    dynamic_uj_std: float
-    latency_ms: float
-    latency_ms_std: float
-    inferences: int
 
 
 @dataclass(frozen=True)
@@ -111,11 +97,13 @@ class Measured:
         device: what computed the network.
         includes: what else the counter covers, and what it leaves out.
         domains: names of the counter's parts.
-        idle_watts, idle_watts_std: draw with the model loaded and nothing to do, median and standard deviation.
+        idle_watts, idle_watts_std: draw before the network was on the device, median and standard deviation.
+        active_idle_watts, active_idle_watts_std: the same right after a batch: a context is open, the clocks are up.
+        samples: that were measured, each with its true length, batches sorted by length.
         batch_1: batches of one.
-        best_batch: the batch size that takes the least energy per inference.
-        batches: every batch size.
-        stopped: why batches do not grow to 256; `null` when they do.
+        best_batch: the smallest batch size that reaches 95 % of the highest throughput.
+        batches: throughput of every batch size up to saturation.
+        stopped: why batches grow no further.
     """
 
     available: Literal[True]
@@ -128,27 +116,13 @@ class Measured:
     domains: tuple[str, ...]
     idle_watts: float
     idle_watts_std: float
+    active_idle_watts: float
+    active_idle_watts_std: float
+    samples: int
     batch_1: Measurement
     best_batch: Measurement
-    batches: tuple[Measurement, ...]
-    stopped: str | None
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What a measurement needs beside the sensor; tests replace clock and sleep.
-
-    Attributes:
-        run: runs one batch of that size on the device; does not wait for it.
-        synchronise: waits for the device.
-    """
-
-    run: Callable[[int], None]
-    synchronise: Callable[[], None]
-    clock: Callable[[], float] = time.perf_counter
-    sleep: Callable[[float], None] = time.sleep
-    window_seconds: float = WINDOW_SECONDS
-    windows: int = WINDOWS
+    batches: tuple[Throughput, ...]
+    stopped: str
 
 
 def measure(
@@ -157,32 +131,40 @@ def measure(
     lengths: np.ndarray,
     estimate: Sequence[DenseEstimate] = (),
     sensors: Mapping[str, Callable[[], Sensor]] = SENSORS,
-    make_bench: Callable[[str], Bench] | None = None,
+    make_bench: Callable[[str], AbstractContextManager[Bench]] | None = None,
+    timing: Timing = LONG,
 ) -> Measured | Unmeasured:
-    """Measures a network's inference with the first meter that works, or says why none does.
+    """Measures a network's inference, in single precision and as it is, with the first meter that works.
 
     Args:
         network: in PyTorch, or the path of a checkpoint, which is opened only where a meter works.
-        frames: [samples, steps, features], lengths: int64 [samples]; batches repeat them.
+        frames: [samples, steps, ...], lengths: int64 [samples]; some are taken, evenly spaced by length.
         estimate: of the dense network, to stand beside what was measured, or in its place.
-        sensors, make_bench: replaced in tests; `make_bench` is given PyTorch's name of the device.
+        sensors, make_bench, timing: replaced in tests; `make_bench` is given PyTorch's name of the device.
+
+    Returns:
+        What was measured, or why no meter gave anything.
     """
     if network is None:
         return Unmeasured(False, (), tuple(estimate), "no checkpoint and no network was given")
+    rows = chosen(lengths)
     reasons: list[MeterReason] = []
     for name, open_sensor in sensors.items():
         try:
             sensor = open_sensor()
-            bench = (
-                _torch_bench(network, frames, lengths, sensor.torch_device)
+            before = idle_draws(sensor, timing)
+            with (
+                _bench(network, frames[rows], lengths[rows], sensor.torch_device)
                 if make_bench is None
                 else make_bench(sensor.torch_device)
-            )
-            draws = idle_watts(sensor, bench)
-            idle = statistics.median(draws)
-            results, stopped = measure_batches(sensor, bench, idle)
+            ) as bench:
+                idle = idle_of(sensor, bench, timing, before)
+                batches, stopped = grow(bench, timing)
+                best = saturating(batches)
+                one = measure_batch(sensor, bench, timing, 1, idle)
+                saturated = one if best == 1 else measure_batch(sensor, bench, timing, best, idle)
         except RuntimeError as error:  # a MeterError, or a fault of the device that PyTorch reports
-            reasons.append(MeterReason(name, str(error).partition("\n")[0]))
+            reasons.append(MeterReason(name, first_line(error)))
             continue
         return Measured(
             available=True,
@@ -193,122 +175,24 @@ def measure(
             device=sensor.device,
             includes=sensor.includes,
             domains=tuple(domain.name for domain in sensor.domains),
-            idle_watts=idle,
-            idle_watts_std=_standard_deviation(draws),
-            batch_1=results[0],
-            best_batch=min(results, key=lambda result: result.total_uj),
-            batches=tuple(results),
+            idle_watts=idle.watts,
+            idle_watts_std=idle.watts_std,
+            active_idle_watts=idle.active_watts,
+            active_idle_watts_std=idle.active_watts_std,
+            samples=len(rows),
+            batch_1=one,
+            best_batch=saturated,
+            batches=tuple(batches),
             stopped=stopped,
         )
     return Unmeasured(False, tuple(reasons), tuple(estimate), "no energy meter works here")
 
 
-def idle_watts(sensor: Sensor, bench: Bench) -> list[float]:
-    """Draw of the device with the model loaded and nothing to do, one value per window.
-
-    Their median is subtracted: zeus's first reading starts a process, which spoils the first windows.
-    """
-    bench.synchronise()
-    draws = []
-    for _ in range(bench.windows):
-        before, start = sensor.read(), bench.clock()
-        bench.sleep(bench.window_seconds)
-        after, seconds = sensor.read(), bench.clock() - start
-        draws.append(sensor.spent(before, after, seconds) / seconds)
-    return draws
-
-
-def measure_batches(sensor: Sensor, bench: Bench, idle: float) -> tuple[list[Measurement], str | None]:
-    """Measures growing batches, and says why it stopped before the largest.
-
-    It stops once a batch fills a window, where more parallel work gains nothing that a slow device would show in
-    reasonable time, and where the device can hold no more.
-
-    Raises:
-        MeterError: the counter failed. What was measured before it is not trusted either.
-        RuntimeError: not even one sample fits the device.
-    """
-    results: list[Measurement] = []
-    for batch in BATCHES:
-        try:
-            results.append(measure_batch(sensor, bench, batch, idle))
-        except RuntimeError as error:
-            if isinstance(error, MeterError) or not results:
-                raise
-            return results, f"batch {batch}: {str(error).partition(chr(10))[0]}"
-        seconds = results[-1].latency_ms / 1e3
-        if seconds >= bench.window_seconds and batch != BATCHES[-1]:
-            return results, f"a batch of {batch} takes {seconds:.1f} s; larger ones were left out"
-    return results, None
-
-
-def measure_batch(sensor: Sensor, bench: Bench, batch: int, idle: float) -> Measurement:
-    """Measures one batch size.
-
-    Raises:
-        MeterError: the counter vanished, stood still or moved implausibly.
-    """
-    _warm_up(bench, batch)
-    totals, dynamics, latencies, inferences = [], [], [], 0
-    for _ in range(bench.windows):
-        batches = 0
-        before, start = sensor.read(), bench.clock()
-        while bench.clock() - start < bench.window_seconds:
-            bench.run(batch)
-            bench.synchronise()
-            batches += 1
-        after, seconds = sensor.read(), bench.clock() - start
-        joules = sensor.spent(before, after, seconds)
-        totals.append(joules / (batches * batch) * 1e6)
-        dynamics.append((joules - idle * seconds) / (batches * batch) * 1e6)
-        latencies.append(seconds / batches * 1e3)
-        inferences += batches * batch
-    return Measurement(
-        batch=batch,
-        total_uj=statistics.fmean(totals),
-        total_uj_std=_standard_deviation(totals),
-        dynamic_uj=statistics.fmean(dynamics),
-        dynamic_uj_std=_standard_deviation(dynamics),
-        latency_ms=statistics.fmean(latencies),
-        latency_ms_std=_standard_deviation(latencies),
-        inferences=inferences,
-    )
-
-
-def _warm_up(bench: Bench, batch: int) -> None:
-    """Ten batches, fewer where they take longer than a window: clocks and caches have settled by then."""
-    start = bench.clock()
-    for _ in range(WARM_UP):
-        bench.run(batch)
-        bench.synchronise()
-        if bench.clock() - start >= bench.window_seconds:
-            return
-
-
-def _standard_deviation(values: Sequence[float]) -> float:
-    return statistics.stdev(values) if len(values) > 1 else 0.0
-
-
-def _torch_bench(
-    network: TorchNetwork | str | Path, frames: np.ndarray, lengths: np.ndarray, torch_device: str
-) -> Bench:
-    """A copy of the network on a device, in single precision, with its samples already there."""
-    import torch
+def _bench(
+    network: TorchNetwork | str | Path, frames: np.ndarray, lengths: np.ndarray, device_name: str
+) -> AbstractContextManager[Bench]:
     from neurotarget.conversion.export.torch_network import of_checkpoint
+    from neurotarget.hardware.meters.torch_bench import torch_bench
 
-    device = torch.device(torch_device)
     given = of_checkpoint(network) if isinstance(network, str | Path) else network
-    placed = given.to(device, torch.float32)
-    samples = torch.as_tensor(np.asarray(frames, np.float32), device=device)
-    steps = torch.as_tensor(np.asarray(lengths, np.int64), device=device)
-
-    def run(batch: int) -> None:
-        index = torch.arange(batch, device=device) % len(samples)
-        with torch.inference_mode():
-            placed(samples[index], steps[index])
-
-    def synchronise() -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-
-    return Bench(run=run, synchronise=synchronise)
+    return torch_bench(given, frames, lengths, device_name)

@@ -196,7 +196,7 @@ def open_rapl() -> Sensor:
     memory = "with" if len(domains) > len(packages) else "without"
     return Sensor(
         source="RAPL through zeus",
-        device=_processor(),
+        device=processor(),
         torch_device="cpu",
         includes=f"{', '.join(domain.name for domain in domains)}: whole packages {memory} DRAM, other programs too",
         domains=tuple(domains),
@@ -245,9 +245,10 @@ def _text(path: Path) -> str:
     return path.read_text().strip()
 
 
-def _processor() -> str:
-    """The processor's name; RAPL exists on Linux only."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
+def processor() -> str:
+    """The processor's name, where Linux says it."""
+    information = Path("/proc/cpuinfo")
+    for line in information.read_text().splitlines() if information.exists() else ():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return "processor of unknown name"

@@ -28,7 +28,9 @@ def begun(network: nn.Module, features: int, frames: Tensor, lengths: Tensor | N
         raise ValueError(f"frames have shape {tuple(frames.shape)}; [B, T, {features}] is expected")
     functional.reset_net(network)
     x = frames.transpose(0, 1)
-    if lengths is None or not bool((lengths < len(x)).any()):
+    # Asking a GPU makes it wait, which what is captured or compiled cannot: it has its windows in any case.
+    fixed = torch.compiler.is_compiling() or (x.is_cuda and torch.cuda.is_current_stream_capturing())
+    if lengths is None or not (fixed or bool((lengths < len(x)).any())):
         return x, None
     return x, _windows(x, lengths).to(x)
 

@@ -12,9 +12,10 @@ from neurotarget.hardware.energy.figure import EnergyFigure, SpikingEnergy, ener
 from neurotarget.hardware.energy.judgement import FAILS, HOLDS, NOISE, UNDECIDED, JudgedClaim, PricedRun, judge
 from neurotarget.hardware.energy.memory import energies
 from neurotarget.hardware.energy.prices import load_tables
-from neurotarget.hardware.meters.measurement import Measured, Measurement, Unmeasured
+from neurotarget.hardware.meters.measurement import Measured, Unmeasured
 
 from tests.hardware.counted import DENSE, JOINED, LIF, LINE
+from tests.hardware.metered import reading, readings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 GOOD = """[[claim]]
@@ -204,12 +205,10 @@ def test_the_papers_claim_agrees_with_its_own_figures() -> None:
 def metered(total: float, dynamic: float, best: float, best_dynamic: float) -> PricedRun:
     """A run of which a meter read these microjoule per inference, alone and in the best batch."""
     alone, batched = (
-        Measurement(batch, whole, 0.0, above, 0.0, 1.0, 0.0, 1)
+        reading(batch, (whole, 0.0), (above, 0.0))
         for batch, whole, above in ((1, total, dynamic), (8, best, best_dynamic))
     )
-    batches = (alone, batched)
-    measured = Measured(True, (), (), "measured", "a meter", "GPU", "", (), 1.0, 0.0, alone, batched, batches, None)
-    return run(row("a", 2, 10), measured=measured)
+    return run(row("a", 2, 10), measured=readings(alone, batched))
 
 
 MEASURED = GOOD.replace('"operations"', '"measured"').replace('against = { network = "dense" }\n', "")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,82 +15,125 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from neurotarget.hardware.energy.verdict import verdicts
-from neurotarget.hardware.meters import measurement as meter
-from neurotarget.hardware.meters import sensors
-from neurotarget.hardware.meters.measurement import Bench, DenseEstimate, Measured, MeterReason, Unmeasured, measure
+from neurotarget.hardware.meters import sensors, windows
+from neurotarget.hardware.meters.measurement import DenseEstimate, Measured, MeterReason, Unmeasured, measure
 from neurotarget.hardware.meters.sensors import PLAUSIBLE_WATTS, Domain, MeterError, Sensor
+from neurotarget.hardware.meters.windows import Bench, Idle, Pass, Timing, measure_batch
 from neurotarget.hardware.page.render import page_templates
 from neurotarget.model.spikescr import SpikeSCR, SpikeSCRConfig
 from neurotarget.model.training import checkpoint
 
-from tests.hardware.metered import FRAMES, LENGTHS, Machine
+from tests.hardware.metered import FRAMES, LENGTHS, Machine, measured
 
 
 def measure_with(machine: Machine, read: Callable[[], list[float]] | None = None) -> Any:
-    return measure("ckpt.pt", FRAMES, LENGTHS, (), {"simulated": lambda: machine.sensor(read)}, machine.bench)
+    return measured({"simulated": lambda: machine.sensor(read)}, machine)
+
+
+def loaded(machine: Machine) -> bool:
+    """Whether the first window under load has begun: 33 batches of one came before, and 10 warmed up."""
+    return machine.batches.count(1) > 50
 
 
 ESTIMATE = DenseEstimate("gpu-a100-fp16", 3.0, "estimated", "sheet", "derived", "A100")
 
 
-def section(measured: Measured | Unmeasured) -> str:
-    return page_templates().get_template("measured.html.j2").render(report=SimpleNamespace(measured=measured))
+def section(found: Measured | Unmeasured) -> str:
+    return page_templates().get_template("measured.html.j2").render(report=SimpleNamespace(measured=found))
 
 
 # ---- a measurement ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("wrap_joules", [None, 3500.0])  # 22 windows of 120 J: the second counter wraps once
-def test_energy_of_an_inference_with_idle_subtracted(wrap_joules: float | None) -> None:
-    machine = Machine(wrap_joules, joules=3000.0)
+@pytest.mark.parametrize("wrap_joules", [None, 3500.0])  # a window is 120 J: the second counter wraps
+def test_energy_of_an_inference_with_both_idle_draws_subtracted(wrap_joules: float | None) -> None:
+    """Above 20 W a context that is open takes 30 W more, and stays so for longer than a window."""
+    machine = Machine(wrap_joules, joules=3000.0, active_watts=30.0)
     result = measure_with(machine)
     assert result.available and result.kind == "measured" and result.source == "simulated counter"
     assert (result.device, result.includes, result.domains) == ("a device", "nothing else", ("counter 0",))
     assert result.idle_watts == pytest.approx(20) and result.idle_watts_std == pytest.approx(0, abs=1e-6)
-    one = result.batch_1
-    assert one.total_uj == pytest.approx(1.2e6)  # 1 J, and 10 ms at 20 W
-    assert one.dynamic_uj == pytest.approx(1.0e6)
-    assert one.latency_ms == pytest.approx(10)
-    assert one.total_uj_std == pytest.approx(0, abs=1e-3) == one.dynamic_uj_std
-    assert [row.batch for row in result.batches] == [1, 8, 32, 64, 128, 256] and result.stopped is None
-    assert result.best_batch.batch == 256
-    assert result.best_batch.total_uj == pytest.approx(1.2e6 / 256)
+    assert result.active_idle_watts == pytest.approx(50) and result.active_idle_watts_std == pytest.approx(0, abs=1e-6)
+    one, best = result.batch_1, result.best_batch
+    assert one.total_uj == pytest.approx(1.5e6)  # 1 J, and 10 ms at 50 W
+    assert one.dynamic_uj == pytest.approx(1.3e6)
+    assert one.above_active_uj == pytest.approx(1.0e6)
+    assert one.latency_ms == pytest.approx(10) and one.per_second == pytest.approx(100)
+    assert one.total_uj_std == pytest.approx(0, abs=1e-3) == one.dynamic_uj_std == one.above_active_uj_std
     assert machine.joules > 3500  # the counter did wrap
+    assert best.batch == 32 and best.per_second == pytest.approx(3200)
+    assert best.total_uj == pytest.approx(1.5e6 / 32) and best.above_active_uj == pytest.approx(1e6 / 32)
+
+
+def test_batches_double_until_two_doublings_add_too_little() -> None:
+    """The device computes 32 samples at once, 8 in the second: larger batches take longer in proportion."""
+    result = measure_with(Machine())
+    assert [row.batch for row in result.batches] == [1, 2, 4, 8, 16, 32, 64, 128]
+    assert [row.per_second for row in result.batches] == pytest.approx([100, 200, 400, 800, 1600, 3200, 3200, 3200])
+    assert result.stopped == "batches of 64 and 128 add less than 10% to the throughput before"
+    assert [row.batch for row in measure_with(Machine(most=8)).batches] == [1, 2, 4, 8, 16, 32]
+    endless = measure_with(Machine(most=10**9))
+    assert endless.best_batch.batch == 4096 and endless.stopped == "4096 is the largest batch that is tried"
+
+
+def test_a_window_holds_whole_passes_over_all_samples() -> None:
+    """Three samples of 0.1, 0.2 and 0.6 s, 1 J each: a window of 1 s needs two passes, and no sample weighs more."""
+    machine = Machine()
+    order: list[float] = []
+
+    def run(seconds: float) -> None:
+        order.append(seconds)
+        machine.pass_time(seconds)
+        machine.joules += 1.0
+
+    bench = Bench(lambda batch: Pass([lambda s=s: run(s) for s in (0.1, 0.2, 0.6)]), lambda: None)
+    found = measure_batch(machine.sensor(), bench, machine.timing, 1, Idle(20.0, 0.0, 20.0, 0.0))
+    assert found.inferences == 3 * 6 and found.latency_ms == pytest.approx(300)
+    assert found.dynamic_uj == pytest.approx(1e6) and found.total_uj == pytest.approx(1e6 + 0.3 * 20e6)
+    assert order[-18:] == [0.1, 0.2, 0.6] * 6
+
+
+def test_without_a_counter_time_alone_is_measured() -> None:
+    machine = Machine()
+    found = measure_batch(None, Bench(machine.prepared, lambda: None), machine.timing, 1)
+    assert found.latency_ms == pytest.approx(10) and found.per_second == pytest.approx(100)
+    assert found.total_uj is found.total_uj_std is found.dynamic_uj is found.above_active_uj is None
 
 
 def test_spread_is_the_deviation_between_windows() -> None:
     machine = Machine()
-    extra = iter(
-        [0.0] * 6 + [0.0, 10.0, 10.0, 30.0, 30.0, 30.0] + [30.0] * 100
-    )  # 10 and 20 J in two windows of batch 1
-    result = measure_with(machine, lambda: [machine.joules + next(extra)])
+    readings = iter([0.0] * 12 + [0.0, 10.0, 10.0, 30.0, 30.0, 30.0] + [30.0] * 100)
+    result = measure_with(machine, lambda: [machine.joules + next(readings)])  # 10 and 20 J in two windows of batch 1
     inferences = result.batch_1.inferences / 3
     windows = np.array([10.0, 20.0, 0.0]) / inferences * 1e6
     assert result.batch_1.total_uj == pytest.approx(1.2e6 + windows.mean(), rel=1e-6)
     assert result.batch_1.total_uj_std == pytest.approx(windows.std(ddof=1), rel=1e-6)
+    assert result.batch_1.above_active_uj_std == pytest.approx(windows.std(ddof=1), rel=1e-6)
 
 
 def test_a_slow_device_measures_no_larger_batches_and_says_so() -> None:
-    machine = Machine(seconds_a_batch=1.5)
+    machine = Machine(seconds_a_batch=1.5, samples=1)
     result = measure_with(machine)
     assert [row.batch for row in result.batches] == [1]
     assert result.stopped == "a batch of 1 takes 1.5 s; larger ones were left out"
     assert result.batch_1 == result.best_batch
-    assert len(machine.batches) == 1 + 3  # warm-up ends after a window's time, then a batch a window
+    # Before each active idle window one; twice a warm-up that ends after a window's time, and a batch a window.
+    assert len(machine.batches) == 3 + (1 + 1) + (1 + 3)
 
 
 def test_a_batch_that_does_not_fit_ends_the_growth() -> None:
     machine = Machine()
 
-    def run(batch: int) -> None:
-        if batch > 32:
+    def prepare(batch: int) -> Pass:
+        if batch > 16:
             raise RuntimeError("CUDA error: out of memory\nmore lines")
-        machine.run(batch)
+        return machine.prepared(batch)
 
-    bench = Bench(run, lambda: None, lambda: machine.now, machine.pass_time, 1.0, 1)
-    result = measure("ckpt.pt", FRAMES, LENGTHS, (), {"simulated": machine.sensor}, lambda _: bench)
-    assert result.available and result.best_batch.batch == 32
-    assert result.stopped == "batch 64: CUDA error: out of memory"
+    bench = Bench(prepare, lambda: None)
+    choice = {"simulated": machine.sensor}
+    result = measure("ckpt.pt", FRAMES, LENGTHS, (), choice, lambda _: nullcontext(bench), machine.timing)
+    assert result.available and result.best_batch.batch == 16
+    assert result.stopped == "batch 32: CUDA error: out of memory"
 
 
 # ---- counters that misbehave -----------------------------------------------------------------------------------------
@@ -107,7 +150,7 @@ def test_a_batch_that_does_not_fit_ends_the_growth() -> None:
 )
 def test_a_faulty_counter_is_not_a_measurement(change: Callable[[float], float], reason: str) -> None:
     machine = Machine(joules=10.0)
-    result = measure_with(machine, lambda: [change(machine.joules) if len(machine.batches) > 50 else machine.joules])
+    result = measure_with(machine, lambda: [change(machine.joules) if loaded(machine) else machine.joules])
     assert isinstance(result, Unmeasured) and result.available is False
     assert reason in result.meters[0].reason and "counter 0" in result.meters[0].reason
 
@@ -121,7 +164,7 @@ def test_a_counter_that_vanishes_in_the_middle_discards_what_came_before() -> No
     machine = Machine()
 
     def read() -> list[float]:
-        if 8 in machine.batches:
+        if loaded(machine):
             raise FileNotFoundError("energy_uj")
         return machine.counter()
 
@@ -180,18 +223,18 @@ def test_the_first_meter_that_works_is_used() -> None:
         raise AssertionError("opened although another works")
 
     choice = {"first": refuse, "second": machine.sensor, "third": unused}
-    result = measure("ckpt.pt", FRAMES, LENGTHS, (), choice, machine.bench)
+    result = measured(choice, machine)
     assert result.available and result.meters == (MeterReason("first", "no such device"),)
 
 
 def test_a_device_fault_is_a_reason() -> None:
     machine = Machine()
 
-    def fail(batch: int) -> None:
+    def fail(batch: int) -> Pass:
         raise RuntimeError("CUDA error: unspecified launch failure\nmore lines")
 
-    bench = Bench(fail, lambda: None, lambda: machine.now, machine.pass_time, 1.0, 1)
-    result = measure("ckpt.pt", FRAMES, LENGTHS, (), {"simulated": machine.sensor}, lambda _: bench)
+    bench, choice = Bench(fail, lambda: None), {"simulated": machine.sensor}
+    result = measure("ckpt.pt", FRAMES, LENGTHS, (), choice, lambda _: nullcontext(bench), machine.timing)
     meters = (MeterReason("simulated", "CUDA error: unspecified launch failure"),)
     assert result == Unmeasured(False, meters, (), "no energy meter works here")
 
@@ -228,14 +271,14 @@ def test_each_meter_says_why_it_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_the_report_shows_both_outcomes() -> None:
     machine = Machine(seconds_a_batch=1.5)
     choice = {"first <b>": refuse, "second": machine.sensor}
-    found = measure("ckpt.pt", FRAMES, LENGTHS, [ESTIMATE], choice, machine.bench)
+    found = measure("ckpt.pt", FRAMES, LENGTHS, [ESTIMATE], choice, machine.bench, machine.timing)
     sentence = verdicts((), found)[-1].sentence
     # 1 J and 1.5 s at 20 W, so 31 J; the joule is above idle.
     assert "on a device (simulated counter): 31 000 000 µJ per inference at batch 1, 1 000 000 of it above idle" in (
         sentence.replace("\u202f", " ").replace("\u00a0", " ").replace("\u2009", " ")
     )
     page = section(found)
-    assert "Covers nothing else." in page and "Stopped early: a batch of 1 takes 1.5 s" in page
+    assert "Covers nothing else." in page and "a batch of 1 takes 1.5 s" in page
     assert "<li>first &lt;b&gt;: no such device</li>" in page and "estimated, price derived" in page
     missing = measure("ckpt.pt", FRAMES, LENGTHS, (), {"first <b>": refuse})
     assert "<li>first &lt;b&gt;: no such device</li>" in section(missing)
@@ -250,17 +293,14 @@ def test_a_real_checkpoint_runs_on_the_processor(tmp_path: Path, monkeypatch: py
         network.config, network.state_dict(), {}, "synth", classes, 0.01, checkpoint.versions()
     )
     checkpoint.save(tmp_path / "ckpt.pt", content)
-    monkeypatch.setattr(meter, "BATCHES", (1, 3))
+    monkeypatch.setattr(windows, "LARGEST_BATCH", 2)
     frames = np.ones((2, 5, network.config.features))
     clock = time.perf_counter
     sensor = Sensor("clock", "d", "cpu", "", (Domain("package-0"),), lambda: [10 * clock()])
-
-    def make_bench(device: str) -> Bench:
-        bench = meter._torch_bench(tmp_path / "ckpt.pt", frames, LENGTHS, device)
-        return dataclasses.replace(bench, window_seconds=0.4, windows=2)
-
-    result = measure(tmp_path / "ckpt.pt", frames, LENGTHS, (), {"clock": lambda: sensor}, make_bench)
-    assert [row.batch for row in result.batches] == [1, 3]
+    timing = Timing(window_seconds=0.4, windows=2)
+    result = measure(tmp_path / "ckpt.pt", frames, np.array([5, 3]), (), {"clock": lambda: sensor}, timing=timing)
+    assert isinstance(result, Measured) and result.samples == 2
+    assert [(row.batch, row.padding) for row in result.batches] == [(1, 0.0), (2, pytest.approx(0.2))]
     assert result.idle_watts == pytest.approx(10, rel=0.2)
-    for row in result.batches:
+    for row in (result.batch_1, result.best_batch):
         assert row.total_uj == pytest.approx(10 * row.latency_ms * 1e3 / row.batch, rel=0.2)

@@ -389,7 +389,9 @@ def test_claims_on_measured_energy_are_judged_and_shown(
 
     def metered(checkpoint: Path | None, frames: np.ndarray, lengths: np.ndarray, estimate: Any) -> Any:
         machine = machines[checkpoint]
-        return measure("ckpt.pt", frames, lengths, estimate, {"simulated": machine.sensor}, machine.bench)
+        return measure(
+            "ckpt.pt", frames, lengths, estimate, {"simulated": machine.sensor}, machine.bench, machine.timing
+        )
 
     monkeypatch.setattr("neurotarget.hardware.energy.runs.measure", metered)
     text = f"""

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 from neurotarget.hardware.meters import sensors
-from neurotarget.hardware.meters.measurement import measure
 from neurotarget.hardware.meters.sensors import open_jetson
 
-from tests.hardware.metered import FRAMES, LENGTHS, Device, reason_of
+from tests.hardware.metered import Device, measured, reason_of
 
 pytest.importorskip("zeus", reason="zeus is not installed (extra 'dev' or 'meter')")
 
@@ -47,7 +46,7 @@ def test_jetson_measures_the_module_or_its_rails(
 ) -> None:
     soc = Soc(**dict.fromkeys(rails, 1.0))
     monkeypatch.setattr(jetson, "Jetson", lambda: soc)
-    result = measure("ckpt.pt", FRAMES, LENGTHS, (), {"Jetson": open_jetson}, Device(soc.advance).bench)
+    result = measured({"Jetson": open_jetson}, Device(soc.advance))
     assert result.available and list(result.domains) == domains
     assert ("the whole module" in result.includes) == (share == 1)
     assert result.batch_1.total_uj == pytest.approx(share * 7.0e6)

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from neurotarget.hardware.meters.measurement import measure
 from neurotarget.hardware.meters.sensors import open_nvml
 
-from tests.hardware.metered import FRAMES, LENGTHS, Device, reason_of
+from tests.hardware.metered import Device, measured, reason_of
 
 pytest.importorskip("zeus", reason="zeus is not installed (extra 'dev' or 'meter')")
 
@@ -76,7 +75,7 @@ def nvml(monkeypatch: pytest.MonkeyPatch) -> Nvml:
 
 
 def test_nvml_measures(nvml: Nvml) -> None:
-    result = measure("ckpt.pt", FRAMES, LENGTHS, (), {"NVML": open_nvml}, Device(nvml.advance).bench)
+    result = measured({"NVML": open_nvml}, Device(nvml.advance))
     assert result.available and result.source == "NVML through zeus"
     assert result.device == "NVIDIA A100-SXM4-80GB" and result.domains == ("GPU 0",)
     assert result.idle_watts == pytest.approx(20, rel=1e-4)
@@ -148,7 +147,7 @@ def test_a_driver_reloaded_or_frozen_is_a_reason(nvml: Nvml) -> None:
     device = Device(nvml.advance)
 
     def reset(joules: float) -> None:
-        nvml.millijoules = 0.0 if device.batches == 100 else nvml.millijoules + joules * 1e3
+        nvml.millijoules = 0.0 if device.batches == 185 else nvml.millijoules + joules * 1e3
 
     device.advance = reset
     assert "it was reset or is faulty" in reason_of(open_nvml, device)

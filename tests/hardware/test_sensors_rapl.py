@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from neurotarget.hardware.meters import measurement as meter
 from neurotarget.hardware.meters import sensors
-from neurotarget.hardware.meters.measurement import measure
 from neurotarget.hardware.meters.sensors import open_rapl
 
-from tests.hardware.metered import FRAMES, LENGTHS, Device, reason_of
+from tests.hardware.metered import Device, measured, reason_of
 
 pytest.importorskip("zeus", reason="zeus is not installed (extra 'dev' or 'meter')")
 
@@ -92,9 +90,7 @@ RANGE_UJ = 4_000_000_000  # more than 3 kW over a window of 1 s, and less than a
 
 @pytest.mark.usefixtures("without_process")
 @pytest.mark.parametrize("noticed_wraps", [0, 1])
-def test_rapl_measures_packages_and_dram_over_wraps(
-    powercap: Powercap, monkeypatch: pytest.MonkeyPatch, noticed_wraps: int
-) -> None:
+def test_rapl_measures_packages_and_dram_over_wraps(powercap: Powercap, noticed_wraps: int) -> None:
     powercap.add("intel-rapl:0", "package-0", RANGE_UJ - 30_000_000, RANGE_UJ)  # wraps in the second idle window
     powercap.add("intel-rapl:0/intel-rapl:0:0", "core", 0, RANGE_UJ)
     powercap.add("intel-rapl:0/intel-rapl:0:1", "dram", RANGE_UJ - 60_000_000, RANGE_UJ)
@@ -102,13 +98,12 @@ def test_rapl_measures_packages_and_dram_over_wraps(
     powercap.add("intel-rapl:2", "psys", 5, RANGE_UJ)  # the whole platform: counts the packages again
     device = Device(powercap.advance)
     Tracker.counted = noticed_wraps
-    monkeypatch.setattr(meter, "BATCHES", (1, 8, 32))
-    result = measure("ckpt.pt", FRAMES, LENGTHS, (), {"RAPL": open_rapl}, device.bench)
+    result = measured({"RAPL": open_rapl}, device)
     assert result.available and result.source == "RAPL through zeus"
     assert result.domains == ("package-0", "package-0 DRAM", "package-1")
     assert result.includes.endswith("whole packages with DRAM, other programs too")
     assert result.idle_watts == pytest.approx(20 * 2.25, rel=1e-6)
-    for row in result.batches:
+    for row in (result.batch_1, result.best_batch):
         assert row.total_uj == pytest.approx(7.0e6 * 2.25 / row.batch, rel=1e-6)
         assert row.total_uj_std == pytest.approx(0, abs=1.0)
     assert powercap.exact["intel-rapl:0"] > RANGE_UJ and powercap.exact["intel-rapl:0/intel-rapl:0:1"] > RANGE_UJ

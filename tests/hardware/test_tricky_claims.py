@@ -14,9 +14,10 @@ from neurotarget.hardware.energy.claims import ClaimError, check_tables, load_cl
 from neurotarget.hardware.energy.judgement import FAILS, HOLDS, NOISE, UNDECIDED, JudgedClaim, PricedRun, judge
 from neurotarget.hardware.energy.memory import energies
 from neurotarget.hardware.energy.prices import load_tables
-from neurotarget.hardware.meters.measurement import Measured, Measurement, Unmeasured
+from neurotarget.hardware.meters.measurement import Unmeasured
 
 from tests.hardware.counted import DENSE, LIF, TABLES
+from tests.hardware.metered import reading, readings
 
 TOTALS = sum_up([DENSE, LIF])
 COUNTED = PricedRun(
@@ -43,9 +44,8 @@ def answered(tmp_path: Path, text: str, *runs: PricedRun) -> JudgedClaim:
 
 def metered(total: tuple[float, float], dynamic: tuple[float, float]) -> PricedRun:
     """A run of which a meter read these energies and deviations, alone and in batches alike."""
-    one = Measurement(1, *total, *dynamic, 1.0, 0.0, 100)
-    measured = Measured(True, (), (), "measured", "a meter", "GPU", "", (), 1.0, 0.0, one, one, (one,), None)
-    return replace(COUNTED, measured=measured)
+    one = reading(1, total, dynamic)
+    return replace(COUNTED, measured=readings(one, one))
 
 
 OTHER = 'model = "other.nir", input = "synth", checkpoint = "other.pt"'

@@ -1,0 +1,123 @@
+"""`python -m hardware.measure CKPT.pt ... --out FOLDER`: what do networks take on this machine's GPU or processor?
+
+Every checkpoint in FP32, TF32, FP16, BF16 and INT8, run eagerly, as a CUDA graph and compiled, at batch 1 and at the
+batch that saturates the device: latency and throughput, and energy where a counter can be read. Writes
+`FOLDER/<device>.json`, whose prices hardware.report then uses (docs/measuring.md).
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+
+from neurotarget.hardware.meters import device_file
+from neurotarget.hardware.meters.device_file import MeasuredDevice, MeasuredRow
+from neurotarget.hardware.meters.samples import MOST_SAMPLES
+from neurotarget.hardware.meters.windows import Measurement
+
+from neurotarget.cli import Command, Result, UsageError
+from neurotarget.data import open_dataset, renumbered
+from neurotarget.figures import rounded
+from neurotarget.files import check_folder
+
+MINUTES = 7.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", type=Path, nargs="+", help="files written by model.train: a network, its twin")
+    parser.add_argument("--out", type=Path, required=True, help="folder for <device>.json; made if missing")
+    parser.add_argument("--data", help="data SPEC; by default the one that the first checkpoint was trained on")
+    parser.add_argument(
+        "--samples", type=int, default=MOST_SAMPLES, help=f"test samples to measure, at most (default {MOST_SAMPLES})"
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=MINUTES, help=f"no row begins later than this (default {MINUTES:g})"
+    )
+
+
+def work(arguments: argparse.Namespace) -> Result:
+    check_folder(arguments.out)
+    if arguments.samples < 1 or not arguments.minutes > 0:
+        raise UsageError("--samples and --minutes: more than 0 is needed")
+    import torch
+    from neurotarget.conversion.export.torch_network import TorchNetwork
+    from neurotarget.hardware.meters.sweep import Data, Subject, sweep
+    from neurotarget.model.training import checkpoint
+
+    loaded = checkpoint.load(arguments.checkpoint[0])
+    names = [_name(path, arguments.checkpoint) for path in arguments.checkpoint]
+    spec = arguments.data or loaded.data
+    dataset = open_dataset(spec, loaded.standardisation)
+    split = dataset.split("test")
+    labels = renumbered(split.labels, dataset.classes, loaded.classes)
+    data = Data(spec, split.frames, split.lengths, labels).chosen(arguments.samples)
+    subjects = []
+    for name, path in zip(names, arguments.checkpoint, strict=True):
+        found = checkpoint.load(path)
+        if found.config.features != dataset.features or found.classes != loaded.classes:
+            raise UsageError(
+                f"{path}: {found.config.features} features and {len(found.classes)} classes; {spec} has "
+                f"{dataset.features} features, and {arguments.checkpoint[0]} {len(loaded.classes)} classes"
+            )
+        subjects.append(Subject(name, path, TorchNetwork(found.model().eval(), ())))
+    device = "cuda:0" if torch.cuda.is_available() else "cpu"
+    measured = sweep(subjects, data, device, arguments.minutes)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    path = device_file.save(arguments.out, measured)
+    return Result(dataclasses.asdict(measured), words(measured, path))
+
+
+def _name(path: Path, paths: list[Path]) -> str:
+    """Of a checkpoint: its folder's name, as `model.train` names all files alike.
+
+    Raises:
+        UsageError: two would have the same.
+    """
+    name = path.resolve().parent.name
+    if [other.resolve().parent.name for other in paths].count(name) > 1:
+        raise UsageError(f"{path}: two checkpoints lie in folders called {name!r}; rename one")
+    return name
+
+
+def words(found: MeasuredDevice, path: Path) -> str:
+    """The measurements for a terminal."""
+    lines = [f"{found.device}, {found.samples} samples of {found.data}"]
+    if found.reason:
+        lines.append(f"no energy was measured: {found.reason}")
+    else:
+        lines.append(
+            f"{found.meter}: idle {rounded(found.idle_watts)} W, active idle {rounded(found.active_idle_watts)} W"
+        )
+    lines += [row_words(row) for row in found.rows]
+    return "\n".join([*lines, f"written: {path}"])
+
+
+def row_words(row: MeasuredRow) -> str:
+    """One row in words."""
+    name = f"{row.network}, {row.precision}, {row.way}" + (f" ({row.neurons})" if row.neurons else "")
+    if row.batch_1 is None or row.best_batch is None:
+        return f"{name}: not measured: {row.reason}"
+    one, best = row.batch_1, row.best_batch
+    return (
+        f"{name}: alone {rounded(one.latency_ms)} ± {rounded(one.latency_ms_std)} ms{_energy(one)}; batches of "
+        f"{best.batch} {rounded(best.per_second)} ± {rounded(best.per_second_std)} per second{_energy(best)}"
+    )
+
+
+def _energy(row: Measurement) -> str:
+    return "" if row.total_uj is None else f", {rounded(row.total_uj)} uJ, {rounded(row.dynamic_uj)} above idle"
+
+
+main = Command(
+    door="hardware.measure",
+    description="Measure networks on this machine's GPU or processor: energy, latency, throughput.",
+    example="runs/gpu/spiking/ckpt.pt runs/gpu/twin/ckpt.pt --out docs/measured",
+    add_arguments=add_arguments,
+    work=work,
+    interrupted="interrupted: nothing written",
+)
+
+if __name__ == "__main__":
+    sys.exit(main())

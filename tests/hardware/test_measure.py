@@ -1,0 +1,288 @@
+"""`hardware.measure`: every row of a sweep, on the processor and over simulated counters; the file that it writes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from neurotarget.conversion.export.torch_network import TorchNetwork
+from neurotarget.hardware import measure as door
+from neurotarget.hardware.meters import device_file, samples, sweep, torch_bench, windows
+from neurotarget.hardware.meters.device_file import DeviceFileError, MeasuredDevice
+from neurotarget.hardware.meters.int8 import Int8Linear
+from neurotarget.hardware.meters.sensors import Domain, MeterError, Sensor
+from neurotarget.hardware.meters.sweep import Data, Subject
+from neurotarget.hardware.meters.torch_bench import EAGER, FP32, INT8, TF32, Setting
+from neurotarget.hardware.meters.windows import Timing
+from neurotarget.model.training import checkpoint
+from torch import nn
+
+from tests import torch_networks as networks
+
+QUICK = Timing(window_seconds=0.02, windows=2)
+SETTINGS = (Setting(FP32, EAGER), Setting(TF32, EAGER), Setting(INT8, EAGER))
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "LARGEST_BATCH", 4)
+    monkeypatch.setattr(windows, "WARM_UP", 1)
+
+
+@pytest.fixture
+def subject(tmp_path: Path) -> Subject:
+    (tmp_path / "ckpt.pt").write_bytes(b"weights")
+    return Subject("spiking", tmp_path / "ckpt.pt", TorchNetwork(networks.tiny(), ()))
+
+
+def data() -> Data:
+    frames = np.random.default_rng(0).poisson(0.5, (5, 9, 12)).astype(np.float32)
+    return Data("synth", frames, np.array([9, 3, 5, 7, 4]), np.zeros(5, np.int64)).chosen(4)
+
+
+def ten_watts() -> Sensor:
+    clock = time.perf_counter
+    return Sensor("a clock", "a processor", "cpu", "", (Domain("package-0"),), lambda: [10 * clock()])
+
+
+def refused() -> Sensor:
+    raise MeterError("no right to read")
+
+
+# ---- samples and batches ---------------------------------------------------------------------------------------------
+
+
+def test_samples_are_spaced_evenly_over_their_lengths_and_sorted() -> None:
+    lengths = np.array([90, 10, 80, 20, 70, 30, 60, 40])
+    assert lengths[samples.chosen(lengths, 4)].tolist() == [20, 40, 70, 90]
+    assert len(samples.chosen(lengths[:7], 100)) == 4 and len(samples.chosen(lengths, 1)) == 1
+
+
+def test_every_batch_size_holds_each_sample_equally_often() -> None:
+    for batch in (1, 2, 4, 8, 32):
+        held = samples.batches(8, batch)
+        assert all(len(places) == batch for places in held)
+        counts = np.bincount(np.concatenate(held), minlength=8)
+        assert set(counts.tolist()) == {max(batch // 8, 1)}
+    assert samples.padding(np.array([2, 4, 6, 8]), [4, 8], 2) == pytest.approx(1 - 20 / 24)
+
+
+# ---- rows ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("small")
+def test_a_network_is_measured_and_what_does_not_work_is_a_row(subject: Subject) -> None:
+    before = torch.backends.cudnn.allow_tf32
+    found = sweep.sweep([subject], data(), "cpu", 5.0, {"NVML": refused, "clock": ten_watts}, QUICK, SETTINGS)
+    assert torch.backends.cudnn.allow_tf32 is before
+    assert (found.device, found.device_class, found.meter, found.reason) == ("a processor", "processor", "a clock", "")
+    assert found.samples == 4 and found.idle_watts == pytest.approx(10, rel=0.2)
+    single, tensor_cores, integer = found.rows
+    assert tensor_cores.reason == "Impossible: TF32 needs a CUDA device" and tensor_cores.batch_1 is None
+    for row in (single, integer):
+        assert row.batch_1 and row.best_batch and row.batch_1.batch == 1
+        assert row.batch_1.total_uj == pytest.approx(10 * row.batch_1.latency_ms * 1e3, rel=0.3)
+        assert row.batches[0].padding == 0 and all(throughput.padding < 0.5 for throughput in row.batches)
+    assert single.agreement == 1.0 and single.neurons == "one compiled pass"
+    (network,) = found.networks
+    assert network.spiking and network.sha256 == hashlib.sha256(b"weights").hexdigest()
+    assert network.steps == pytest.approx(data().lengths.mean())
+
+
+def test_without_a_counter_there_is_time_and_the_reason(subject: Subject, small: None) -> None:
+    elsewhere = replace(ten_watts(), torch_device="cuda:0", device="a GPU")
+    choice = {"NVML": lambda: elsewhere, "RAPL": refused}
+    found = sweep.sweep([subject], data(), "cpu", 5.0, choice, QUICK, SETTINGS[:1])
+    assert found.reason == "NVML: it meters a GPU, and cpu is what computes; RAPL: no right to read"
+    (row,) = found.rows
+    assert row.batch_1 and row.batch_1.per_second > 0 and row.batch_1.total_uj is None
+    assert found.meter == "" and found.idle_watts is None
+
+
+def test_a_failure_is_a_row_with_its_reason_and_the_others_go_on(
+    subject: Subject, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = torch_bench.torch_bench
+
+    def failing(network: Any, frames: Any, lengths: Any, device: str, setting: Setting) -> Any:
+        if setting.precision == FP32:
+            raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB")
+        return real(network, frames, lengths, device, setting)
+
+    monkeypatch.setattr(torch_bench, "torch_bench", failing)
+    found = sweep.sweep([subject], data(), "cpu", 5.0, {}, QUICK, SETTINGS)
+    reasons = [row.reason for row in found.rows]
+    assert reasons == ["OutOfMemoryError: CUDA out of memory.", "Impossible: TF32 needs a CUDA device", ""]
+    assert found.rows[0].batch_1 is None and found.rows[2].batch_1 is not None
+
+
+def test_rows_that_do_not_begin_in_time_are_left_out(subject: Subject) -> None:
+    found = sweep.sweep([subject], data(), "cpu", -1.0, {}, QUICK, SETTINGS)
+    assert {row.reason for row in found.rows} == {"left out: the -1 minutes were over"}
+
+
+def test_multiplications_are_those_of_the_layers_over_true_lengths(tmp_path: Path) -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(12, 7), nn.Linear(7, 3, bias=False)
+
+        def forward(self, frames: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+            return self.second(self.first(frames)).transpose(0, 1)
+
+    chosen = data()
+    assert sweep.macs(TorchNetwork(Two(), ()), chosen) == chosen.lengths.mean() * (12 * 7 + 7 * 3)
+
+
+# ---- INT8 ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(40, 24, 16), (3, 13, 5)])  # as kernels take it, and to be padded
+def test_an_integer_product_is_exact_where_nothing_is_rounded(shape: tuple[int, int, int]) -> None:
+    """Weights and activations are whole numbers whose largest is 127: the scale is 1."""
+    rows, inputs, outputs = shape
+    rng = np.random.default_rng(0)
+    linear = nn.Linear(inputs, outputs)
+    whole = rng.integers(-127, 128, (outputs, inputs))
+    whole[:, 0] = 127
+    linear.weight.data = torch.from_numpy(whole).float()
+    x = rng.integers(-127, 128, (rows, inputs))
+    x[0, 0] = -127
+    expected = x @ whole.T + linear.bias.detach().numpy().astype(np.float64)
+    given = Int8Linear(linear)(torch.from_numpy(x).float()[None])
+    assert given.shape == (1, rows, outputs)
+    np.testing.assert_allclose(given[0].detach().numpy(), expected, rtol=1e-6)
+
+
+# ---- the file --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def found(subject: Subject, small: None) -> MeasuredDevice:
+    return sweep.sweep([subject], data(), "cpu", 5.0, {"clock": ten_watts}, QUICK, SETTINGS[:2])
+
+
+def test_the_file_comes_back_as_it_was(found: MeasuredDevice, tmp_path: Path) -> None:
+    path = device_file.save(tmp_path, found)
+    assert path.name == "a-processor.json" and device_file.load(path) == found
+
+
+HOSTILE = {
+    "no JSON": (lambda content: content[:-9], "not a file of measurements"),
+    "deep": (lambda content: "[" * 100_000, "not a file of measurements"),
+    "a list": (lambda content: "[]", "a table is expected"),
+    "digits": (lambda content: content.replace('"samples": 4', f'"samples": {"9" * 5000}'), "not a file"),
+    "NaN": (lambda content: content.replace('"samples": 4', '"samples": NaN'), "NaN is no number"),
+    "infinite": (lambda content: content.replace('"samples": 4', '"samples": 1e999'), "samples = inf"),
+    "another format": (lambda content: content.replace('"format": 1', '"format": 2'), "format = 2"),
+    "unknown key": (lambda content: content.replace('"samples"', '"sample"'), "unknown key 'sample'"),
+    "no name": (lambda content: content.replace('"device": "a processor"', '"device": ""'), "device = ''"),
+    "no list": (lambda content: content.replace('"rows": [', '"rows": 3, "other": ['), "rows = 3; a list is expected"),
+    "rows of numbers": (lambda content: content.replace('"rows": [', '"rows": [7,'), "row 1 = 7"),
+    "another network": (lambda content: content.replace('"network": "spiking"', '"network": "x"'), "network 'x'"),
+    "negative time": (lambda content: content.replace('"latency_ms": ', '"latency_ms": -'), "latency_ms = -"),
+    "both": (lambda content: content.replace('"reason": "I', '"reason": "", "neurons": "I'), "or a reason"),
+    "text": (lambda content: content.replace('"total_uj": ', '"total_uj": "x", "_": '), "total_uj"),
+    "not UTF-8": (lambda content: content.replace("spiking", "\udcff"), "not a file of measurements"),
+    "huge": (lambda content: content + " " * device_file.LARGEST_BYTES, "more than"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_file_is_refused_in_a_sentence(name: str, found: MeasuredDevice, tmp_path: Path) -> None:
+    change, words = HOSTILE[name]
+    path = device_file.save(tmp_path, found)
+    path.write_bytes(change(path.read_text()).encode(errors="surrogateescape"))
+    with pytest.raises(DeviceFileError) as refused:
+        device_file.load(path)
+    assert words in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DeviceFileError, match="No such file"):
+        device_file.load(tmp_path / "none.json")
+
+
+# ---- the command -----------------------------------------------------------------------------------------------------
+
+
+def trained(folder: Path, **changes: Any) -> Path:
+    network = networks.tiny(**changes)
+    classes = tuple(str(number) for number in range(network.config.classes))
+    folder.mkdir()
+    content = checkpoint.Checkpoint(
+        network.config, network.state_dict(), {}, "synth", classes, 0.01, checkpoint.versions()
+    )
+    checkpoint.save(folder / "ckpt.pt", content)
+    return folder / "ckpt.pt"
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch, small: None) -> None:
+    """The command on small data, without a counter, in two settings."""
+    chosen = data()
+    split = SimpleNamespace(frames=chosen.frames, lengths=chosen.lengths, labels=chosen.labels)
+    classes = tuple(str(number) for number in range(4))
+    dataset = SimpleNamespace(features=12, classes=classes, split=lambda name: {"test": split}[name])
+    monkeypatch.setattr(door, "open_dataset", lambda spec, standardisation: dataset)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    real = sweep.sweep
+
+    def quick(subjects: Any, data: Any, device: str, minutes: float) -> MeasuredDevice:
+        return real(subjects, data, device, minutes, {"RAPL": refused}, QUICK, SETTINGS[:2])
+
+    monkeypatch.setattr(sweep, "sweep", quick)
+
+
+@pytest.mark.usefixtures("opened")
+def test_the_command_measures_each_checkpoint_and_writes_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [str(trained(tmp_path / name, seed=seed)) for name, seed in (("one", 0), ("other", 1))]
+    assert door.main([*paths, "--out", str(tmp_path / "measured")]) == 0
+    out = capsys.readouterr().out
+    assert "no energy was measured: RAPL: no right to read" in out
+    assert "one, FP32, eager (one compiled pass): alone" in out
+    assert "other, TF32, eager (one compiled pass): not measured: Impossible: TF32 needs a CUDA device" in out
+    (path,) = (tmp_path / "measured").iterdir()
+    found = device_file.load(path)
+    assert [(row.network, row.precision) for row in found.rows] == [
+        ("one", "FP32"),
+        ("other", "FP32"),
+        ("one", "TF32"),
+        ("other", "TF32"),
+    ]
+    assert door.main([paths[0], "--out", str(tmp_path / "measured"), "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["rows"]) == 2
+
+
+@pytest.mark.usefixtures("opened")
+@pytest.mark.parametrize(
+    ("changes", "more", "words"),
+    [
+        ({"features": 13}, [], "13 features"),
+        ({}, ["--samples", "0"], "more than 0 is needed"),
+        ({}, ["--minutes", "nan"], "more than 0 is needed"),
+    ],
+)
+def test_the_command_refuses_what_it_cannot_measure(
+    changes: dict[str, int], more: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = trained(tmp_path / "one", **changes)
+    assert door.main([str(path), "--out", str(tmp_path / "measured"), *more]) == 2
+    assert words in capsys.readouterr().err and not (tmp_path / "measured").exists()
+
+
+@pytest.mark.usefixtures("opened")
+def test_two_checkpoints_need_two_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(trained(tmp_path / "one"))
+    assert door.main([path, path, "--out", str(tmp_path / "measured")]) == 2
+    assert "two checkpoints lie in folders called 'one'; rename one" in capsys.readouterr().err
