@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := runs/demo
 
-.PHONY: setup demo test check types bench fuzz attack clean
+.PHONY: setup demo gpu test check types bench fuzz attack clean
 setup: .venv/ready
 
 # pip repeats safely after an interruption; the marker is written only when every step held.
@@ -20,6 +20,11 @@ demo: setup
 	$(BIN)/python -m conversion.to_nir $(RUN)/ckpt.pt
 	$(BIN)/python -m conversion.quantize $(RUN)/ckpt.nir --calibrate synth
 	$(BIN)/python -m hardware.report $(RUN)/ckpt.nir --input synth --checkpoint $(RUN)/ckpt.pt --out $(RUN)/report
+
+# Trains on the processor, in the same time on every machine, and measures on the GPU where there is one.
+gpu: setup
+	CUDA_VISIBLE_DEVICES= $(BIN)/python -m model.train configs/demo.toml --out runs/gpu/spiking --resume
+	$(BIN)/python -m hardware.measure runs/gpu/spiking/ckpt.pt --out docs/measured
 
 # Several processes, each of one thread, take a file at a time in the order of tests/conftest.py.
 test: setup

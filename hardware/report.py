@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from neurotarget.hardware.chips.fit import Fit
 from neurotarget.hardware.energy.claims import Side, check_tables, load_claims
-from neurotarget.hardware.energy.prices import load_tables
+from neurotarget.hardware.energy.prices import load_tables, with_measured
 from neurotarget.hardware.page.assembly import SAMPLES, Given, make
 from neurotarget.hardware.page.card import layers_csv, render_card
 from neurotarget.hardware.page.contents import Report, as_json
@@ -61,7 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--chip-samples", type=int, default=3, help="samples to run in the chip simulator (default 3)")
     parser.add_argument(
-        "--prices", type=Path, action="append", default=[], help="a further price table; may be repeated"
+        "--prices",
+        type=Path,
+        action="append",
+        default=[],
+        help="a further price table, or <device>.json of hardware.measure; may be repeated",
     )
     parser.add_argument("--claims", type=Path, help="a TOML file of energy claims to judge; configs/ has examples")
     parser.add_argument(
@@ -186,7 +190,7 @@ def build(arguments: argparse.Namespace) -> tuple[Report, Trace]:
         if arguments.chip_samples < 1:
             raise ReportError(f"--chip-samples {arguments.chip_samples}: at least 1 is needed")
         sanafe.version()  # says at once where there is none
-    tables = load_tables(arguments.prices)
+    tables = load_tables(with_measured(arguments.prices))
     claims = [] if arguments.claims is None else load_claims(arguments.claims)
     check_tables(claims, tables)
     graph = load(arguments.model, arguments.dt, arguments.reset)

@@ -7,6 +7,7 @@ import os
 import signal
 from collections import Counter
 
+import pytest
 from hypothesis import settings
 
 # Small networks: more threads than processes take time from each other, and sums come in another order. Numba's pool
@@ -20,6 +21,12 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+
+@pytest.fixture(autouse=True)
+def no_device_was_measured(monkeypatch, tmp_path_factory):
+    """Reports take prices from the checkout's docs/measured: what stands there is no input of a test."""
+    monkeypatch.setattr("neurotarget.hardware.energy.prices.MEASURED", tmp_path_factory.getbasetemp() / "measured")
 
 
 def pytest_addoption(parser):

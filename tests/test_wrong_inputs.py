@@ -71,6 +71,7 @@ def files(tmp_path_factory):
         "secret.toml": "[[claim]]\nname = 'x'\nboundary = 'operations'\nrelation = 'at most'\nvalue = 1\nunit = 'uJ'\n"
         "source = 'y'\nsubject = { model = 'good.nir', input = 'gsc:$A_SECRET' }\n",
         "chip.toml": "title = 'x'\n[limits.cores]\nvalue = 1\n",
+        "device.json": '{"rows": [{"watts": 3}]}',
         "notes.txt": "hello",
         "empty.nir": "",
     }.items():
@@ -101,6 +102,7 @@ WRONG = [
     (["place", "missing.nir", "--chip", "loihi1"], "missing.nir: no such file"),
     (["report", "missing.nir", "--input", "good.npz", "--out", "out"], "missing.nir: no such file"),
     (["evaluate", "missing.pt", "--data", "synth"], "missing.pt: no such file"),
+    (["measure", "missing.pt", "--out", "out"], "missing.pt: no such file"),
     (["train", "missing.toml", "--out", "out"], "missing.toml: no such file"),
     (["distill", "missing.toml", "--out", "out"], "missing.toml: no such file"),
     (["ablation", "missing.toml", "--out", "out"], "missing.toml: no such file"),
@@ -141,6 +143,7 @@ WRONG = [
     (["train", "latin.toml", "--out", "out"], "latin.toml: not a training configuration"),
     (["place", "good.nir", "--chip", "chip.toml"], "chip.toml: no encoding"),
     ([*REPORT, "out", "--prices", "prices.toml"], "prices.toml: no title"),
+    ([*REPORT, "out", "--prices", "device.json"], "device.json: row 1: unknown key 'watts'"),
     ([*REPORT, "out", "--claims", "claims.toml"], "claims.toml: claim 1: no boundary"),
     # input that does not fit
     (["run", "good.nir", "--input", "output.npz"], "output.npz: an array `input` is expected"),
@@ -162,6 +165,7 @@ WRONG = [
     (["place", "good.nir", "--chip", "loihi1", "--picture", "nowhere/a.png"], "there is no folder nowhere"),
     ([*REPORT, "notes.txt"], "notes.txt: it is not a folder"),
     (["train", "train.toml", "--out", "notes.txt/run"], "notes.txt is not a folder"),
+    (["measure", "good.pt", "--out", "notes.txt"], "notes.txt: it is not a folder"),
     # usage
     (["run", "good.nir"], "the following arguments are required: --input; see neurotarget run --help"),
     (["run", "good.nir", "--input", "good.npz", "--backend", "loihi"], "invalid choice: 'loihi'"),

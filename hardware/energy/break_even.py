@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from neurotarget.hardware.energy.figure import OPERATIONS, EnergyFigure
+from neurotarget.hardware.energy.figure import EnergyFigure, dense_on_gpu
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,7 @@ def break_even_curves(figures: Sequence[EnergyFigure]) -> list[Curve]:
     lowest and the highest GPU estimate (boundary `machines`)."""
     curves = [_curve(row.title, row, row.ann_uj, row.boundary) for row in figures if row.ratio is not None]
     chip = next((row for row in figures if row.table == "loihi1-davies2018" and row.snn_uj), None)
-    gpus = [row for row in figures if row.group == "GPU floor" and row.boundary == OPERATIONS and row.ann_uj]
-    gpus.sort(key=lambda row: row.ann_uj or 0.0)
+    gpus = sorted((row for row in dense_on_gpu(figures) if row.ann_uj), key=lambda row: row.ann_uj or 0.0)
     if chip is not None and gpus:
         curves += [_curve(f"Loihi 1 against {gpu.title}", chip, gpu.ann_uj, "machines") for gpu in (gpus[0], gpus[-1])]
     return curves

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from neurotarget.hardware.energy.prices import PriceTable
+from neurotarget.hardware.energy.prices import GPU_FLOOR, MEASURED_GPU, PJ_PER_UJ, PriceTable
 
-PJ_PER_UJ = 1e6
+__all__ = ["PJ_PER_UJ", "EnergyFigure", "SpikingEnergy", "break_even_activity", "dense_on_gpu", "energy_figure"]
+
 OPERATIONS = "operations"
 MEMORY = "memory"
 ESTIMATED = "estimated"
@@ -101,3 +103,10 @@ def break_even_activity(spiking: SpikingEnergy, ann_uj: float) -> float | None:
     """
     scaling = spiking.synapses_uj + spiking.traffic_uj
     return (ann_uj - spiking.neurons_uj) / scaling if scaling else None
+
+
+def dense_on_gpu(figures: Sequence[EnergyFigure]) -> list[EnergyFigure]:
+    """The dense network on GPUs by prices that were measured; data sheets, a floor, only where there are none."""
+    operations = [row for row in figures if row.boundary == OPERATIONS and row.ann_uj is not None]
+    measured = [row for row in operations if row.group == MEASURED_GPU]
+    return measured or [row for row in operations if row.group == GPU_FLOOR]

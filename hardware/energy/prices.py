@@ -2,7 +2,8 @@
 
 A table is a TOML file. Those in `prices/` ship with the package; a user adds a file of the same form. An unknown key is
 an error and so is a table without a source or a grade: a price of unknown origin is not a price. A table that prices an
-access to memory is one of the boundary "memory", every other one of the boundary "operations".
+access to memory is one of the boundary "memory", every other one of the boundary "operations". What hardware.measure
+wrote about a device gives tables too.
 """
 
 from __future__ import annotations
@@ -13,14 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from neurotarget.hardware.meters import device_file
+from neurotarget.hardware.meters.windows import Measurement
+
 from neurotarget import kinds, tables
 from neurotarget.errors import UserError
 from neurotarget.tables import table, text
 
 SHIPPED = Path(__file__).parent / "prices"
+MEASURED = Path(__file__).parents[2] / "docs" / "measured"  # of a checkout
+MEASURED_GPU, GPU_FLOOR = "GPU, measured", "GPU floor"
 GRADES = ("measured", "simulated", "derived", "second-hand")
 PRICES = ("ac", "mac", "dense_mac", "synaptic_operation", "neuron_update", "inactive_update", "spike", "message")
 LARGEST_BYTES = 1e18  # of a memory: beyond it two sizes a byte apart are one number
+PJ_PER_UJ = 1e6
 LARGEST_PJ = 1e12  # a joule: no operation takes more, and what is above is a slip of the unit
 
 
@@ -118,15 +125,70 @@ def _checked_access(path: Path, raw: Any) -> tuple[tuple[float, float], ...]:
     return points
 
 
+def measured_tables(path: str | Path) -> list[PriceTable]:
+    """The price of a multiplication on a device that was measured, alone and in batches; none without energies.
+
+    Of the network that does not spike, or else of the spiking one, which PyTorch multiplies densely; of the setting
+    that takes least: energy per inference above idle over multiplications per inference.
+
+    Raises:
+        DeviceFileError: the file is missing, damaged, or holds what cannot be.
+    """
+    found = device_file.load(path)
+    rival = next((network for network in found.networks if not network.spiking), next(iter(found.networks), None))
+    rows = [row for row in found.rows if rival and row.network == rival.name]
+    result = []
+    for words, ending, of in (
+        ("batch 1", "batch-1", lambda row: row.batch_1),
+        ("saturated", "saturated", lambda row: row.best_batch),
+    ):
+        known = [(row, of(row)) for row in rows if of(row) and (of(row).dynamic_uj or 0) > 0]
+        if not known or rival is None:
+            continue
+        row, least = min(known, key=lambda pair: pair[1].dynamic_uj)
+        result.append(
+            PriceTable(
+                name=f"measured-{found.slug}-{ending}",
+                title=f"{found.device}, measured, {words}",
+                group=MEASURED_GPU if found.device_class == device_file.GPU else "processor, measured",
+                node="as measured",
+                precision=row.precision,
+                conditions=_conditions(rival, row, least),
+                source=f"hardware.measure on {found.device}, {found.date}: {found.meter} ({Path(path).name})",
+                grade="measured",
+                prices_pj={"dense_mac": least.dynamic_uj * PJ_PER_UJ / rival.macs},
+            )
+        )
+    return result
+
+
+def _conditions(rival: device_file.MeasuredNetwork, row: device_file.MeasuredRow, least: Measurement) -> str:
+    return (
+        f"{rival.name}, {rival.macs:.3g} multiplications per inference, {row.way}, batches of {least.batch}: "
+        f"{least.total_uj:.3g} uJ per inference, of which {least.dynamic_uj:.3g} above idle are priced. It holds for "
+        "networks of this size: at batch 1 starting kernels costs more than computing."
+    )
+
+
+def with_measured(extra: Iterable[str | Path] = ()) -> list[Path]:
+    """The user's tables, after what was measured on devices and lies in the checkout's docs/measured."""
+    given = [Path(path) for path in extra]
+    known = {path.resolve() for path in given}
+    return [*(path for path in sorted(MEASURED.glob("*.json")) if path.resolve() not in known), *given]
+
+
 def load_tables(extra: Iterable[str | Path] = ()) -> list[PriceTable]:
-    """The tables that ship with the package, by group, and then the user's.
+    """The tables that ship with the package, by group, and then the user's; a `.json` is what hardware.measure wrote.
 
     Raises:
         PriceError: a table is not valid, or two have the same name or title.
+        DeviceFileError: a measured device's file is not.
     """
     shipped = [load_table(path) for path in SHIPPED.glob("*.toml")]
     shipped.sort(key=lambda table: (ORDER.index(table.group), table.name))
-    found = [*shipped, *(load_table(path) for path in extra)]
+    found = shipped
+    for path in map(Path, extra):
+        found += measured_tables(path) if path.suffix == ".json" else [load_table(path)]
     names, titles = [table.name for table in found], [table.title for table in found]
     for name, title in zip(names, titles, strict=True):
         if names.count(name) > 1:
@@ -144,6 +206,6 @@ ORDER = (
     "SpiNNaker",
     "other chips, marginal",
     "conventional processor, dense",
-    "GPU floor",
+    GPU_FLOOR,
     "memory included",
 )

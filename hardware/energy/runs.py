@@ -13,7 +13,7 @@ from neurotarget.hardware.energy.claims import ClaimError, Side
 from neurotarget.hardware.energy.figure import EnergyFigure
 from neurotarget.hardware.energy.judgement import PricedRun
 from neurotarget.hardware.energy.memory import energies
-from neurotarget.hardware.energy.prices import PriceTable
+from neurotarget.hardware.energy.prices import MEASURED_GPU, PriceTable
 from neurotarget.hardware.meters.measurement import DenseEstimate, Measured, Unmeasured, measure
 from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph, load
@@ -42,7 +42,8 @@ class Run:
     def measured(self, network: TorchNetwork | Path | None) -> Measured | Unmeasured:
         """The same inference measured in PyTorch, or why it was not; beside it, what a GPU should take."""
         by_table = {figure.table: figure for figure in self.energy}
-        chosen = [by_table[name] for name in GPU_TABLES if name in by_table]
+        here = [figure for figure in self.energy if figure.group == MEASURED_GPU]
+        chosen = here or [by_table[name] for name in GPU_TABLES if name in by_table]
         estimate = [DenseEstimate(row.table, row.ann_uj, row.kind, row.source, row.grade, row.title) for row in chosen]
         return measure(network, self.data.frames, self.data.lengths, estimate)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from neurotarget.hardware.energy.figure import MEMORY, OPERATIONS, EnergyFigure
+from neurotarget.hardware.energy.figure import MEMORY, OPERATIONS, EnergyFigure, dense_on_gpu
+from neurotarget.hardware.energy.prices import MEASURED_GPU
 from neurotarget.hardware.meters.measurement import Measured, Unmeasured
 
 from neurotarget.figures import interval, rounded
@@ -79,7 +80,8 @@ def _machines(figures: Sequence[EnergyFigure]) -> Verdict:
     """Every estimate of the spiking network on Loihi 1 against every one of the dense network on a GPU, operations."""
     operations = [row for row in figures if row.boundary == OPERATIONS]
     chips = [row.snn_uj for row in operations if row.group == "Loihi 1" and row.snn_uj is not None]
-    gpus = [row.ann_uj for row in operations if row.group == "GPU floor" and row.ann_uj is not None]
+    on_gpu = dense_on_gpu(figures)
+    gpus = [row.ann_uj or 0.0 for row in on_gpu]
     if chips and gpus and not min(*chips, *gpus):
         sentence = "Chip against GPU: one of the two takes nothing here, so that there is no ratio."
         return Verdict("machines", UNKNOWN, None, None, len(chips) + len(gpus), sentence)
@@ -87,10 +89,18 @@ def _machines(figures: Sequence[EnergyFigure]) -> Verdict:
         return Verdict("machines", UNKNOWN, None, None, 0, "No table prices both a neuromorphic chip and a GPU.")
     low, high = min(gpus) / max(chips), max(gpus) / min(chips)
     answer = LESS if low > 1 else MORE if high < 1 else DEPENDS
-    sentence = (
-        f"Spiking on Loihi 1, marginal, core only: {interval(chips)} µJ ({len(chips)} tables). Dense on a GPU: "
+    dense = (
         f"{rounded(min(gpus))} µJ at a data sheet's peak, a floor that nobody reaches, {rounded(max(gpus))} µJ with "
-        "small matrices. Static power, and what a whole device takes beside its operations, are left out of both."
+    )
+    dense += "small matrices"
+    if on_gpu[0].group == MEASURED_GPU:
+        dense = f"Dense on a GPU: {rounded(min(gpus))} µJ at a data sheet's peak, a floor that nobody reaches, "
+    dense += f"{rounded(max(gpus))} µJ with small matrices."
+    if on_gpu[0].group == MEASURED_GPU:
+        dense = f"Dense on a GPU: {interval(gpus)} µJ by measured prices ({'; '.join(row.title for row in on_gpu)})."
+    sentence = (
+        f"Spiking on Loihi 1, marginal, core only: {interval(chips)} µJ ({len(chips)} tables). {dense} "
+        "Static power, and what a whole device takes beside its operations, are left out of both."
     )
     return Verdict("machines", answer, low, high, len(chips) + len(gpus), sentence)
 

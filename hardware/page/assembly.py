@@ -16,7 +16,7 @@ from neurotarget.hardware.energy.beside import NetworkRow, network_row
 from neurotarget.hardware.energy.claims import Claim, Side
 from neurotarget.hardware.energy.judgement import judge
 from neurotarget.hardware.energy.memory import by_layer
-from neurotarget.hardware.energy.prices import PriceTable, load_tables
+from neurotarget.hardware.energy.prices import PriceTable, load_tables, with_measured
 from neurotarget.hardware.energy.published import load_published
 from neurotarget.hardware.energy.runs import OWN, Run, Runs, run_and_price
 from neurotarget.hardware.energy.trained_twin import TrainedTwin
@@ -56,7 +56,7 @@ class Given:
         lava_samples: to run in Lava too.
         chip_samples: to run in the chip simulator; 0 leaves it out.
         counters: run other packages' counters.
-        tables: price tables, by default those that ship.
+        tables: price tables, by default those that ship and those of measured devices.
         claims: to judge.
         beside: other networks to count and price.
         samples: of their inputs.
@@ -72,7 +72,7 @@ class Given:
     lava_samples: int = 3
     chip_samples: int = 0
     counters: bool = False
-    tables: list[PriceTable] = field(default_factory=lambda: load_tables(()))
+    tables: list[PriceTable] = field(default_factory=lambda: load_tables(with_measured()))
     claims: Sequence[Claim] = ()
     beside: Sequence[Side] = ()
     samples: int = SAMPLES

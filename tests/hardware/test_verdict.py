@@ -20,7 +20,7 @@ from neurotarget.hardware.chips.fit import NotPlaced
 from neurotarget.hardware.energy import twin
 from neurotarget.hardware.energy.figure import EnergyFigure, SpikingEnergy, energy_figure
 from neurotarget.hardware.energy.verdict import verdicts
-from neurotarget.hardware.meters.measurement import Measured, Measurement, Unmeasured
+from neurotarget.hardware.meters.measurement import Unmeasured
 from neurotarget.hardware.report import main
 from neurotarget.hardware.verdict import questions
 from neurotarget.hardware.verdict.integers import IntegerForm, compare_integers, quantised_beside
@@ -31,10 +31,11 @@ from neurotarget.sim.graph import load
 from neurotarget.sim.graph.node import GraphError
 
 from tests.hardware.counted import DENSE, LIF, TABLES
+from tests.hardware.metered import reading, readings
 from tests.hardware.networks import lif, nir_graph
 
-ONE = Measurement(1, 9.0, 1.0, 7.0, 1.0, 2.0, 0.0, 100)
-METERED = Measured(True, (), (), "measured", "a meter", "GPU", "", (), 1.0, 0.0, ONE, ONE, (ONE,), None)
+ONE = reading(1, (9.0, 1.0), (7.0, 1.0))
+METERED = readings(ONE, ONE)
 NO_METER = Unmeasured(False, (), (), "no GPU")
 TWIN = twin.compare([DENSE, LIF])
 
