@@ -94,6 +94,7 @@ def make(given: Given) -> tuple[Report, Trace]:
     verdicts = by_boundary(run.energy, measured, withheld)
     placement = tuple(placed(graph, load_chip(name), trace) for name in shipped())
     twins = twin.compare(counts)
+    simulation = simulate(graph, trace, given.chip_samples) if given.chip_samples else None
     made = Report(
         format=FORMAT,
         model=describe_model(graph, given.file, run.totals),
@@ -109,6 +110,7 @@ def make(given: Given) -> tuple[Report, Trace]:
                 questions.float_row(parity, unavailable),
                 questions.integers_row(*integers(given, trace)),
                 questions.chip_row(placement),
+                *([] if simulation is None else [questions.simulated_row(simulation)]),
                 questions.twin_row(twins, withheld),
                 questions.dense_row(verdicts, withheld),
                 questions.measured_row(measured),
@@ -126,7 +128,7 @@ def make(given: Given) -> tuple[Report, Trace]:
         twin=twins,
         trained_twins=rivals(given, run),
         placement=placement,
-        chip_simulation=simulate(graph, trace, given.chip_samples) if given.chip_samples else None,
+        chip_simulation=simulation,
         whole_chips=tuple(whole_chips(counts, tables)),
         claims=tuple(judge(claim, runs) for claim in given.claims),
         counters=compare_counters(given.network, graph, trace) if given.counters and given.network else None,

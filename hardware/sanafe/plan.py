@@ -34,7 +34,7 @@ from neurotarget.sim.trace import Trace
 
 INPUTS_PER_CORE = 512  # each is a unit of its own in SANA-FE, on every core
 NEURONS_PER_CORE = 1024  # inputs and echoes among them
-LARGEST_SYNAPSES = 4_000_000
+LARGEST_SYNAPSES = 3_000_000  # SANA-FE takes 1.4 kB for each
 LONGEST_DELAY = 5  # SANA-FE 2.2.9, `accumulator_with_delay`
 COMPUTED, DRIVEN, RELAY, READ_OUT, INPUT, LEFT_OUT = "computed", "driven", "relay", "read-out", "input", "left out"
 LIF_UNIT, INPUT_UNIT = "loihi_lif", "loihi_inputs"
@@ -121,7 +121,7 @@ class _Builder:
         for name, population in self.network.populations.items():
             if name in roles:
                 continue
-            stored += sum(p.matrix.nnz * p.copies for p in population.projections)
+            stored += sum(p.matrix.nnz * p.copies * self._numbers(p) for p in population.projections)
             if any(core >= last for _, _, core in self.cores[name]):
                 roles[name] = Role(LEFT_OUT, f"it lies beyond the {last} cores that its inputs leave")
             elif stored > LARGEST_SYNAPSES:
@@ -133,6 +133,13 @@ class _Builder:
                 roles[name] = Role(DRIVEN, reason)
         return roles
 
+    def _numbers(self, projection: Projection) -> float:
+        """How often its synapses are handed over: once per number that its input carries."""
+        entries = [
+            self.entries[source.population] for source in projection.sources if source.population in self.entries
+        ]
+        return max((len(one.channel) / len(np.unique(one.channel)) for one in entries if len(one.channel)), default=1.0)
+
     def _role(self, population: Population) -> Role:
         if population.kind == "relay":
             repeats_input = self._origin(population.name) in self.entries
@@ -140,6 +147,8 @@ class _Builder:
         node = self.graph.nodes[population.name]
         if node.kind not in SPIKING:
             return Role(READ_OUT, "it is read, and sends no spikes")
+        if any(node.name in self.trace.header.get(key, ()) for key in ("wrapped_u", "clipped_v")):
+            return Role(DRIVEN, "its potential left the 24 bits of the chip, and SANA-FE does not cut it off")
         reason = neurons.why_driven(self.graph, self.network, population)
         return Role(COMPUTED) if reason is None else Role(DRIVEN, reason)
 

@@ -125,6 +125,11 @@ class ChipSimulation:
         return tuple(population.name for population in self.populations if population.part == part)
 
     @property
+    def complete(self) -> bool:
+        """Whether every spiking population was computed."""
+        return not self.names(DRIVEN) and not self.names(LEFT_OUT)
+
+    @property
     def holds(self) -> bool:
         """Whether nothing that must be equal differs."""
         return self.outcome != DIFFERS or not self.required
@@ -133,8 +138,10 @@ class ChipSimulation:
     def sentences(self) -> tuple[str, ...]:
         """The answer in words: spikes, then figures."""
         computed = len(self.names(COMPUTED))
+        silent = [population.name for population in self.populations if population.spikes == 0]
         if self.outcome == EQUAL:
             answer = f"equal, {self.spikes} spikes of {computed} populations in {self.samples} samples"
+            answer += f"; not tested in {', '.join(silent)}, which never fire" if silent else ""
         elif self.outcome == DIFFERS:
             answer = f"{self.differing} places differ beside {self.spikes} spikes; first: {self.first_divergence}"
         else:

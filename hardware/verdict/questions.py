@@ -1,4 +1,4 @@
-"""The six questions of a verdict, in order, and what answers each: what is not known is never favourable."""
+"""The questions of a verdict, in order, and what answers each: what is not known is never favourable."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from neurotarget.hardware.energy.figure import MEMORY, OPERATIONS
 from neurotarget.hardware.energy.twin import LOSES, TwinComparison
 from neurotarget.hardware.energy.verdict import LESS, MORE, Verdict
 from neurotarget.hardware.meters.measurement import Measured, Unmeasured
+from neurotarget.hardware.sanafe.simulation import DIFFERS, EQUAL, ChipSimulation
 from neurotarget.hardware.verdict.integers import IntegerForm
 from neurotarget.hardware.verdict.parity import ParityCheck, ParityUnavailable
 from neurotarget.hardware.verdict.rows import (
@@ -83,6 +84,20 @@ def chip_row(placement: Sequence[Fit | NotPlaced]) -> VerdictRow:
     else:
         answer, standing = f"it fits neither {' nor '.join(fails)}", UNFAVOURABLE
     return VerdictRow("chip", "Does it fit the chip?", answer, figure, ESTIMATED, standing)
+
+
+def simulated_row(simulation: ChipSimulation) -> VerdictRow:
+    """Only where a chip simulator ran. Favourable where it computed every spiking population, with our spikes."""
+    name = simulation.simulator
+    if simulation.outcome == DIFFERS:
+        answer, standing = f"its spikes differ in {name}", UNFAVOURABLE if simulation.required else OPEN
+    elif simulation.outcome == EQUAL:
+        answer = f"its spikes are the same in {name}" + ("" if simulation.complete else " where that computes them")
+        standing = FAVOURABLE if simulation.complete else OPEN
+    else:
+        answer, standing = f"equality of spikes was not tested in {name}", OPEN
+    question = "Does it spike the same on a simulated chip, and what does that take?"
+    return VerdictRow("simulated", question, answer, ". ".join(simulation.sentences), SIMULATED, standing)
 
 
 def twin_row(twin: TwinComparison, withheld: str | None) -> VerdictRow:

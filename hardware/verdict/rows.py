@@ -15,7 +15,7 @@ class VerdictRow:
     """One question of the verdict.
 
     Attributes:
-        name: `float`, `integers`, `chip`, `twin`, `dense` or `measured`.
+        name: `float`, `integers`, `chip`, `simulated` where a chip simulator ran, `twin`, `dense` or `measured`.
         question: in words.
         answer: in a clause.
         figure: what the answer rests on; empty where there is none.
@@ -48,7 +48,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Conclusion:
-    """The verdict: one sentence over the answers to six questions.
+    """The verdict: one sentence over the answers to its questions.
 
     Attributes:
         headline: the sentence.

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
+import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import nir
 import numpy as np
 import pytest
-from neurotarget.hardware.sanafe import parent
+from neurotarget.hardware.sanafe import parent, plan
 from neurotarget.hardware.sanafe.plan import LONGEST_DELAY, make_plan
 from neurotarget.hardware.sanafe.simulation import ChipSimulation, simulate
+from neurotarget.hardware.verdict.questions import simulated_row
 from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.inputs import open_input
 from neurotarget.sim.schedule import schedule
@@ -66,13 +69,14 @@ def test_a_chain_fires_when_the_hand_says_so() -> None:
     frames = np.array([1, 1, 1, 0, 1, 1, 0], np.uint8).reshape(1, -1, 1)
     trace = run(graph, frames)
     assert trace.spikes["a"].ravel().tolist() == [0, 1, 0, 0, 0, 1, 0]
-    plan = make_plan(graph, schedule(graph, 7), placed(graph, steps=7), trace)
-    (found,) = parent.run(plan.content, plan.synapses)["samples"]
+    made = make_plan(graph, schedule(graph, 7), placed(graph, steps=7), trace)
+    (found,) = parent.run(made.content, made.synapses)["samples"]
     assert found["spikes"]["a"] == [[2, 6], [0, 0]]
     assert found["spikes"]["b"] == [[3, 7], [0, 0]]
     assert found["spikes"]["input"] == [[0, 1, 2, 4, 5], [0] * 5]
     result = equal(graph, frames)
     assert (result.spikes, result.differing, result.steps, result.required) == (4, 0, 9, False)
+    assert result.complete and simulated_row(result).standing == "favourable"
 
 
 def test_a_spike_that_is_not_ours_is_found() -> None:
@@ -82,7 +86,9 @@ def test_a_spike_that_is_not_ours_is_found() -> None:
     found = simulate(graph, trace, 1)
     assert (found.outcome, found.differing) == ("differs", 1)
     assert found.first_divergence == "layer b, step 3, neuron 0 (sample 0): 1 in ours, 0 in SANA-FE"
-    assert found.holds  # in floating point it is a measurement
+    assert found.holds and simulated_row(found).standing == "open"  # in floating point it is a measurement
+    whole = replace(found, required=True)
+    assert not whole.holds and simulated_row(whole).standing == "unfavourable"
     assert "1 places differ beside 5 spikes" in found.sentences[0]
 
 
@@ -165,6 +171,52 @@ def test_a_file_of_neurons_with_time_constants_as_others_write_it(tmp_path: Path
     equal(load(tmp_path / "two.nir"), spikes(3, 60, 1))
 
 
+def test_a_file_that_snntorch_wrote(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        snntorch = pytest.importorskip("snntorch", reason="snnTorch is not installed (extra 'dev')")
+        export = pytest.importorskip("snntorch.export_nir").export_to_nir
+        torch.manual_seed(0)
+        layers = [
+            layer
+            for inputs, outputs, beta in ((6, 20, 0.9), (20, 5, 0.8))
+            for layer in (
+                torch.nn.Linear(inputs, outputs),
+                snntorch.Leaky(
+                    beta=torch.full((outputs,), beta),
+                    threshold=torch.ones(outputs),
+                    init_hidden=True,
+                    reset_mechanism="zero",
+                ),
+            )
+        ]
+        nir.write(tmp_path / "snntorch.nir", export(torch.nn.Sequential(*layers), torch.zeros(6)))
+    found = equal(load(tmp_path / "snntorch.nir"), spikes(3, 100, 6, 0.5))
+    assert parts(found) == {"input": "input", "1": "computed", "3": "computed"}
+
+
+def test_what_is_too_much_is_left_out_and_what_reads_it_is_driven(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = {"up": nir.Linear(weight=weights(9, 4, 1)), "a": lif(9), "on": nir.Linear(weight=weights(8, 9, 2))}
+    nodes |= {"b": lif(8), "last": nir.Linear(weight=weights(1, 8, 3)), "c": lif(1)}
+    graph = chain((4,), nodes, (1,))
+    trace = run(graph, spikes(1, 20, 4))
+    monkeypatch.setattr(plan, "LARGEST_SYNAPSES", 9 * 4)
+    found = simulate(graph, trace, 1)
+    assert parts(found) == {"input": "input", "a": "computed", "b": "left out", "c": "left out"}
+    assert found.populations[2].reason == "the first 36 synapses are handed over"
+    assert found.sentences[0].endswith("left out: b, c") and not found.complete
+    assert found.synapses == 36
+
+
+def test_a_population_that_never_fires_is_named() -> None:
+    nodes = {"up": nir.Linear(weight=np.ones((2, 2))), "a": lif(2), "on": nir.Linear(weight=np.eye(2) / 8), "b": lif(2)}
+    graph = chain((2,), nodes, (2,))
+    found = simulate(graph, run(graph, np.ones((1, 9, 2), np.uint8)), 1)
+    assert found.outcome == "equal"
+    assert found.sentences[0].endswith("in 1 samples; not tested in b, which never fire")
+
+
 @pytest.mark.parametrize(("file", "required"), [("model.nir", False), ("model.q.nir", True)])
 def test_a_trained_network_with_gates_and_attention(file: str, required: bool, tmp_path: Path) -> None:
     """SpikeSCR in floating point and in integers: what SANA-FE has is computed, the rest driven, with the reason."""
@@ -175,6 +227,8 @@ def test_a_trained_network_with_gates_and_attention(file: str, required: bool, t
     found = simulate(graph, trace, 2)
     assert (found.outcome, found.differing, found.required) == ("equal", 0, required)
     assert found.spikes > 0
+    row = simulated_row(found)
+    assert (row.kind, row.standing) == ("simulated", "open")  # the driven ones were not computed
     reasons = {p.name.rpartition(".")[2]: p.reason for p in found.populations if p.part == "driven"}
     assert reasons["product_lif"].endswith(("SANA-FE has no gate", "SANA-FE has no attention"))
     assert reasons["key_lif"].endswith("SANA-FE has no rotary")
