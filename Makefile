@@ -21,10 +21,11 @@ demo: setup
 	$(BIN)/python -m conversion.quantize $(RUN)/ckpt.nir --calibrate synth
 	$(BIN)/python -m hardware.report $(RUN)/ckpt.nir --input synth --checkpoint $(RUN)/ckpt.pt --out $(RUN)/report
 
-# Trains on the processor, in the same time on every machine, and measures on the GPU where there is one.
+# A network and its twin: trained on the processor, measured on the GPU where there is one.
 gpu: setup
 	CUDA_VISIBLE_DEVICES= $(BIN)/python -m model.train configs/demo.toml --out runs/gpu/spiking --resume
-	$(BIN)/python -m hardware.measure runs/gpu/spiking/ckpt.pt --out docs/measured
+	CUDA_VISIBLE_DEVICES= $(BIN)/python -m model.train configs/demo.toml --set model.twin=true --out runs/gpu/twin --resume
+	$(BIN)/python -m hardware.measure runs/gpu/spiking/ckpt.pt runs/gpu/twin/ckpt.pt --out docs/measured
 
 # Several processes, each of one thread, take a file at a time in the order of tests/conftest.py.
 test: setup

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from neurotarget.hardware.meters import device_file
@@ -91,7 +93,39 @@ def words(found: MeasuredDevice, path: Path) -> str:
             f"{found.meter}: idle {rounded(found.idle_watts)} W, active idle {rounded(found.active_idle_watts)} W"
         )
     lines += [row_words(row) for row in found.rows]
+    lines += comparisons(found)
     return "\n".join([*lines, f"written: {path}"])
+
+
+def comparisons(found: MeasuredDevice) -> list[str]:
+    """Each spiking network against each one that does not spike, every one in the setting that takes it least."""
+    sides = [(one, other) for one in found.networks if one.spiking for other in found.networks if not other.spiking]
+    return [
+        f"{one.name} against {other.name}, {words}: {ratio_words(mine, theirs)}"
+        for one, other in sides
+        for words, of in (("alone", lambda row: row.batch_1), ("saturated", lambda row: row.best_batch))
+        if (mine := _least(found, one.name, of)) and (theirs := _least(found, other.name, of))
+    ]
+
+
+def _least(
+    found: MeasuredDevice, network: str, of: Callable[[MeasuredRow], Measurement | None]
+) -> tuple[MeasuredRow, Measurement] | None:
+    known = [(row, one) for row in found.rows if row.network == network and (one := of(row)) is not None]
+    return min(known, key=lambda pair: pair[1].total_uj or 1e6 / pair[1].per_second, default=None)
+
+
+def ratio_words(mine: tuple[MeasuredRow, Measurement], theirs: tuple[MeasuredRow, Measurement]) -> str:
+    """Energy, or without a counter time, of an inference over the other's; relative deviations add in quadrature."""
+    (row, one), (other_row, other) = mine, theirs
+    settings = f"({row.precision}, {row.way} against {other_row.precision}, {other_row.way})"
+    if one.total_uj and other.total_uj:
+        value = one.total_uj / other.total_uj
+        spread = value * math.hypot((one.total_uj_std or 0) / one.total_uj, (other.total_uj_std or 0) / other.total_uj)
+        return f"{rounded(value)} ± {rounded(spread)} times the energy {settings}"
+    value = other.per_second / one.per_second
+    spread = value * math.hypot(one.per_second_std / one.per_second, other.per_second_std / other.per_second)
+    return f"{rounded(value)} ± {rounded(spread)} times the time {settings}"
 
 
 def row_words(row: MeasuredRow) -> str:

@@ -42,7 +42,7 @@ class Int8Linear(nn.Module):
         scale = rows.abs().amax().clamp(min=torch.finfo(x.dtype).tiny) / LARGEST
         integers = (rows / scale).round().to(torch.int8)
         missing = max(FEWEST_ROWS - len(rows), 0)
-        integers = F.pad(integers, (0, -self.inputs % MULTIPLE, 0, missing))
+        integers = F.pad(integers, (0, -self.inputs % MULTIPLE, 0, missing)).contiguous()
         product = torch._int_mm(integers, self.weight.t())[: len(rows), : self.outputs]
         y = (product * (scale.float() * self.scale.float())).to(x.dtype)
         return (y if self.bias is None else y + self.bias).reshape(*x.shape[:-1], self.outputs)

@@ -133,6 +133,33 @@ def test_a_failure_is_a_row_with_its_reason_and_the_others_go_on(
     assert found.rows[0].batch_1 is None and found.rows[2].batch_1 is not None
 
 
+def test_a_network_and_its_twin_stand_in_one_file(subject: Subject, small: None) -> None:
+    twin = Subject("twin", subject.checkpoint, TorchNetwork(networks.tiny(twin=True), ()))
+    found = sweep.sweep([subject, twin], data(), "cpu", 5.0, {"clock": ten_watts}, QUICK, SETTINGS[:1])
+    assert [(network.name, network.spiking) for network in found.networks] == [("spiking", True), ("twin", False)]
+    assert [(row.network, row.neurons, row.reason) for row in found.rows] == [
+        ("spiking", "one compiled pass", ""),
+        ("twin", "", ""),
+    ]
+    assert [line.partition(":")[0] for line in door.comparisons(found)] == [
+        "spiking against twin, alone",
+        "spiking against twin, saturated",
+    ]
+
+
+def test_each_side_is_compared_in_its_best_setting(tmp_path: Path) -> None:
+    found = device_file.load(device(tmp_path, SPIKING, TWIN, rows=ROWS))
+    assert door.comparisons(found) == [
+        "spiking against twin, alone: 15 ± 0 times the energy (FP32, eager against FP16, eager)",
+        "spiking against twin, saturated: 30 ± 0 times the energy (FP32, eager against FP32, eager)",
+    ]
+    noisy = replace(reading(1, (10.0, 3.0), (8.0, 3.0)), per_second=50.0, per_second_std=5.0)
+    other = replace(reading(1, (5.0, 2.0), (4.0, 1.0)), per_second=100.0, per_second_std=0.0)
+    assert door.ratio_words((ROWS[0], noisy), (ROWS[1], other)).startswith("2 ± 1 times the energy")
+    timed = replace(noisy, total_uj=None)
+    assert door.ratio_words((ROWS[0], timed), (ROWS[1], other)).startswith("2 ± 0.2 times the time")
+
+
 def test_rows_that_do_not_begin_in_time_are_left_out(subject: Subject) -> None:
     found = sweep.sweep([subject], data(), "cpu", -1.0, {}, QUICK, SETTINGS)
     assert {row.reason for row in found.rows} == {"left out: the -1 minutes were over"}
