@@ -1,9 +1,10 @@
 """Trains on through the integers: `python -m conversion.fine_tune CONFIG.toml --quantized model.q.nir --out RUN`.
 
-The network is a quantised NIR file; what training sees is what the chip runs (integer_network.py). The run's folder
-gets `model.q.nir` (best epoch by validation accuracy, the file as it came being epoch 0), `metrics.csv`, `metrics.json`
-and `curves.png`. Each time before the file appears it is opened again and run on the reference simulator, whose spikes
-and outputs must be those of the training network, bit for bit.
+The network is a quantised NIR file, or one's own (`--network module:factory`), which is converted and quantised first.
+What training sees is what the chip runs (integer_network.py). The run's folder gets `model.q.nir` (best epoch by
+validation accuracy, the file as it came being epoch 0), `metrics.csv`, `metrics.json` and `curves.png`. Each time
+before the file appears it is opened again and run on the reference simulator, whose spikes and outputs must be those of
+the training network, bit for bit.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from neurotarget.conversion.export.factory import make_network
 from neurotarget.conversion.fixed.emit_fixed import emit_fixed
+from neurotarget.conversion.quantize import SAMPLES, quantize
+from neurotarget.conversion.to_nir import convert_network, failure
 from neurotarget.conversion.tuning.integer_network import IntegerNetwork
 from neurotarget.model.spikescr import readout
 from neurotarget.model.training import loop, run_folder, settings
@@ -26,22 +30,24 @@ from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph, dialect, load
 from neurotarget.sim.graph.nir_file import to_bytes
 from neurotarget.sim.graph.node import GraphError
+from neurotarget.sim.inputs import open_input
 from neurotarget.sim.trace import accuracy
 
-from neurotarget.cli import Command, Result
+from neurotarget.cli import Command, Result, UsageError, add_network_arguments, complain
 from neurotarget.data import Dataset, Split, open_dataset
+from neurotarget.errors import CheckFailed
 from neurotarget.files import check_folder, only_writer, write_bytes, write_text
 
 CHECKED = 64  # samples on which the file written is compared with the training network
 NAME = "model.q.nir"
 
 
-def fine_tune(config: settings.Settings, source: Path, out: Path, force: bool = False) -> dict[str, Any]:
+def fine_tune(config: settings.Settings, source: Path | Graph, out: Path, force: bool = False) -> dict[str, Any]:
     """Fine-tunes a quantised file and returns its metrics.
 
     Args:
         config: data, schedule and augmentation; of its network only `alpha` is used, dropout is not integer.
-        source: quantised NIR file to start from.
+        source: quantised NIR file to start from, or the graph of one.
         out: folder of the run, made when missing.
         force: replace the run that is there.
 
@@ -55,16 +61,43 @@ def fine_tune(config: settings.Settings, source: Path, out: Path, force: bool = 
     """
     loop.settle_threads()
     graph = load(source)
-    if (out / NAME).resolve() == source.resolve():
+    if isinstance(source, Path) and (out / NAME).resolve() == source.resolve():
         raise GraphError(f"{source}: the fine-tuned file would replace the one it starts from; choose another --out")
-    if (out / NAME).exists() and not force:
-        raise TrainingError(f"{out / NAME}: is there already; replace it by --force, or choose another --out")
+    check_start(out, force)
     network = IntegerNetwork(graph, config.model.alpha)
     dataset = open_dataset(config.data)
-    config = settings.fitted(config, dataset)
+    settings.check_augmentation(config, dataset)
     _check_fits(graph, dataset)
     with only_writer(out):
         return _fine_tune(config, dataset, graph, network, out)
+
+
+def check_start(out: Path, force: bool) -> None:
+    """Refuses a folder that holds a run, unless it is to be replaced."""
+    if (out / NAME).exists() and not force:
+        raise TrainingError(f"{out / NAME}: is there already; replace it by --force, or choose another --out")
+
+
+def own_integers(name: str, weights: Path | None, spec: str, target: Path) -> Graph:
+    """The quantised graph of a network of the user's own, followed, compared and calibrated on training samples.
+
+    Args:
+        name, weights: see `factory.make_network`.
+        spec: of the data.
+        target: of the file that will hold it, for messages.
+
+    Raises:
+        NetworkError, CheckpointError, UnsupportedModule, GraphError: it cannot be made, converted or quantised.
+        CheckFailed: the converted network is not its own, or it never fires.
+    """
+    network, data = make_network(name, weights), open_input(spec, None, "train", SAMPLES)
+    metadata = dialect.data_metadata(data.classes, data.standardisation)
+    made = convert_network(network, data, target, data.step_seconds or dialect.DEFAULT_DT_SECONDS, metadata)
+    for note in made.notes:
+        complain(f"note: {note}")
+    if not made.parity.holds:
+        raise CheckFailed(f"{name}: {made.parity.sides}: {failure(made.parity)}; nothing to train")
+    return load(target, content=to_bytes(quantize(made.graph, data.frames, data.lengths)[0]))
 
 
 def _fine_tune(
@@ -97,7 +130,7 @@ def _fine_tune(
 
 
 def _check_fits(graph: Graph, dataset: Dataset) -> None:
-    expected = (dataset.features,), (len(dataset.classes),)
+    expected = dataset.shape, (len(dataset.classes),)
     found = graph.input.output_shape, graph.output.output_shape
     if found != expected:
         raise GraphError(
@@ -176,7 +209,8 @@ def _accuracy(graph: Graph, split: Split) -> float | None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", type=Path, help="TOML file that the network was trained with, for data and schedule")
-    parser.add_argument("--quantized", type=Path, required=True, metavar="model.q.nir", help="file to start from")
+    parser.add_argument("--quantized", type=Path, metavar="model.q.nir", help="file to start from")
+    add_network_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="table.key=value")
     parser.add_argument("--force", action="store_true", help="replace the run in --out")
@@ -184,8 +218,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def work(arguments: argparse.Namespace) -> Result:
     check_folder(arguments.out)
-    config = settings.read(arguments.config, arguments.overrides)
-    metrics = fine_tune(config, arguments.quantized, arguments.out, arguments.force)
+    if (arguments.quantized is None) == (arguments.network is None):
+        raise UsageError("one of --quantized and --network is expected")
+    if arguments.weights is not None and arguments.network is None:
+        raise UsageError("--weights goes with --network")
+    config, source = settings.read(arguments.config, arguments.overrides), arguments.quantized
+    if arguments.network is not None:
+        check_start(arguments.out, arguments.force)
+        source = own_integers(arguments.network, arguments.weights, config.data, arguments.out / NAME)
+    metrics = fine_tune(config, source, arguments.out, arguments.force)
     text = (
         f"{arguments.out / NAME}: epoch {metrics['epoch']}, accuracy on validation "
         f"{metrics['calibrated_validation_accuracy']:.4f} -> {metrics['validation_accuracy']:.4f}, on test "
@@ -202,7 +243,7 @@ def _interruption(arguments: argparse.Namespace) -> str:
 
 main = Command(
     door="conversion.fine_tune",
-    description="Train a quantised NIR file on, in its integers.",
+    description="Train a quantised NIR file, or your own network, on in its integers.",
     example="configs/demo.toml --quantized runs/demo/ckpt.q.nir --out runs/tuned --set training.epochs=3",
     add_arguments=add_arguments,
     work=work,

@@ -124,19 +124,35 @@ def from_tables(path: str | Path, read: Mapping[str, Any]) -> Settings:
     )
 
 
+def check_augmentation(config: Settings, dataset: Dataset) -> None:
+    """Refuses what cannot be done to the data set's frames.
+
+    Raises:
+        SettingsError: an augmentation that is larger than they are, or neighbouring features of images.
+    """
+    how, steps, features = config.augmentation, dataset.split("train").frames.shape[1], dataset.shape[0]
+    if len(dataset.shape) > 1 and how.feature_mask:
+        raise SettingsError(
+            f"augmentation: feature_mask {how.feature_mask}: frames of {config.data} are images, whose pixels are no "
+            "row of features; leave it out"
+        )
+    if how.feature_mask > features or how.shift >= steps:
+        raise SettingsError(
+            f"augmentation: feature_mask {how.feature_mask} and shift {how.shift} do not fit {config.data}, whose "
+            f"frames have {features} features and {steps} steps"
+        )
+
+
 def fitted(config: Settings, dataset: Dataset) -> Settings:
     """The settings with the data set's features and classes in the network's shape.
 
     Raises:
-        SettingsError: an augmentation that is larger than the data set's frames.
+        SettingsError: see `check_augmentation`.
+        DataError: its frames are images.
     """
-    how, steps = config.augmentation, dataset.split("train").frames.shape[1]
-    if how.feature_mask > dataset.features or how.shift >= steps:
-        raise SettingsError(
-            f"augmentation: feature_mask {how.feature_mask} and shift {how.shift} do not fit {config.data}, whose "
-            f"frames have {dataset.features} features and {steps} steps"
-        )
-    network = dataclasses.replace(config.model, features=dataset.features, classes=len(dataset.classes))
+    features = dataset.features  # first: of images nothing else matters
+    check_augmentation(config, dataset)
+    network = dataclasses.replace(config.model, features=features, classes=len(dataset.classes))
     return dataclasses.replace(config, model=network)
 
 
