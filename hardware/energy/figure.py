@@ -33,6 +33,8 @@ class EnergyFigure:
         break_even_activity: factor on all events at which both networks take the same; `null` where it is not defined.
         break_even_steps: steps that the spiking network may take for one pass of the dense one, at this spike rate.
         break_even_spike_rate: the mean spike rate at which both take the same, 0 where neuron updates alone cost more.
+        reservation: why the price does not apply: the network does not fit the chip; `null` where nothing is known
+            against it.
     """
 
     table: str
@@ -51,6 +53,7 @@ class EnergyFigure:
     break_even_activity: float | None
     break_even_steps: float | None
     break_even_spike_rate: float | None
+    reservation: str | None = None
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,8 @@ class ClaimRow:
         break_even_spike_rate, break_even_steps: where the answer flips; `null` where it cannot.
         kind: `estimated` or `measured`.
         grade: of the prices.
+        reservation: why a price does not apply: the network does not fit the chip; `null` where nothing is known
+            against it.
     """
 
     table: str
@@ -59,6 +61,7 @@ class ClaimRow:
     break_even_steps: float | None
     kind: str
     grade: str
+    reservation: str | None
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,9 @@ def judge(claim: Claim, run_of: Callable[[Side], PricedRun]) -> JudgedClaim:
     rows = [] if why else _rows(claim, subject, against)
     values = [row.value for row in rows if row.value is not None]
     answer, reason = _overall(claim, {row.answer for row in rows})
+    reserved = next((row.reservation for row in rows if row.reservation), None)
+    if answer == HOLDS and reserved:
+        answer, reason = UNDECIDED, f"it holds by prices that do not apply: {reserved}"
     if why:
         reason = why
     elif not rows:
@@ -170,6 +176,7 @@ class _Energy:
     kind: str
     grade: str
     std_uj: float | None = None
+    reservation: str | None = None
 
 
 def _rows(claim: Claim, subject: PricedRun, against: PricedRun | None) -> list[ClaimRow]:
@@ -200,6 +207,7 @@ def _energies(side: Side, boundary: str, run: PricedRun) -> list[_Energy]:
             row.snn_neurons_uj or 0.0,
             row.kind,
             row.grade,
+            reservation=row.reservation if side.network == "spiking" else None,
         )
         for row in run.energy
         if row.boundary == boundary and (not side.tables or row.table in side.tables)
@@ -256,6 +264,7 @@ def _row(claim: Claim, run: PricedRun, energy: _Energy, other: _Energy | None, l
         break_even_steps=flips_at_steps,
         kind=energy.kind,
         grade=energy.grade,
+        reservation=energy.reservation or (None if other is None else other.reservation),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from neurotarget.hardware.chips.fit import Fit, NotPlaced
 from neurotarget.hardware.counts.layers import LayerCount, count
 from neurotarget.hardware.counts.summary import Totals, sum_up
 from neurotarget.hardware.energy.claims import ClaimError, Side
@@ -14,6 +15,7 @@ from neurotarget.hardware.energy.figure import EnergyFigure
 from neurotarget.hardware.energy.judgement import PricedRun
 from neurotarget.hardware.energy.memory import energies
 from neurotarget.hardware.energy.prices import MEASURED_GPU, PriceTable
+from neurotarget.hardware.energy.reserved import place_everywhere, reservations, reserve
 from neurotarget.hardware.meters.measurement import DenseEstimate, Measured, Unmeasured, measure
 from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph, load
@@ -36,6 +38,7 @@ class Run:
     trace: Trace
     counts: list[LayerCount]
     totals: Totals
+    placement: tuple[Fit | NotPlaced, ...]
     energy: tuple[EnergyFigure, ...]
     accuracy: float | None
 
@@ -54,14 +57,16 @@ class Run:
 def run_and_price(
     graph: Graph, data: Input, tables: Sequence[PriceTable], precision: str = "float64", progress: bool = False
 ) -> Run:
-    """Runs, counts and prices one network.
+    """Runs, counts, places and prices one network.
 
     Raises:
         GraphError: the input does not fit the network.
     """
     trace = reference.run(graph, data.frames, data.lengths, data.labels, precision, progress)
     counts = count(graph, trace, progress=progress)
-    return Run(data, trace, counts, sum_up(counts), tuple(energies(counts, tables)), accuracy(trace, graph.readout))
+    placement = place_everywhere(graph, trace)
+    energy = reserve(energies(counts, tables), reservations(placement))
+    return Run(data, trace, counts, sum_up(counts), placement, energy, accuracy(trace, graph.readout))
 
 
 @dataclass

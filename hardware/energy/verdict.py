@@ -79,6 +79,9 @@ def _withheld(boundary: str, words: str, reason: str) -> Verdict:
 def _machines(figures: Sequence[EnergyFigure]) -> Verdict:
     """Every estimate of the spiking network on Loihi 1 against every one of the dense network on a GPU, operations."""
     operations = [row for row in figures if row.boundary == OPERATIONS]
+    reserved = [row.reservation for row in operations if row.group == "Loihi 1" and row.reservation]
+    if reserved:
+        return _withheld("machines", "Chip against GPU", reserved[0])
     chips = [row.snn_uj for row in operations if row.group == "Loihi 1" and row.snn_uj is not None]
     on_gpu = dense_on_gpu(figures)
     gpus = [row.ann_uj or 0.0 for row in on_gpu]

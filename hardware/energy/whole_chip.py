@@ -6,7 +6,7 @@ factors by which both were off for networks whose energy is published (docs/vali
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from neurotarget.hardware.counts.layers import LayerCount
@@ -31,6 +31,7 @@ class WholeChip:
         miss_typical, miss_worst: factor by which the model misses a measurement that it was not fitted on.
         too_low_least, too_low_most: measured over predicted by the price tables, for these measurements.
         extrapolated: whether this network takes more or fewer steps than any of them.
+        reservation: why it does not apply: the network does not fit the chip; `null` where nothing is known against it.
         sentence: all of it in words.
     """
 
@@ -45,23 +46,34 @@ class WholeChip:
     too_low_least: float
     too_low_most: float
     extrapolated: bool
+    reservation: str | None
     sentence: str
 
 
-def whole_chips(counts: Sequence[LayerCount], tables: Sequence[PriceTable]) -> list[WholeChip]:
-    """A row per class of spiking chips that has a model and price tables; none for a network without operations."""
+def whole_chips(
+    counts: Sequence[LayerCount], tables: Sequence[PriceTable], reasons: Mapping[str, str]
+) -> list[WholeChip]:
+    """A row per class of spiking chips that has a model and price tables; none for a network without operations.
+
+    Args:
+        reasons: by group of price tables, why the network does not fit that chip.
+    """
     rows = [row for row in load_measured() if row.spiking and row.tables]
     found = []
     for name in dict.fromkeys(row.device_class for row in rows):
         mine = usable([row for row in rows if row.device_class == name])
         model = fit_device(mine)
         if isinstance(model, DeviceModel) and any(layer.synops for layer in counts):
-            found.append(_whole_chip(model, mine, counts, tables))
+            found.append(_whole_chip(model, mine, counts, tables, reasons))
     return found
 
 
 def _whole_chip(
-    model: DeviceModel, rows: Sequence[Measurement], counts: Sequence[LayerCount], tables: Sequence[PriceTable]
+    model: DeviceModel,
+    rows: Sequence[Measurement],
+    counts: Sequence[LayerCount],
+    tables: Sequence[PriceTable],
+    reasons: Mapping[str, str],
 ) -> WholeChip:
     mine = [table for table in tables if any(table.name in row.tables for row in rows)]
     steps = sum_up(counts).steps_per_sample
@@ -84,6 +96,9 @@ def _whole_chip(
     if extrapolated:
         theirs = interval((model.steps_low, model.steps_high))
         sentence += f" This network takes {rounded(steps)} steps, theirs {theirs}: the fixed cost is extrapolated."
+    reservation = next((reasons[table.group] for table in mine if table.group in reasons), None)
+    if reservation:
+        sentence += f" It is for comparison only: {reservation}."
     return WholeChip(
         device_class=model.device_class,
         low_uj=low,
@@ -96,6 +111,7 @@ def _whole_chip(
         too_low_least=min(too_low),
         too_low_most=max(too_low),
         extrapolated=extrapolated,
+        reservation=reservation,
         sentence=sentence,
     )
 

@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from neurotarget.hardware.chips.fit import Fit, NotPlaced, fit
-from neurotarget.hardware.chips.limits import Chip, load_chip, shipped
 from neurotarget.hardware.counts.other_packages import compare_counters
 from neurotarget.hardware.counts.summary import mean_layer
 from neurotarget.hardware.energy import twin
 from neurotarget.hardware.energy.beside import NetworkRow, network_row
 from neurotarget.hardware.energy.claims import Claim, Side
+from neurotarget.hardware.energy.front_end import TABLE, FrontEnd, front_end
 from neurotarget.hardware.energy.judgement import judge
 from neurotarget.hardware.energy.memory import by_layer
 from neurotarget.hardware.energy.prices import PriceTable, load_tables, with_measured
 from neurotarget.hardware.energy.published import load_published
+from neurotarget.hardware.energy.reserved import reservations
 from neurotarget.hardware.energy.runs import OWN, Run, Runs, run_and_price
 from neurotarget.hardware.energy.trained_twin import TrainedTwin
 from neurotarget.hardware.energy.verdict import verdicts as by_boundary
@@ -29,6 +29,7 @@ from neurotarget.hardware.page.origin import accuracy_note, describe_model, envi
 from neurotarget.hardware.sanafe.simulation import simulate
 from neurotarget.hardware.verdict import questions
 from neurotarget.hardware.verdict.integers import IntegerForm, compare_integers, quantised_beside
+from neurotarget.hardware.verdict.left_out import left_out
 from neurotarget.hardware.verdict.rows import conclude
 from neurotarget.sim.activity import activity
 from neurotarget.sim.graph import Graph
@@ -92,9 +93,11 @@ def make(given: Given) -> tuple[Report, Trace]:
     latency = schedule(graph, trace.input.shape[1]).total
     withheld = silent(run.totals) or at_chance(trace, graph.readout)
     verdicts = by_boundary(run.energy, measured, withheld)
-    placement = tuple(placed(graph, load_chip(name), trace) for name in shipped())
+    placement = run.placement
     twins = twin.compare(counts)
     simulation = simulate(graph, trace, given.chip_samples) if given.chip_samples else None
+    sound = sound_of(given, run)
+    seconds = None if graph.dt_is_default else graph.dt * run.totals.steps_per_sample
     made = Report(
         format=FORMAT,
         model=describe_model(graph, given.file, run.totals),
@@ -114,7 +117,8 @@ def make(given: Given) -> tuple[Report, Trace]:
                 questions.twin_row(twins, withheld),
                 questions.dense_row(verdicts, withheld),
                 questions.measured_row(measured),
-            ]
+            ],
+            left_out(sound, trace, run.totals.parameters, seconds),
         ),
         verdicts=tuple(verdicts),
         parity=tuple(parity),
@@ -124,12 +128,13 @@ def make(given: Given) -> tuple[Report, Trace]:
         totals=run.totals,
         energy=run.energy,
         memory_layers=tuple(by_layer(counts, tables)),
+        front_end=None if isinstance(sound, str) else sound,
         networks=networks(given, runs),
         twin=twins,
         trained_twins=rivals(given, run),
         placement=placement,
         chip_simulation=simulation,
-        whole_chips=tuple(whole_chips(counts, tables)),
+        whole_chips=tuple(whole_chips(counts, tables, reservations(placement))),
         claims=tuple(judge(claim, runs) for claim in given.claims),
         counters=compare_counters(given.network, graph, trace) if given.counters and given.network else None,
         measured=measured,
@@ -158,6 +163,15 @@ def integers(given: Given, trace: Trace) -> tuple[IntegerForm | None, str]:
         return None, str(error)
 
 
+def sound_of(given: Given, run: Run) -> FrontEnd | str:
+    """The front end that the samples need, or why it is not known."""
+    table = next((table for table in given.tables if table.name == TABLE), None)
+    figure = next((row for row in run.energy if row.table == TABLE), None)
+    if table is None or figure is None:
+        return f"no price table {TABLE}"
+    return front_end(given.data.spec, run.totals.steps_per_sample, table, figure.snn_uj, figure.ann_uj)
+
+
 def networks(given: Given, runs: Runs) -> tuple[NetworkRow, ...]:
     """The report's own network and those beside it; none without others."""
     if not given.beside:
@@ -174,11 +188,3 @@ def rivals(given: Given, run: Run) -> tuple[TrainedTwin, ...]:
     from neurotarget.hardware.energy.twin_file import trained_twins
 
     return trained_twins(given.twin, run.data, given.tables, run.energy)
-
-
-def placed(graph: Graph, chip: Chip, trace: Trace) -> Fit | NotPlaced:
-    """The network on a chip, or the reason why it cannot be placed."""
-    try:
-        return fit(graph, chip, trace=trace)
-    except GraphError as error:  # a graph that cannot stream can still be counted
-        return NotPlaced(chip.title, False, str(error))

@@ -14,6 +14,7 @@ from neurotarget.hardware.counts.other_packages import CounterComparison
 from neurotarget.hardware.counts.summary import Layer, Totals
 from neurotarget.hardware.energy.beside import NetworkRow
 from neurotarget.hardware.energy.figure import EnergyFigure
+from neurotarget.hardware.energy.front_end import FrontEnd
 from neurotarget.hardware.energy.judgement import JudgedClaim
 from neurotarget.hardware.energy.memory import MemoryLayer
 from neurotarget.hardware.energy.published import PublishedFigure
@@ -111,6 +112,7 @@ class Report:
         totals: sums over the layers.
         energy: energies by price table and boundary.
         memory_layers: energy by layer with memory included.
+        front_end: what makes the input of sound; `null` where that is not known.
         networks: this network and those given with `--beside`; empty without.
         twin: the quantised twin.
         trained_twins: the trained twin in 32, 8 and fewer bits; empty without `--twin`.
@@ -142,6 +144,7 @@ class Report:
     totals: Totals
     energy: tuple[EnergyFigure, ...]
     memory_layers: tuple[MemoryLayer, ...]
+    front_end: FrontEnd | None
     networks: tuple[NetworkRow, ...]
     twin: TwinComparison
     trained_twins: tuple[TrainedTwin, ...]

@@ -182,7 +182,8 @@ def energy(figures: Sequence[EnergyFigure]) -> Picture:
             axes.scatter(points[:, 0], points[:, 1], color=colour, marker=marker, s=34, label=label, zorder=3)
         if shown:  # a logarithmic axis without a point cannot be drawn
             axes.set_xscale("log")
-        axes.set_yticks(range(len(shown)), [figure.title for figure in shown])
+        names = [f"{figure.title} (does not fit)" if figure.reservation else figure.title for figure in shown]
+        axes.set_yticks(range(len(shown)), names)
         axes.tick_params(axis="y", labelcolor=theme.ink)
         for row in range(1, len(shown)):
             if shown[row].group != shown[row - 1].group:

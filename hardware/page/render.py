@@ -51,7 +51,13 @@ def accuracy(share: float | None) -> str:
     return figures.NONE if share is None else f"{100 * share:.1f} %"
 
 
+def sentence(clause: str) -> str:
+    """A clause with a capital and a full stop; nothing else of it changes, as `capitalize` would."""
+    return f"{clause[:1].upper()}{clause[1:]}."
+
+
 FILTERS = {
+    "sentence": sentence,
     "rounded": figures.rounded,
     "percent": figures.percent,
     "reachable": reachable,

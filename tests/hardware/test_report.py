@@ -264,7 +264,8 @@ def test_a_network_without_a_synapse_has_a_report(
     arguments = [str(tmp_path / "bare.nir"), "--input", str(files[1]), "--out", str(tmp_path / "r")]
     assert main([*arguments, "--lava-samples", "0", "--beside", str(tmp_path / "bare.nir")]) == 0
     content = read(tmp_path / "r")
-    assert [verdict["answer"] for verdict in content["verdicts"]] == ["unknown"] * 4
+    # An input of payloads does not fit Loihi 1, so that it is not held against a GPU.
+    assert [verdict["answer"] for verdict in content["verdicts"]] == ["unknown", "unknown", "withheld", "unknown"]
     assert {row["ratio"] for row in content["energy"]} == {None}
 
 

@@ -25,7 +25,7 @@ def model() -> DeviceModel:
 
 
 def test_the_figure_is_a_fixed_cost_per_step_and_a_cost_per_operation() -> None:
-    (row,) = whole_chips([DENSE, LIF], list(TABLES.values()))  # two samples of 5 steps, 400 synaptic operations
+    (row,) = whole_chips([DENSE, LIF], list(TABLES.values()), {})  # two samples of 5 steps, 400 synaptic operations
     fitted = model()
     assert row.device_class == NAME and row.rows == len(ROWS) == 8
     assert row.low_uj == pytest.approx(5 * fitted.fixed_uj + 200 * fitted.marginal_pj_low * 1e-6)
@@ -36,12 +36,12 @@ def test_the_figure_is_a_fixed_cost_per_step_and_a_cost_per_operation() -> None:
 
 def test_an_integer_is_as_many_unit_spikes() -> None:
     integers = replace(DENSE, payload="integer", payload_sum=60, acs=0, macs=400, unary_synops=600)
-    (spikes,), (more,) = (whole_chips([layer, LIF], list(TABLES.values())) for layer in (DENSE, integers))
+    (spikes,), (more,) = (whole_chips([layer, LIF], list(TABLES.values()), {}) for layer in (DENSE, integers))
     assert more.high_uj - spikes.high_uj == pytest.approx(100 * model().marginal_pj_high * 1e-6)
 
 
 def test_both_factors_are_those_of_the_measurements_and_are_said() -> None:
-    (row,) = whole_chips([DENSE, LIF], list(TABLES.values()))
+    (row,) = whole_chips([DENSE, LIF], list(TABLES.values()), {})
     ratios = [
         (measurement.dynamic_uj or 0) / (predicted_uj(measurement, TABLES[name], rate) or 1)
         for measurement in ROWS
@@ -60,12 +60,12 @@ def test_both_factors_are_those_of_the_measurements_and_are_said() -> None:
 
 def test_steps_beyond_those_that_were_measured_are_said() -> None:
     """All measured networks take ten."""
-    (few,) = whole_chips([DENSE, LIF], list(TABLES.values()))
+    (few,) = whole_chips([DENSE, LIF], list(TABLES.values()), {})
     assert few.extrapolated and "takes 5 steps, theirs 10: the fixed cost is extrapolated" in few.sentence
     ten = [replace(layer, sample_steps=20) for layer in (DENSE, LIF)]
-    (row,) = whole_chips(ten, list(TABLES.values()))
+    (row,) = whole_chips(ten, list(TABLES.values()), {})
     assert not row.extrapolated and "extrapolated" not in row.sentence
 
 
 def test_a_network_without_operations_has_none() -> None:
-    assert whole_chips([LIF], list(TABLES.values())) == whole_chips([], list(TABLES.values())) == []
+    assert whole_chips([LIF], list(TABLES.values()), {}) == whole_chips([], list(TABLES.values()), {}) == []

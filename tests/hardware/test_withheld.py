@@ -251,7 +251,8 @@ def test_a_report_at_chance_gives_no_verdict_and_one_above_does(reported: Any, t
         assert "no verdict, because" in text and "less energy" not in text
     code, _, content = reported(1.0, 1.0, [n % 4 for n in range(20)])
     assert code == 0 and content["accuracy"] > 0.9 and content["withheld"] is None
-    assert "withheld" not in [verdict["answer"] for verdict in content["verdicts"]]
+    assert [verdict["answer"] for verdict in content["verdicts"]][:2] == ["less", "less"]
+    assert "does not fit Loihi 1" in content["verdicts"][2]["sentence"]  # the input has payloads: another reason
 
 
 def test_latency_is_in_milliseconds_too(reported: Any, tmp_path: Path) -> None:
