@@ -7,7 +7,7 @@ Its neuron of Loihi (`leaky_integrate_fire`, src/models.cpp of SANA-FE) computes
 That is Lava's fixed-point LIF to the bit, with v in units of 64: the decay goes towards zero, and v is 64 times finer
 than the input. A quantised file therefore runs in it unchanged, as long as no v leaves its 24 bits. A floating-point
 one is multiplied by a power of two, so that what is cut off in a step lies 2^-30 below the largest potential that the
-neuron can reach.
+neuron can reach; SANA-FE keeps its weights, biases and thresholds in single precision.
 """
 
 from __future__ import annotations
@@ -137,10 +137,17 @@ def constants(graph: Graph, node: Node, largest_weights: np.ndarray, steps: int)
         reached = float((arriving * kept + np.abs(initial[order])).max(initial=0))
         largest = max(reached, float(np.abs(threshold).max(initial=0)), float(np.abs(reset).max(initial=0)), 2.0**-200)
         scale = 2.0 ** math.floor(math.log2(LARGEST_POTENTIAL / largest))
+        threshold = _single_below(threshold)
     bias = offset + gain * biases
     mode = RESET_MODES.get(node.reset, "hard")
     scaled = {"bias": bias, "threshold": threshold, "reset": reset, "initial": initial, "gain": gain}
     return Constants(decay[order], **{key: value[order] * scale for key, value in scaled.items()}, reset_mode=mode)
+
+
+def _single_below(values: np.ndarray) -> np.ndarray:
+    """The largest numbers of single precision that are not above: a potential that meets theta still passes them."""
+    single = values.astype(np.float32)
+    return np.where(single > values, np.nextafter(single, np.float32(-np.inf)), single).astype(np.float64)
 
 
 def _layer_biases(graph: Graph, node: Node) -> np.ndarray:

@@ -82,7 +82,7 @@ class ChipSimulation:
         spikes, differing: recorded by us, and places where the simulator differs, over all samples.
         first_divergence: in words; `null` without one.
         required: whether a difference is a fault: in whole numbers the two are equal or one is wrong, in floating point
-            SANA-FE cuts its potentials off.
+            SANA-FE rounds its weights.
         energy_uj, list_uj: simulated, and by the price list.
         energy_parts: the same part by part.
         time_per_step_us, longest_step_us: on a chip that starts each step when the last is done.

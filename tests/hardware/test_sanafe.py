@@ -21,6 +21,7 @@ from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.inputs import open_input
 from neurotarget.sim.schedule import schedule
 
+from tests import third_parties
 from tests.hardware.networks import DT, chain, lif, nir_graph, run, temporal, wire
 from tests.hardware.placed import placed
 
@@ -77,6 +78,20 @@ def test_a_chain_fires_when_the_hand_says_so() -> None:
     result = equal(graph, frames)
     assert (result.spikes, result.differing, result.steps, result.required) == (4, 0, 9, False)
     assert result.complete and simulated_row(result).standing == "favourable"
+
+
+def test_a_potential_that_meets_the_threshold_fires_where_the_file_says_so() -> None:
+    """SANA-FE keeps a threshold in single precision; the number below 1 that says `>=` must not become 1."""
+    graphs = {}
+    for rule, threshold in ((">", 1.0), (">=", float(np.nextafter(1.0, -np.inf)))):
+        raw = nir_graph(
+            (1,), {"up": nir.Linear(weight=np.eye(1)), "a": lif(1, threshold)}, (1,), [("input", "up"), ("up", "a")]
+        )
+        raw.edges.append(("a", "output"))
+        raw.metadata["rule"] = rule
+        graphs[rule] = equal(load(raw), np.array([1, 0, 1, 1], np.uint8).reshape(1, -1, 1))
+    # v: 1, then .5 and 1.25 under `>`; under `>=` each 1 fires.
+    assert (graphs[">"].spikes, graphs[">="].spikes) == (1, 3)
 
 
 def test_a_spike_that_is_not_ours_is_found() -> None:
@@ -305,3 +320,19 @@ def test_figures_of_a_report_follow_from_the_steps(monkeypatch: pytest.MonkeyPat
     assert synapses.list_uj == pytest.approx(1e-6 * SYNAPSE * (6 + 3))
     assert (neurons.simulated_events, neurons.list_events) == (2 * 8, 2 * 6)
     assert messages.simulated_events == 6 + 3
+
+
+# ---- networks of every kind ------------------------------------------------------------------------------------------
+
+# Rows of docs/third_parties.md in which SANA-FE computes no population, or that no chip can stream.
+NOT_COMPUTED = ("CubaLIF", "recurrent CubaLIF", "I", "LI", "CubaLI", "AvgPool2d")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in third_parties.NETWORKS if name != "two populations in a loop"])
+def test_small_networks_of_every_kind(name: str) -> None:
+    made = third_parties.build(name)
+    graph, frames = load(made), third_parties.frames_for(made)[:2]
+    found = simulate(graph, run(graph, frames), 2)
+    expected = "not tested" if name.partition(",")[0] in NOT_COMPUTED else "equal"
+    assert (found.outcome, found.first_divergence) == (expected, None)
