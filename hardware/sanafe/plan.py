@@ -105,6 +105,8 @@ class _Builder:
                 found.setdefault(part.population, []).append((part.start, part.stop, core.index))
         last = int(self.placement.chip.limit("cores"))
         wanted = sum(-(-len(one.channel) // INPUTS_PER_CORE) for one in self.entries.values())
+        if wanted >= last:
+            raise SanafeError(f"SANA-FE: the input takes {wanted} of {last} cores, {INPUTS_PER_CORE} neurons each")
         free = min(len(self.placement.cores), last - wanted)
         for name, one in self.entries.items():
             found[name] = []
@@ -129,7 +131,7 @@ class _Builder:
             else:
                 roles[name] = self._role(population)
         for name, role in roles.items():
-            if role.part == COMPUTED and (reason := self._unknown_source(name, roles)):
+            if role.part in (COMPUTED, RELAY) and (reason := self._unknown_source(name, roles)):
                 roles[name] = Role(DRIVEN, reason)
         return roles
 

@@ -13,7 +13,7 @@ from typing import Any
 import nir
 import numpy as np
 import pytest
-from neurotarget.hardware.sanafe import parent, plan
+from neurotarget.hardware.sanafe import SanafeError, parent, plan, simulation
 from neurotarget.hardware.sanafe.plan import LONGEST_DELAY, make_plan
 from neurotarget.hardware.sanafe.simulation import ChipSimulation, simulate
 from neurotarget.hardware.verdict.questions import simulated_row
@@ -23,7 +23,7 @@ from neurotarget.sim.schedule import schedule
 
 from tests import third_parties
 from tests.hardware.networks import DT, chain, lif, nir_graph, run, temporal, wire
-from tests.hardware.placed import placed
+from tests.hardware.placed import LOIHI1, placed
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("sanafe") is None, reason="SANA-FE is not installed (extra 'dev' or 'sanafe')"
@@ -222,6 +222,23 @@ def test_what_is_too_much_is_left_out_and_what_reads_it_is_driven(monkeypatch: p
     assert found.populations[2].reason == "the first 36 synapses are handed over"
     assert found.sentences[0].endswith("left out: b, c") and not found.complete
     assert found.synapses == 36
+
+
+def test_what_lies_beyond_the_cores_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three populations of a core each and one core for the input, on a chip of three."""
+    one_to_one = nir.Linear(weight=np.eye(700) * 1.5)
+    nodes = {"up": nir.Linear(weight=weights(700, 8, 1)), "a": lif(700), "on": one_to_one, "b": lif(700)}
+    graph = chain((8,), {**nodes, "again": one_to_one, "c": lif(700)}, (700,))
+    trace = run(graph, spikes(1, 12, 8))
+    small = replace(LOIHI1, limits={**LOIHI1.limits, "cores": replace(LOIHI1.limits["cores"], value=3)})
+    monkeypatch.setattr(simulation, "load_chip", lambda _: small)
+    found = simulate(graph, trace, 1)
+    assert parts(found) == {"input": "input", "a": "computed", "b": "computed", "c": "left out"}
+    assert found.populations[3].reason == "it lies beyond the 2 cores that its inputs leave"
+    assert found.outcome == "equal"
+    monkeypatch.setattr(plan, "INPUTS_PER_CORE", 2)
+    with pytest.raises(SanafeError, match="the input takes 4 of 3 cores, 2 neurons each"):
+        simulate(graph, trace, 1)
 
 
 def test_a_population_that_never_fires_is_named() -> None:

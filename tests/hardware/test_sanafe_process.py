@@ -6,7 +6,10 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import signal
 import stat
+import threading
+import time
 from pathlib import Path
 
 import nir
@@ -53,6 +56,21 @@ def test_what_hangs_is_ended_with_all_that_it_started(tmp_path: Path, monkeypatc
         parent.version()
     leader = int((tmp_path / "pid").read_text())
     assert not group.alive(leader)
+
+
+def test_an_interruption_ends_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = tmp_path / "pid"
+    stand_in(tmp_path, monkeypatch, f"echo $$ > {said}; sleep 600")
+
+    def interrupt() -> None:
+        while not (said.is_file() and said.read_text().strip()):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        parent.version()
+    assert not group.alive(int(said.read_text()))
 
 
 def test_an_interpreter_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
