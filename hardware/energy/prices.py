@@ -132,7 +132,7 @@ def measured_tables(path: str | Path) -> list[PriceTable]:
     that takes least: energy per inference above idle over multiplications per inference.
 
     Raises:
-        DeviceFileError: the file is missing, damaged, or holds what cannot be.
+        DeviceFileError, PriceError: the file is missing, damaged, or holds what cannot be.
     """
     found = device_file.load(path)
     rival = next((network for network in found.networks if not network.spiking), next(iter(found.networks), None))
@@ -146,6 +146,11 @@ def measured_tables(path: str | Path) -> list[PriceTable]:
         if not known or rival is None:
             continue
         row, least = min(known, key=lambda pair: pair[1].dynamic_uj)
+        price_pj = least.dynamic_uj * PJ_PER_UJ / rival.macs
+        if price_pj > LARGEST_PJ:
+            raise PriceError(
+                f"{path}: {rival.name}: {price_pj:.3g} pJ per multiplication; at most {LARGEST_PJ:g} is one"
+            )
         result.append(
             PriceTable(
                 name=f"measured-{found.slug}-{ending}",
@@ -156,7 +161,7 @@ def measured_tables(path: str | Path) -> list[PriceTable]:
                 conditions=_conditions(rival, row, least),
                 source=f"hardware.measure on {found.device}, {found.date}: {found.meter} ({Path(path).name})",
                 grade="measured",
-                prices_pj={"dense_mac": least.dynamic_uj * PJ_PER_UJ / rival.macs},
+                prices_pj={"dense_mac": price_pj},
             )
         )
     return result

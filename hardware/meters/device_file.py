@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from neurotarget.hardware.meters.windows import Measurement, Throughput
 
-from neurotarget.errors import UserError
+from neurotarget.errors import UserError, printable
 from neurotarget.files import write_text
 from neurotarget.tables import fill, number, shown, text
 
@@ -46,7 +46,7 @@ class MeasuredNetwork:
     checkpoint: str
     sha256: str
     parameters: int = number(at_least=1)
-    macs: float = number(above=0)
+    macs: float = number(at_least=1, at_most=1e18)
     steps: float = number(above=0)
     accuracy: float = number(at_least=0, at_most=1)
 
@@ -159,6 +159,14 @@ def _no_number(name: str) -> NoReturn:
 
 
 def _without_null(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of the file. What a terminal would not show as it is, is no text of ours.
+
+    Raises:
+        ValueError: a text holds a control character.
+    """
+    for key, value in pairs:
+        if isinstance(value, str) and printable(value) != value:
+            raise ValueError(f"{printable(key)} holds a character that cannot be shown: {printable(value)}")
     return {key: value for key, value in pairs if value is not None}
 
 

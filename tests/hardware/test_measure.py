@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ from neurotarget.hardware import measure as door
 from neurotarget.hardware.energy import prices
 from neurotarget.hardware.energy.break_even import break_even_curves
 from neurotarget.hardware.energy.memory import energies
-from neurotarget.hardware.energy.prices import MEASURED_GPU, load_tables, measured_tables, with_measured
+from neurotarget.hardware.energy.prices import MEASURED_GPU, PriceError, load_tables, measured_tables, with_measured
 from neurotarget.hardware.energy.verdict import verdicts
 from neurotarget.hardware.meters import device_file, samples, sweep, torch_bench, windows
 from neurotarget.hardware.meters.device_file import DeviceFileError, MeasuredDevice, MeasuredNetwork, MeasuredRow
@@ -178,6 +179,56 @@ def test_multiplications_are_those_of_the_layers_over_true_lengths(tmp_path: Pat
     assert sweep.macs(TorchNetwork(Two(), ()), chosen) == chosen.lengths.mean() * (12 * 7 + 7 * 3)
 
 
+# ---- graphs of CUDA, their calls replaced ----------------------------------------------------------------------------
+
+
+def test_a_graph_is_captured_per_shape_and_each_batch_is_copied_into_its_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replay gives what the static input holds then: the batch, and its lengths."""
+    captures: list[tuple[torch.Size, bool]] = []
+    capturing: list[bool] = []
+    current: list[Any] = []
+
+    class Graph:
+        @torch.inference_mode()
+        def replay(self) -> None:
+            self.output.copy_(self.frames.sum((1, 2)) + 100 * self.window)
+
+    @contextmanager
+    def graph(made: Graph) -> Iterator[None]:
+        capturing.append(True)
+        current.append(made)
+        yield
+        capturing.pop()
+
+    stream = SimpleNamespace(wait_stream=lambda other: None)
+    for name, fake in {
+        "Stream": lambda: stream,
+        "current_stream": lambda: stream,
+        "stream": lambda chosen: nullcontext(),
+        "CUDAGraph": Graph,
+        "graph": graph,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+
+    def network(frames: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
+        captures.append((frames.shape, bool(capturing)))
+        output = torch.zeros(len(frames))
+        if capturing:
+            current[-1].frames, current[-1].window, current[-1].output = frames, window, output
+        return output
+
+    shapes = [(2, 4), (2, 8), (2, 4)]
+    arguments = [
+        (torch.full((*shape, 3), float(place)), torch.tensor([place, place + 1])) for place, shape in enumerate(shapes)
+    ]
+    runs = torch_bench._captured(network, arguments)
+    assert [shape[1] for shape, captured in captures if captured] == [4, 8]
+    assert len(captures) == 2 * (3 + 1)  # three warm up, one is captured
+    for place in (2, 0, 1, 2):
+        expected = place * 3 * shapes[place][1] + 100 * torch.tensor([place, place + 1])
+        assert torch.equal(runs[place](), expected.float())
+
+
 # ---- INT8 ------------------------------------------------------------------------------------------------------------
 
 
@@ -221,6 +272,7 @@ HOSTILE = {
     "another format": (lambda content: content.replace('"format": 1', '"format": 2'), "format = 2"),
     "unknown key": (lambda content: content.replace('"samples"', '"sample"'), "unknown key 'sample'"),
     "no name": (lambda content: content.replace('"device": "a processor"', '"device": ""'), "device = ''"),
+    "escapes": (lambda content: content.replace('"a processor"', '"\\u001b[2J"'), "device holds a character"),
     "no list": (lambda content: content.replace('"rows": [', '"rows": 3, "other": ['), "rows = 3; a list is expected"),
     "rows of numbers": (lambda content: content.replace('"rows": [', '"rows": [7,'), "row 1 = 7"),
     "another network": (lambda content: content.replace('"network": "spiking"', '"network": "x"'), "network 'x'"),
@@ -358,6 +410,12 @@ def test_a_measured_device_prices_a_multiplication_by_the_twins_best_setting(tmp
     assert batched.prices_pj == {"dense_mac": pytest.approx(30e6 / 2e6)}
     assert "1.2e+03 uJ per inference, of which 600 above idle" in alone.conditions
     assert [table.group for table in load_tables([tmp_path / "a-gpu.json"])[-2:]] == [MEASURED_GPU] * 2
+
+
+def test_a_price_that_no_machine_has_is_refused(tmp_path: Path) -> None:
+    path = device(tmp_path, replace(TWIN, macs=1.0), rows=[row("twin", "FP32", 1e300, 1e300)])
+    with pytest.raises(PriceError, match=r"a-gpu.json: twin: 1e\+306 pJ per multiplication; at most 1e\+12"):
+        measured_tables(path)
 
 
 def test_without_a_twin_the_spiking_network_is_what_pytorch_multiplies(tmp_path: Path) -> None:
