@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ from pathlib import Path
 from neurotarget.hardware.meters import device_file
 from neurotarget.hardware.meters.device_file import MeasuredDevice, MeasuredRow
 from neurotarget.hardware.meters.samples import MOST_SAMPLES
-from neurotarget.hardware.meters.windows import Measurement
+from neurotarget.hardware.meters.windows import Measurement, quotient
 
 from neurotarget.cli import Command, Result, UsageError
 from neurotarget.data import open_dataset, renumbered
@@ -116,15 +115,13 @@ def _least(
 
 
 def ratio_words(mine: tuple[MeasuredRow, Measurement], theirs: tuple[MeasuredRow, Measurement]) -> str:
-    """Energy, or without a counter time, of an inference over the other's; relative deviations add in quadrature."""
+    """Energy, or without a counter time, of an inference over the other's."""
     (row, one), (other_row, other) = mine, theirs
     settings = f"({row.precision}, {row.way} against {other_row.precision}, {other_row.way})"
     if one.total_uj and other.total_uj:
-        value = one.total_uj / other.total_uj
-        spread = value * math.hypot((one.total_uj_std or 0) / one.total_uj, (other.total_uj_std or 0) / other.total_uj)
+        value, spread = quotient(one.total_uj, one.total_uj_std, other.total_uj, other.total_uj_std)
         return f"{rounded(value)} ± {rounded(spread)} times the energy {settings}"
-    value = other.per_second / one.per_second
-    spread = value * math.hypot(one.per_second_std / one.per_second, other.per_second_std / other.per_second)
+    value, spread = quotient(other.per_second, other.per_second_std, one.per_second, one.per_second_std)
     return f"{rounded(value)} ± {rounded(spread)} times the time {settings}"
 
 

@@ -6,7 +6,6 @@ next says more about the table.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from neurotarget.hardware.energy.claims import Claim, Side
 from neurotarget.hardware.energy.figure import EnergyFigure
 from neurotarget.hardware.energy.withheld import silent
 from neurotarget.hardware.meters.measurement import Measured, Unmeasured
+from neurotarget.hardware.meters.windows import quotient
 
 HOLDS, FAILS, UNDECIDED, NOISE = "holds", "fails", "undecided", "within noise"
 MEASURED = "measured"
@@ -269,15 +269,13 @@ def _row(claim: Claim, run: PricedRun, energy: _Energy, other: _Energy | None, l
 
 
 def _quotient(energy: _Energy, other: _Energy | None) -> tuple[float | None, float | None]:
-    """What was found and its standard deviation: of a quotient, relative deviations add in quadrature."""
+    """What was found and its standard deviation."""
     if other is None:
         return energy.value_uj, energy.std_uj
     if energy.value_uj <= 0 or other.value_uj <= 0:
         return None, None
-    value = energy.value_uj / other.value_uj
-    if energy.std_uj is None or other.std_uj is None:
-        return value, None
-    return value, value * math.hypot(energy.std_uj / energy.value_uj, other.std_uj / other.value_uj)
+    value, spread = quotient(energy.value_uj, energy.std_uj, other.value_uj, other.std_uj)
+    return value, None if energy.std_uj is None or other.std_uj is None else spread
 
 
 def _answer(claim: Claim, value: float | None, spread: float | None) -> str:

@@ -6,6 +6,7 @@ synchronised after every batch.
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -289,6 +290,12 @@ def _warm_up(work: Pass, bench: Bench, timing: Timing) -> None:
 def deviation(values: Sequence[float]) -> float:
     """Standard deviation of a sample; 0 of a single value."""
     return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def quotient(value: float, spread: float | None, other: float, other_spread: float | None) -> tuple[float, float]:
+    """value / other, neither zero, and its standard deviation: relative deviations add in quadrature."""
+    ratio = value / other
+    return ratio, ratio * math.hypot((spread or 0.0) / value, (other_spread or 0.0) / other)
 
 
 def first_line(error: Exception) -> str:

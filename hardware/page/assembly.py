@@ -23,6 +23,7 @@ from neurotarget.hardware.energy.trained_twin import TrainedTwin
 from neurotarget.hardware.energy.verdict import verdicts as by_boundary
 from neurotarget.hardware.energy.whole_chip import whole_chips
 from neurotarget.hardware.energy.withheld import at_chance, silent
+from neurotarget.hardware.meters.measurement import Measured, measure
 from neurotarget.hardware.page.checks import check_parity, single_precision
 from neurotarget.hardware.page.contents import FORMAT, InputRun, Report
 from neurotarget.hardware.page.origin import accuracy_note, describe_model, environment
@@ -88,6 +89,8 @@ def make(given: Given) -> tuple[Report, Trace]:
     trace, counts = run.trace, run.counts
     parity, unavailable = check_parity(graph, trace, given.network, given.lava_samples)
     measured = run.measured(given.network)
+    beside_it = given.twin if isinstance(measured, Measured) else None
+    measured_twin = None if beside_it is None else measure(beside_it, data.frames, data.lengths)
     runs = Runs(tables, data.spec, given.samples, given.dt)
     runs.known[OWN] = run.priced(measured)
     latency = schedule(graph, trace.input.shape[1]).total
@@ -116,7 +119,7 @@ def make(given: Given) -> tuple[Report, Trace]:
                 *([] if simulation is None else [questions.simulated_row(simulation)]),
                 questions.twin_row(twins, withheld),
                 questions.dense_row(verdicts, withheld),
-                questions.measured_row(measured),
+                questions.measured_row(measured, measured_twin),
             ],
             left_out(sound, trace, run.totals.parameters, seconds),
         ),
@@ -138,6 +141,7 @@ def make(given: Given) -> tuple[Report, Trace]:
         claims=tuple(judge(claim, runs) for claim in given.claims),
         counters=compare_counters(given.network, graph, trace) if given.counters and given.network else None,
         measured=measured,
+        measured_twin=measured_twin,
         published=tuple(load_published()),
         environment=environment(),
     )

@@ -122,6 +122,7 @@ class Report:
         claims: judged; empty without `--claims`.
         counters: other packages' counts; `null` without `--compare-counters`.
         measured: PyTorch on this machine.
+        measured_twin: the trained twin on this machine, in the same way; `null` without `--twin` or without a meter.
         published: figures of others.
         environment: where the report was made.
     """
@@ -154,6 +155,7 @@ class Report:
     claims: tuple[JudgedClaim, ...]
     counters: CounterComparison | None
     measured: Measured | Unmeasured
+    measured_twin: Measured | Unmeasured | None
     published: tuple[PublishedFigure, ...]
     environment: Environment
 

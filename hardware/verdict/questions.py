@@ -9,6 +9,7 @@ from neurotarget.hardware.energy.figure import MEMORY, OPERATIONS
 from neurotarget.hardware.energy.twin import LOSES, TwinComparison
 from neurotarget.hardware.energy.verdict import LESS, MORE, Verdict
 from neurotarget.hardware.meters.measurement import Measured, Unmeasured
+from neurotarget.hardware.meters.windows import Measurement, quotient
 from neurotarget.hardware.sanafe.simulation import DIFFERS, EQUAL, ChipSimulation
 from neurotarget.hardware.verdict.integers import IntegerForm
 from neurotarget.hardware.verdict.parity import ParityCheck, ParityUnavailable
@@ -150,8 +151,12 @@ def dense_row(verdicts: Sequence[Verdict], withheld: str | None) -> VerdictRow:
     return VerdictRow("dense", question, answer, figure, ESTIMATED if ratios else UNKNOWN, standing)
 
 
-def measured_row(measured: Measured | Unmeasured) -> VerdictRow:
-    """Never favourable on its own: what is measured here is the spiking network in PyTorch, and nothing beside it."""
+def measured_row(measured: Measured | Unmeasured, twin: Measured | Unmeasured | None = None) -> VerdictRow:
+    """Never favourable on its own: what is measured here is PyTorch, and no chip.
+
+    Args:
+        twin: measured on the same device.
+    """
     question = "Was it measured?"
     if isinstance(measured, Unmeasured):
         return VerdictRow("measured", question, "nothing was measured", measured.reason, UNKNOWN, OPEN)
@@ -161,4 +166,14 @@ def measured_row(measured: Measured | Unmeasured) -> VerdictRow:
         f"of it above idle, in PyTorch on {measured.device}"
     )
     answer = "it was measured in PyTorch alone, on no chip and beside no twin"
+    if isinstance(twin, Measured):
+        alone, batched = _ratio(one, twin.batch_1), _ratio(measured.best_batch, twin.best_batch)
+        answer = f"in PyTorch it takes {alone} times the energy of its twin alone, {batched} in batches, and on a chip "
+        answer += "it was not measured"
     return VerdictRow("measured", question, answer, figure, MEASURED, OPEN)
+
+
+def _ratio(one: Measurement, other: Measurement) -> str:
+    assert one.total_uj and other.total_uj  # with a counter there are energies
+    value, deviation = quotient(one.total_uj, one.total_uj_std, other.total_uj, other.total_uj_std)
+    return f"{rounded(value)} ± {rounded(deviation)}"

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -38,8 +39,12 @@ def loaded(machine: Machine) -> bool:
 ESTIMATE = DenseEstimate("gpu-a100-fp16", 3.0, "estimated", "sheet", "derived", "A100")
 
 
-def section(found: Measured | Unmeasured) -> str:
-    return page_templates().get_template("measured.html.j2").render(report=SimpleNamespace(measured=found))
+def section(found: Measured | Unmeasured, twin: Measured | None = None) -> str:
+    return (
+        page_templates()
+        .get_template("measured.html.j2")
+        .render(report=SimpleNamespace(measured=found, measured_twin=twin))
+    )
 
 
 # ---- a measurement ---------------------------------------------------------------------------------------------------
@@ -280,6 +285,7 @@ def test_the_report_shows_both_outcomes() -> None:
     page = section(found)
     assert "Covers nothing else." in page and "a batch of 1 takes 1.5 s" in page
     assert "<li>first &lt;b&gt;: no such device</li>" in page and "estimated, price derived" in page
+    assert "twin" not in page and '<td class="text">twin</td>' in section(found, replace(found))
     missing = measure("ckpt.pt", FRAMES, LENGTHS, (), {"first <b>": refuse})
     assert "<li>first &lt;b&gt;: no such device</li>" in section(missing)
     assert verdicts((), missing)[-1].sentence.startswith("Nothing was measured: no energy meter works here.")

@@ -133,6 +133,12 @@ def test_a_twin_that_nobody_trained_is_never_favourable(
 def test_what_was_measured_alone_is_open() -> None:
     assert [questions.measured_row(one).standing for one in (METERED, NO_METER)] == [OPEN, OPEN]
     assert questions.measured_row(METERED).kind == "measured"
+    twin = readings(reading(1, (3.0, 0.0), (2.0, 0.0)), reading(8, (1.0, 0.0), (0.5, 0.0)))
+    beside = questions.measured_row(METERED, twin)
+    assert beside.standing == OPEN and beside.answer == (
+        "in PyTorch it takes 3 ± 0.333 times the energy of its twin alone, 9 ± 1 in batches, and on a chip it was not "
+        "measured"
+    )
 
 
 # ---- the sentence over them ------------------------------------------------------------------------------------------
