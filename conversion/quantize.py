@@ -202,11 +202,18 @@ def quantize_to(
         GraphError, InputError: the network has no fixed-point form, or the samples do not fit it.
         CheckFailed: the integers are not the network that they were made of; nothing is written.
     """
+    if not isinstance(network, Graph):
+        _refuse_own_source(Path(network), Path(path))
     check_output(path)
     result, graph = _write(load(network), Path(path), as_input(frames, lengths, labels), False, accept)
     if result.refusal:
         raise CheckFailed(f"{path}: {result.refusal}")
     return graph
+
+
+def _refuse_own_source(source: Path, target: Path) -> None:
+    if target.resolve() == source.resolve():
+        raise GraphError(f"{target}: the quantised file would replace the float one; name another")
 
 
 def quantize_file(
@@ -273,8 +280,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def work(arguments: argparse.Namespace) -> Result:
     target = arguments.output or arguments.model.with_suffix(".q.nir")
-    if target.resolve() == arguments.model.resolve():
-        raise GraphError(f"{target}: the quantised file would replace the float one; name another with -o")
+    _refuse_own_source(arguments.model, target)
     check_output(target)
     graph = load(arguments.model, arguments.dt, arguments.reset)
     data = open_input(arguments.calibrate, graph, arguments.split, arguments.samples)

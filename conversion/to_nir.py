@@ -66,6 +66,10 @@ def _converted(network: nn.Module, frames: np.ndarray, dt: float) -> tuple[nir.N
     for name, parameter in network.state_dict().items():
         if not isinstance(parameter, torch.Tensor):
             continue
+        if nn.parameter.is_lazy(parameter):
+            raise UnsupportedModule(f"parameter {name} has no shape yet: run the lazy network once on frames, train it")
+        if parameter.is_complex():
+            raise UnsupportedModule(f"parameter {name} holds complex numbers; neurons have real ones")
         if parameter.is_meta:
             raise UnsupportedModule(f"parameter {name} is on the meta device, where it has no values; load weights")
         if not bool(torch.isfinite(parameter).all()):

@@ -82,7 +82,13 @@ def as_input(
 
 
 def _array(values: Any) -> np.ndarray:
-    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+    if hasattr(values, "detach"):  # a tensor
+        values = values.detach().cpu()
+        values = values.float() if values.is_floating_point() and values.element_size() < 4 else values  # bfloat16
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise InputError(f"frames, lengths and labels are arrays of one shape: {error}") from error
 
 
 def open_input(text: str, graph: Graph | None, split: str = "test", samples: int | None = None) -> Input:

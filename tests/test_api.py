@@ -4,6 +4,7 @@ import ast
 import doctest
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from spikingjelly.activation_based import layer, neuron
 from torch import nn
+from torch.nn.utils import parametrizations
 
 import neurotarget
 from neurotarget.errors import UserError
@@ -110,8 +112,24 @@ def test_tensors_are_taken_wherever_they_stem_from(tmp_path):
     given = torch.from_numpy(frames()).requires_grad_()
     neurotarget.export(network(), given, tmp_path / "net.nir")
     lengths = torch.tensor([20, 3, 4, 5, 20])
+    neurotarget.export(network().bfloat16(), given.bfloat16(), tmp_path / "half.nir")  # which numpy does not have
     trace = neurotarget.run(tmp_path / "net.nir", given, lengths, labels=[0, 1, 2, 0, 1])
     assert trace.lengths.tolist() == lengths.tolist() and trace.labels.tolist() == [0, 1, 2, 0, 1]
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: neuron.LIFNode(step_mode="m", v_threshold=0.5),
+        lambda: nn.Sequential(parametrizations.weight_norm(nn.Linear(6, 10)), neuron.IFNode(step_mode="m")),
+        lambda: nn.Sequential(parametrizations.spectral_norm(nn.Linear(6, 10)), neuron.IFNode(step_mode="m")),
+    ],
+    ids=["one layer", "weight norm", "spectral norm"],
+)
+def test_layers_that_are_the_network_or_compute_their_weights(tmp_path, build):
+    torch.manual_seed(0)
+    graph = neurotarget.export(build().eval(), frames(), tmp_path / "net.nir")  # which compares spike by spike
+    assert len(graph.spiking) == 1
 
 
 def test_nothing_is_written_where_a_spike_differs(tmp_path, monkeypatch):
@@ -146,6 +164,17 @@ def meta():
         return network()
 
 
+class Fails(nn.Module):
+    def forward(self, x):
+        return x * {}["gain"]
+
+
+def scripted():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is deprecated
+        return torch.jit.script(torch.nn.Linear(6, 3))
+
+
 WRONG = {
     "not a network": (lambda: 3, frames, {}, "the network is a int; a torch.nn.Module is expected"),
     "no values": (meta, frames, {}, r"parameter 0\.weight is on the meta device"),
@@ -159,6 +188,11 @@ WRONG = {
     ),
     "features": (network, lambda: frames()[..., :4], {}, r"does not take frames \[5, 20, 4\] \[samples, steps, ...\]"),
     "lengths": (network, frames, {"lengths": [21] * 5}, "lengths must be 5 numbers from 0 to 20"),
+    "ragged": (network, lambda: [[1.0], [2.0, 3.0]], {}, "frames, lengths and labels are arrays of one shape"),
+    "lazy": (lambda: nn.Sequential(nn.LazyLinear(3)), frames, {}, r"parameter 0\.weight has no shape yet"),
+    "complex": (lambda: nn.Linear(6, 3, dtype=torch.complex64), frames, {}, "parameter weight holds complex numbers"),
+    "an error of its own": (Fails, frames, {}, "layer network: KeyError: 'gain'"),
+    "scripted": (scripted, frames, {}, "layer network: a compiled TorchScript module hides its layers"),
     "step": (network, frames, {"dt": 0.0}, "it must be positive and finite"),
 }
 
@@ -188,6 +222,24 @@ def test_runs_from_files_need_their_network_to_be_compared(tmp_path):
         neurotarget.compare(tmp_path / "a.npz", tmp_path / "b.npz")
     parity = neurotarget.compare(tmp_path / "a.npz", tmp_path / "b.npz", tmp_path / "net.nir")
     assert parity.holds and parity.spikes > 100
+
+
+def test_a_file_of_another_network_is_said(tmp_path):
+    neurotarget.export(network(), frames(), tmp_path / "net.nir")
+    wide = nn.Sequential(nn.Linear(6, 12), neuron.LIFNode(), nn.Linear(12, 3), neuron.LIFNode())
+    for other, words in ((wide[:2], r"layer 1 is \[12\]"), (wide, r"layer 1 is \[12\]"), (wide[2:], "does not take")):
+        with pytest.raises(UserError, match=words):
+            neurotarget.check(other, tmp_path / "net.nir", frames())
+    short = nn.Sequential(nn.Linear(6, 10), neuron.LIFNode())
+    with pytest.raises(UserError, match=r"layer 3 is missing in the network and \[3\] in the file; give the network"):
+        neurotarget.check(short, tmp_path / "net.nir", frames())
+
+
+def test_the_float_file_is_not_replaced_by_its_integers(tmp_path):
+    neurotarget.export(network(), frames(), tmp_path / "net.nir")
+    with pytest.raises(UserError, match="would replace the float one"):
+        neurotarget.quantize(tmp_path / "net.nir", frames(), tmp_path / "net.nir")
+    assert not neurotarget.load(tmp_path / "net.nir").quantised
 
 
 def test_an_unknown_back_end_is_refused(tmp_path):

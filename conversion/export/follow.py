@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 OUTPUT = "output"
 
 
+# Whose words say enough without the name of the class.
+TORCHS_OWN = (RuntimeError, ValueError, IndexError, TypeError, AttributeError, AssertionError)
+
+
 @dataclass(frozen=True)
 class Term:
     """The output of a layer, or the state of that name; of one step, or of all steps at once (None)."""
@@ -121,9 +125,11 @@ class Follower(TorchFunctionMode):
         return f"layer {scope or 'network'}"
 
     def failed(self, error: Exception) -> UnsupportedModule:
-        """An exception of PyTorch's, with the layer that it came from."""
+        """An exception of PyTorch's or of the user's own code, with the layer that it came from."""
         layer = f"layer {self.scope[-1] or 'network'}: " if self.scope else ""
-        words = str(error).partition("\n")[0] or type(error).__name__
+        words = str(error).partition("\n")[0]
+        if not words or not isinstance(error, TORCHS_OWN):
+            words = f"{type(error).__name__}: {words}".removesuffix(": ")
         if "device" in words or "NVIDIA" in words or "CUDA" in words:
             remedy = "a network is followed on the CPU: make tensors with device=x.device, and move none in forward"
             return UnsupportedModule(f"{layer}forward puts a tensor on a device of its own ({words}); {remedy}")

@@ -11,6 +11,7 @@ from importlib import import_module
 from neurotarget.conversion.export.draft import UnsupportedModule
 from neurotarget.conversion.export.layers import LAYERS, Rule, one_axis
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,10 @@ def rule_of(module: nn.Module) -> Rule | None:
     Raises:
         UnsupportedModule: a neuron of a known framework that has no rule, or a layer of another kind of network.
     """
-    if type(module) in LAYERS:
-        return LAYERS[type(module)]
+    # torch.nn.utils.parametrize puts a class of its own over a layer, whose weight is then what it computes.
+    kind = type(module).__bases__[0] if is_parametrized(module) else type(module)
+    if kind in LAYERS:
+        return LAYERS[kind]
     if isinstance(module, (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)):
         raise UnsupportedModule(f"{type(module).__name__} is no spiking layer; use neurons, in a loop or a container")
     for package in packages_of(module):

@@ -22,6 +22,8 @@ from neurotarget.conversion.export.frameworks import followed_in, mixed_steps, r
 from neurotarget.conversion.export.functions import FUNCTIONS, stacked
 from torch import Tensor, nn
 
+from neurotarget.errors import UserError
+
 INPUT = "input"
 STEP_BY_STEP, STEPS_FIRST, SAMPLES_FIRST, ONE_FRAME = "step by step", "steps first", "samples first", "one frame"
 WAYS = (STEP_BY_STEP, STEPS_FIRST, SAMPLES_FIRST, ONE_FRAME)
@@ -65,12 +67,19 @@ def follow(
         UnsupportedModule: a layer or the wiring has no conversion, or no way worked.
     """
     for name, module in network.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise UnsupportedModule(
+                f"layer {name or 'network'}: a compiled TorchScript module hides its layers; give the module that it "
+                "was made from"
+            )
         for attribute, value in vars(module).items():
             if isinstance(value, (list, tuple)) and any(isinstance(x, nn.Module) for x in value):
                 raise UnsupportedModule(
                     f"layer {name or 'network'}: {attribute} is a {type(value).__name__} of modules, whose parameters "
                     "PyTorch neither trains nor saves; make it an nn.ModuleList"
                 )
+    if rule_of(network) is not None:  # one layer, whose node needs a name
+        network = _Alone(network) if _takes_state(network) else nn.Sequential(network)
     original = copy_of(network).to(precision)
     failures: list[tuple[str, UnsupportedModule]] = []
     for way in ways:
@@ -114,7 +123,9 @@ def _follow(network: nn.Module, x: Tensor, way: str) -> Followed:
                 if way == STEP_BY_STEP
                 else (_returned(follower, network(_given(follower, x, way))))
             )
-    except (RuntimeError, ValueError, IndexError, TypeError, AttributeError, AssertionError) as error:
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # of the user's own code, whatever it is
         raise follower.failed(error) from error
     finally:
         follower.detach()
@@ -161,12 +172,27 @@ def _step_by_step(follower: Follower, network: nn.Module, x: Tensor) -> tuple[Te
 def stepped(network: nn.Module, frames: Iterable[Tensor]) -> Iterator[Any]:
     """What a network returns for each step; a returned state is handed to the next."""
     states: dict[str, Any] = {}
-    takes_state = "state" in inspect.signature(network.forward).parameters  # as Norse's modules do
     for frame in frames:
         output = network(frame, **states)
-        if takes_state and isinstance(output, tuple) and len(output) == 2:
+        if _takes_state(network) and isinstance(output, tuple) and len(output) == 2:
             states = {"state": output[1]}
         yield output
+
+
+def _takes_state(network: nn.Module) -> bool:
+    """As Norse's modules do."""
+    return "state" in inspect.signature(network.forward).parameters
+
+
+class _Alone(nn.Module):
+    """A layer that is handed its state, as part of a network."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor, state: Any = None) -> Any:
+        return self.layer(x, state)
 
 
 def in_one_call(x: Tensor, way: str) -> Tensor:

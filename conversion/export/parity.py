@@ -123,7 +123,7 @@ def against_reference(
     """
     if isinstance(network, registry.Network):
         own = pytorch_trace(network, trace.input, trace.lengths, precision=precision)
-        return compare(graph, own, trace)
+        return compare(graph, *_of_one_network(own, trace))
     one = trace.samples == 1  # an axis of size 1 does not tell steps from samples: it is taken twice
     whole = trace.rows([0, 0]) if one else trace
     own, ours = followed_trace(follow(network, whole.input, ways, getattr(torch, precision)), whole)
@@ -142,7 +142,8 @@ def followed_trace(followed: Followed, ours: Trace) -> tuple[Trace, Trace]:
         )
     spikes = {}
     for name in ours.spikes:
-        leaf = followed.leaves[name]
+        if (leaf := followed.leaves.get(name)) is None:
+            continue  # said by `_of_one_network`
         sent = leaf.sent[0] if leaf.calls[0].step is None else torch.stack(leaf.sent[-followed.steps :])
         sent = sent if len(sent) == followed.steps else sent.unflatten(0, (followed.steps, -1))
         spikes[name] = windowed(sent.transpose(0, 1).to(torch.uint8).numpy(), ours.lengths)
@@ -159,4 +160,20 @@ def followed_trace(followed: Followed, ours: Trace) -> tuple[Trace, Trace]:
         lengths=ours.lengths,
         header={"backend": "pytorch", "precision": str(output.dtype).removeprefix("torch."), "latency_steps": 0},
     )
+    return _of_one_network(own, ours)
+
+
+def _of_one_network(own: Trace, ours: Trace) -> tuple[Trace, Trace]:
+    """The traces of a network and of its file, whose layers have the same names and shapes.
+
+    Raises:
+        UnsupportedModule: it is another network's file.
+    """
+    pairs = {f"layer {name}": (own.spikes.get(name), spikes) for name, spikes in ours.spikes.items()}
+    for name, (one, other) in {**pairs, "output": (own.output, ours.output)}.items():
+        here, there = ("missing" if found is None else f"{[*found.shape[2:]]}" for found in (one, other))
+        if here != there:
+            raise UnsupportedModule(
+                f"{name} is {here} in the network and {there} in the file; give the network that it was converted from"
+            )
     return own, ours
