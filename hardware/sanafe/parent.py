@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from typing import Any
 from neurotarget.hardware.sanafe import SanafeError
 from neurotarget.hardware.sanafe.child import NOT_INSTALLED
 from neurotarget.sim.lava.child import group
+from neurotarget.sim.lava.child.control import signals_held
 
 INTERPRETER = "NEUROTARGET_SANAFE_PYTHON"  # another Python, with SANA-FE installed
 CHILD = Path(__file__).with_name("child.py")
+POLL_SECONDS = 0.05
 VERSION_SECONDS = 60.0
 START_SECONDS = 120.0
 # Measured on one core: 10 s for 540 000 synapses and 207 steps; a crowded machine may take many times that.
@@ -66,27 +69,34 @@ def run(content: Mapping[str, Any], synapses: int) -> dict[str, Any]:
 
 
 def _finish(arguments: list[str], folder: Path, deadline_seconds: float) -> str:
-    """Runs the child to its end and returns what it printed."""
-    log = folder / "log.txt"
-    with log.open("wb") as stream:
-        child = subprocess.Popen(
-            [interpreter(), "-I", str(CHILD), *arguments],
-            start_new_session=True,
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=stream,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+    """Runs the child to its end and returns what it printed; it is ended at the deadline, by SIGINT and by SIGTERM."""
+    log, program = folder / "log.txt", interpreter()
+    with signals_held() as arrived:
+        with log.open("wb") as stream:
+            child = subprocess.Popen(
+                [program, "-I", str(CHILD), *arguments],
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )
+        try:
+            deadline = time.monotonic() + deadline_seconds
+            while (code := child.poll()) is None and not arrived and time.monotonic() < deadline:
+                time.sleep(POLL_SECONDS)
+        finally:
+            if child.returncode is None:
+                group.end(child.pid)
+                child.wait()
+    if signal.SIGTERM in arrived:
+        raise SystemExit(128 + signal.SIGTERM)
+    if arrived:
+        raise KeyboardInterrupt
+    if code is None:
+        raise SanafeError(
+            f"SANA-FE did not finish within {deadline_seconds:.0f} s and was ended; fewer samples take less"
         )
-    try:
-        code = child.wait(deadline_seconds)
-    except BaseException as error:
-        group.end(child.pid)
-        child.wait()
-        if isinstance(error, subprocess.TimeoutExpired):
-            raise SanafeError(
-                f"SANA-FE did not finish within {deadline_seconds:.0f} s and was ended; fewer samples take less"
-            ) from None
-        raise
     said = log.read_text(errors="replace")
     if code == NOT_INSTALLED:
         raise SanafeError(REMEDY)

@@ -58,7 +58,7 @@ def run_child(folder: Path, deadline_seconds: float, on_event: Callable[[dict[st
     """
     segments.sweep()
     token = segments.new_token()
-    with _signals_held() as arrived, contextlib.ExitStack() as stack:
+    with signals_held() as arrived, contextlib.ExitStack() as stack:
         last = _listen(stack, folder, token, deadline_seconds, on_event, arrived)
     if signal.SIGTERM in arrived:
         print("stopped by SIGTERM while Lava was running; its processes are gone", file=sys.stderr)
@@ -157,7 +157,7 @@ def _last_line(log: str) -> str:
 
 
 @contextlib.contextmanager
-def _signals_held() -> Iterator[list[int]]:
+def signals_held() -> Iterator[list[int]]:
     """Collects SIGINT and SIGTERM, for `_listen` to end at a safe point: they would interrupt clean-up, or prevent it.
 
     Signals that the program handles itself are left to it. To block them would not do: Python acts in the main thread
