@@ -99,6 +99,7 @@ def make(given: Given) -> tuple[Report, Trace]:
     placement = run.placement
     twins = twin.compare(counts)
     simulation = simulate(graph, trace, given.chip_samples) if given.chip_samples else None
+    trained = rivals(given, run)
     sound = sound_of(given, run)
     seconds = None if graph.dt_is_default else graph.dt * run.totals.steps_per_sample
     made = Report(
@@ -117,7 +118,7 @@ def make(given: Given) -> tuple[Report, Trace]:
                 questions.integers_row(*integers(given, trace)),
                 questions.chip_row(placement),
                 *([] if simulation is None else [questions.simulated_row(simulation)]),
-                questions.twin_row(twins, withheld),
+                questions.twin_row(twins, trained, run.accuracy, withheld),
                 questions.dense_row(verdicts, withheld),
                 questions.measured_row(measured, measured_twin),
             ],
@@ -134,7 +135,7 @@ def make(given: Given) -> tuple[Report, Trace]:
         front_end=None if isinstance(sound, str) else sound,
         networks=networks(given, runs),
         twin=twins,
-        trained_twins=rivals(given, run),
+        trained_twins=trained,
         placement=placement,
         chip_simulation=simulation,
         whole_chips=tuple(whole_chips(counts, tables, reservations(placement))),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from neurotarget.hardware.chips.fit import Fit, NotPlaced
 from neurotarget.hardware.energy.figure import MEMORY, OPERATIONS
+from neurotarget.hardware.energy.trained_twin import TrainedTwin
 from neurotarget.hardware.energy.twin import LOSES, TwinComparison
 from neurotarget.hardware.energy.verdict import LESS, MORE, Verdict
 from neurotarget.hardware.meters.measurement import Measured, Unmeasured
@@ -30,6 +31,7 @@ from neurotarget.figures import interval, percent, rounded
 
 PYTORCH = "pytorch"  # how sides of a comparison with the network in PyTorch begin
 LARGEST_LOSS = 0.02  # of accuracy that integers may cost
+EQUAL_ACCURACY = 0.01  # that a twin may be below and still count as equal
 FEWEST_EQUAL = 0.95  # of the answers, where nothing is labelled
 
 
@@ -101,30 +103,77 @@ def simulated_row(simulation: ChipSimulation) -> VerdictRow:
     return VerdictRow("simulated", question, answer, ". ".join(simulation.sentences), SIMULATED, standing)
 
 
-def twin_row(twin: TwinComparison, withheld: str | None) -> VerdictRow:
-    """Without a trained twin never favourable: counts of one that nobody trained are an estimate of its energy and say
+def twin_row(
+    twin: TwinComparison, trained: Sequence[TrainedTwin], accuracy: float | None, withheld: str | None
+) -> VerdictRow:
+    """Against those forms of the trained twin whose accuracy is at most `EQUAL_ACCURACY` below the spiking network's:
+    favourable where the spiking network takes less than each of them under every price, zeros skipped or not.
+
+    Without a trained twin never favourable: counts of one that nobody trained are an estimate of its energy and say
     nothing of its accuracy.
 
     Args:
+        accuracy: of the spiking network on the same samples.
         withheld: why the run decides nothing.
     """
+    if trained and not withheld:
+        answer, figure, standing = _against_trained(twin, trained, accuracy)
+    else:
+        answer, figure, standing = _against_counts(twin, withheld)
     question = "Does it take less than the best non-spiking twin, at equal accuracy?"
+    return VerdictRow("twin", question, answer, figure, ESTIMATED, standing)
+
+
+def _against_trained(
+    twin: TwinComparison, trained: Sequence[TrainedTwin], accuracy: float | None
+) -> tuple[str, str, str]:
+    """Answer, figure and standing."""
+    if accuracy is None or any(form.accuracy is None for form in trained):
+        return "a twin was trained, and without labels its accuracy is not known", "", OPEN
+    accuracies = ", ".join(f"{form.name} {percent(form.accuracy)}" for form in trained)
+    figure = f"Accuracy: spiking {percent(accuracy)}, twin {accuracies}"
+    equal = [form for form in trained if (form.accuracy or 0.0) >= accuracy - EQUAL_ACCURACY]
+    if not equal:
+        return "no form of the trained twin reaches its accuracy", figure, OPEN
+    ratios = [ratio for form in equal for ratio in _ratios(form, twin.snn.total_uj)]
+    if not ratios:
+        return "no price holds for it and for the trained twin", figure, OPEN
+    figure += f". Twin over spiking at equal accuracy: {interval(ratios)} over {len(ratios)} prices and forms"
+    if min(ratios) > 1:
+        return f"the trained twin takes {interval(ratios)} times its energy at equal accuracy", figure, FAVOURABLE
+    if max(ratios) <= 1:
+        return f"the trained twin takes {interval(ratios)} of its energy at equal accuracy", figure, UNFAVOURABLE
+    return f"the trained twin takes {interval(ratios)} times its energy at equal accuracy, by the price", figure, OPEN
+
+
+def _ratios(form: TrainedTwin, snn_22nm_uj: float) -> list[float]:
+    """Twin over spiking under every price that holds for both, the lower one where zeros may be skipped."""
+    found = [
+        min(row.ratio, row.skipping_ratio)
+        for row in form.energies
+        if row.ratio is not None and row.skipping_ratio is not None
+    ]
+    if form.at_22nm is not None and form.at_22nm_skipping is not None and snn_22nm_uj:
+        found.append(min(form.at_22nm.total_uj, form.at_22nm_skipping.total_uj) / snn_22nm_uj)
+    return found
+
+
+def _against_counts(twin: TwinComparison, withheld: str | None) -> tuple[str, str, str]:
+    """Answer, figure and standing."""
     ratios = [one.total_ratio for one in twin.twins if one.total_ratio is not None]
     figure = "; ".join(
         f"twin that computes {one.title}: {rounded(one.total_ratio)} of its energy" for one in twin.twins
     )
     if withheld or not ratios:
         reason = withheld or "one of the two takes nothing"
-        answer = f"against a twin there is no answer, because {reason}"
-        return VerdictRow("twin", question, answer, figure, ESTIMATED, OPEN)
+        return f"against a twin there is no answer, because {reason}", figure, OPEN
     figure += f". Spikes per synapse and inference: {rounded(twin.spikes_per_synapse)}"
     if min(ratios) < 1:
-        answer = f"no twin was trained, and by count one takes {rounded(min(ratios))} of its energy"
-        return VerdictRow("twin", question, answer, figure, ESTIMATED, UNFAVOURABLE)
+        return f"no twin was trained, and by count one takes {rounded(min(ratios))} of its energy", figure, UNFAVOURABLE
     if twin.dampfhoffer == LOSES:
-        answer = "no twin was trained, and with so many spikes per synapse it competes with no network (Dampfhoffer)"
-        return VerdictRow("twin", question, answer, figure, ESTIMATED, UNFAVOURABLE)
-    return VerdictRow("twin", question, "no twin was trained", figure, ESTIMATED, OPEN)
+        why = "with so many spikes per synapse it competes with no network (Dampfhoffer)"
+        return f"no twin was trained, and {why}", figure, UNFAVOURABLE
+    return "no twin was trained", figure, OPEN
 
 
 STANDING_OF = {LESS: FAVOURABLE, MORE: UNFAVOURABLE}

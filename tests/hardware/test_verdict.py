@@ -19,6 +19,7 @@ from neurotarget.conversion import quantize
 from neurotarget.hardware.chips.fit import NotPlaced
 from neurotarget.hardware.energy import twin
 from neurotarget.hardware.energy.figure import EnergyFigure, SpikingEnergy, energy_figure
+from neurotarget.hardware.energy.trained_twin import TrainedTwin, TwinFigure
 from neurotarget.hardware.energy.verdict import verdicts
 from neurotarget.hardware.meters.measurement import Unmeasured
 from neurotarget.hardware.report import main
@@ -124,10 +125,55 @@ def test_a_twin_that_nobody_trained_is_never_favourable(
     once: float | None, dampfhoffer: str | None, standing: str
 ) -> None:
     twins = tuple(replace(one, total_ratio=once) for one in TWIN.twins)
-    row = questions.twin_row(replace(TWIN, twins=twins, dampfhoffer=dampfhoffer), None)
+    row = questions.twin_row(replace(TWIN, twins=twins, dampfhoffer=dampfhoffer), (), 0.9, None)
     assert row.standing == standing
-    assert questions.twin_row(replace(TWIN, twins=twins), "it guesses").standing == OPEN
+    assert questions.twin_row(replace(TWIN, twins=twins), (), 0.9, "it guesses").standing == OPEN
     assert ("0.236" in row.answer) == (once == 0.236)
+
+
+def form(accuracy: float | None, *ratios: tuple[float, float]) -> TrainedTwin:
+    """A trained twin in 32 bits, with a pair of ratios twin / spiking for each price: all products, zeros skipped."""
+    table = TABLES["45nm-fp32"]
+    energies = tuple(
+        TwinFigure(
+            table.name,
+            "",
+            "",
+            "operations",
+            "FP32",
+            ratio,
+            skipping,
+            1.0,
+            ratio,
+            skipping,
+            "estimated",
+            "",
+            table.grade,
+        )
+        for ratio, skipping in ratios
+    )
+    return TrainedTwin("fp32", "t.pt", 32, 32, accuracy, 9, 9, 9.0, 9.0, 0.0, 0.0, energies, None, None, ())
+
+
+@pytest.mark.parametrize(
+    ("trained", "accuracy", "standing", "words"),
+    [
+        ([form(0.9, (3, 2), (5, 4))], 0.9, FAVOURABLE, "takes 2 to 4 times its energy"),
+        ([form(0.9, (0.5, 0.4))], 0.9, UNFAVOURABLE, "takes 0.4 of its energy"),
+        ([form(0.9, (3, 0.5), (4, 3))], 0.9, OPEN, "by the price"),  # zeros skipped it is cheaper under one
+        ([form(0.88, (3, 2))], 0.9, OPEN, "no form of the trained twin reaches its accuracy"),
+        ([form(0.88, (0.5, 0.4)), form(0.9, (3, 2))], 0.9, FAVOURABLE, "takes 2 times"),  # the worse twin is no rival
+        ([form(0.9, (3, 2)), form(0.95, (0.5, 0.4))], 0.9, OPEN, "takes 0.4 to 2 times"),
+        ([form(None, (3, 2))], None, OPEN, "accuracy is not known"),
+        ([form(0.9)], 0.9, OPEN, "no price"),
+    ],
+)
+def test_a_trained_twin_of_equal_accuracy_decides(
+    trained: list[TrainedTwin], accuracy: float | None, standing: str, words: str
+) -> None:
+    row = questions.twin_row(TWIN, trained, accuracy, None)
+    assert row.standing == standing and words in row.answer
+    assert questions.twin_row(TWIN, trained, accuracy, "it guesses").standing == OPEN
 
 
 def test_what_was_measured_alone_is_open() -> None:
@@ -157,15 +203,19 @@ SHARE = st.none() | st.floats(0, 1)
 INTEGERS = st.none() | st.builds(IntegerForm, st.just("m.q.nir"), st.just(10), SHARE, SHARE, st.floats(0, 1))
 PLACED = st.lists(st.builds(NotPlaced, st.sampled_from("AB"), st.booleans(), st.just("why")), max_size=2)
 RATIO = st.none() | st.floats(0.01, 100)
+PAIR = st.tuples(st.floats(0.1, 10), st.floats(0.1, 10))
+TRAINED = st.lists(st.builds(lambda share, pairs: form(share, *pairs), SHARE, st.lists(PAIR, max_size=2)), max_size=2)
 WITHHELD = st.none() | st.just("the network never fires")
 
 
-@given(CHECKS, INTEGERS, PLACED, RATIO, FIGURES, st.sampled_from([METERED, NO_METER]), WITHHELD)
+@given(CHECKS, INTEGERS, PLACED, RATIO, TRAINED, SHARE, FIGURES, st.sampled_from([METERED, NO_METER]), WITHHELD)
 def test_no_headline_is_greener_than_its_rows(
     checks: list[ParityCheck],
     integers: IntegerForm | None,
     placement: list[NotPlaced],
     ratio: float | None,
+    trained: list[TrainedTwin],
+    accuracy: float | None,
     figures: list[EnergyFigure],
     measured: Any,
     withheld: str | None,
@@ -176,7 +226,7 @@ def test_no_headline_is_greener_than_its_rows(
         questions.float_row(checks, []),
         questions.integers_row(integers, "none"),
         questions.chip_row(placement),
-        questions.twin_row(twins, withheld),
+        questions.twin_row(twins, trained, accuracy, withheld),
         questions.dense_row(verdicts(figures, measured, withheld), withheld),
         questions.measured_row(measured),
     ]
@@ -192,7 +242,11 @@ def test_no_headline_is_greener_than_its_rows(
     if by_name["dense"] == FAVOURABLE:
         assert not withheld and {f.boundary for f in figures} == {"operations", "memory"}
         assert all(snn is not None and ann is not None and snn < ann for snn, ann in pairs)
-    assert FAVOURABLE not in (by_name["twin"], by_name["measured"])
+    if by_name["twin"] == FAVOURABLE:
+        assert trained and accuracy is not None and not withheld
+        rivals = [one for one in trained if one.accuracy is not None and one.accuracy >= accuracy - 0.01]
+        assert rivals and all(min(row.twin_uj, row.skipping_uj) > 1 for one in rivals for row in one.energies)
+    assert by_name["measured"] != FAVOURABLE
     greenness = [STANDINGS.index(standing) for standing in by_name.values()]
     assert STANDINGS.index(found.standing) == max(greenness) > 0
     assert found.headline.startswith("A saving is not shown: " if max(greenness) == 1 else "No saving is shown: ")
