@@ -28,6 +28,7 @@ class EnergyFigure:
         kind: `estimated`.
         source, grade: of the prices, and how good the evidence is.
         title, group: of the price table.
+        precision, node: of what it prices; precision is empty where the table does not say.
         snn_synapses_uj, snn_neurons_uj, snn_traffic_uj: what `snn_uj` is made of. Traffic is spikes and messages, and
             with memory accesses and addresses.
         break_even_activity: factor on all events at which both networks take the same; `null` where it is not defined.
@@ -47,6 +48,8 @@ class EnergyFigure:
     grade: str
     title: str
     group: str
+    precision: str
+    node: str
     snn_synapses_uj: float | None
     snn_neurons_uj: float | None
     snn_traffic_uj: float | None
@@ -89,6 +92,8 @@ def energy_figure(
         grade=table.grade,
         title=table.title,
         group=table.group,
+        precision=table.precision,
+        node=table.node,
         snn_synapses_uj=None if spiking is None else spiking.synapses_uj,
         snn_neurons_uj=None if spiking is None else spiking.neurons_uj,
         snn_traffic_uj=None if spiking is None else spiking.traffic_uj,

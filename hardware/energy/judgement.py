@@ -16,6 +16,8 @@ from neurotarget.hardware.energy.withheld import silent
 from neurotarget.hardware.meters.measurement import Measured, Unmeasured
 from neurotarget.hardware.meters.windows import quotient
 
+from neurotarget.figures import percent, rounded
+
 HOLDS, FAILS, UNDECIDED, NOISE = "holds", "fails", "undecided", "within noise"
 MEASURED = "measured"
 DEVIATIONS = 2  # on either side of what was measured: a figure moves so far from window to window
@@ -37,6 +39,8 @@ class ClaimRow:
 
     Attributes:
         table, title: of the price table, or what was measured.
+        subject_uj, against_uj: energies of both sides; `against_uj` is `null` in a claim on one.
+        precision, node: of the prices, of both sides where they differ; empty where they are not said.
         value: what was found, in the claim's unit; `null` where the ratio of a measurement is not defined, because an
             energy above idle is not above zero.
         spread: its standard deviation between the windows of a measurement; `null` for estimates.
@@ -52,6 +56,10 @@ class ClaimRow:
 
     table: str
     title: str
+    subject_uj: float
+    against_uj: float | None
+    precision: str
+    node: str
     value: float | None
     spread: float | None
     answer: str
@@ -72,6 +80,8 @@ class JudgedClaim:
         name, boundary, relation: as the claim's file states them.
         value, unit: what is claimed; the unit is `ratio` or `uJ` (microjoule per inference).
         tolerance: a share of the value.
+        statement: what is claimed of which networks, in one sentence.
+        lowest, highest: of the figures that bear it out; `null` where there is no such bound.
         mixes: in what the sides differ by intention: `precision`, `node`.
         source: who claims it.
         answer: `holds`, `fails`, `undecided` or `within noise`.
@@ -87,6 +97,9 @@ class JudgedClaim:
     value: float
     unit: str
     tolerance: float
+    statement: str
+    lowest: float | None
+    highest: float | None
     mixes: tuple[str, ...]
     source: str
     answer: str
@@ -126,6 +139,9 @@ def judge(claim: Claim, run_of: Callable[[Side], PricedRun]) -> JudgedClaim:
         value=claim.value,
         unit="uJ" if claim.against is None else "ratio",
         tolerance=claim.tolerance,
+        statement=_statement(claim),
+        lowest=_finite(claim.band[0]),
+        highest=_finite(claim.band[1]),
         mixes=claim.mixes,
         source=claim.source,
         answer=answer,
@@ -175,6 +191,8 @@ class _Energy:
     fixed_uj: float
     kind: str
     grade: str
+    precision: str = ""
+    node: str = ""
     std_uj: float | None = None
     reservation: str | None = None
 
@@ -207,6 +225,8 @@ def _energies(side: Side, boundary: str, run: PricedRun) -> list[_Energy]:
             row.snn_neurons_uj or 0.0,
             row.kind,
             row.grade,
+            row.precision,
+            row.node,
             reservation=row.reservation if side.network == "spiking" else None,
         )
         for row in run.energy
@@ -223,7 +243,7 @@ def _measurements(side: Side, measured: Measured | Unmeasured) -> list[_Energy]:
     if isinstance(measured, Unmeasured) or side.network == "dense":
         return []
     return [
-        _Energy(f"{words}, {part}", f"{measured.device}, {words}, {part}", uj, uj, MEASURED, MEASURED, std_uj)
+        _Energy(f"{words}, {part}", f"{measured.device}, {words}, {part}", uj, uj, MEASURED, MEASURED, std_uj=std_uj)
         for words, batch in (("batch of 1", measured.batch_1), ("best batch", measured.best_batch))
         for part, uj, std_uj in (
             ("total", batch.total_uj, batch.total_uj_std),
@@ -255,6 +275,10 @@ def _row(claim: Claim, run: PricedRun, energy: _Energy, other: _Energy | None, l
     return ClaimRow(
         table=label,
         title=energy.title,
+        subject_uj=energy.value_uj,
+        against_uj=None if other is None else other.value_uj,
+        precision=_both(energy, other, "precision"),
+        node=_both(energy, other, "node"),
         value=value,
         spread=spread,
         answer=_answer(claim, value, spread),
@@ -266,6 +290,30 @@ def _row(claim: Claim, run: PricedRun, energy: _Energy, other: _Energy | None, l
         grade=energy.grade,
         reservation=energy.reservation or (None if other is None else other.reservation),
     )
+
+
+def _both(energy: _Energy, other: _Energy | None, name: str) -> str:
+    """What both sides have, once where it is the same."""
+    values = [getattr(one, name) for one in (energy, other) if one is not None]
+    return " / ".join(dict.fromkeys(value or "not said" for value in values)) if any(values) else ""
+
+
+def _finite(bound: float) -> float | None:
+    return bound if math.isfinite(bound) else None
+
+
+def _statement(claim: Claim) -> str:
+    """The claim in one sentence, without the words of its file."""
+    unit = "" if claim.against else " µJ per inference"
+    wide = f" ± {percent(claim.tolerance)}" if claim.tolerance else ""
+    sentence = f"{_side(claim.subject)} takes {claim.relation} {rounded(claim.value)}{wide}{unit}"
+    return sentence + (f" times what {_side(claim.against)} takes" if claim.against else "")
+
+
+def _side(side: Side) -> str:
+    which = "this report" if side.model is None else f"{side.model} on {side.input}"
+    words = "the spiking network" if side.network == "spiking" else "the same network computed densely"
+    return f"{words} of {which}" + (f" by {', '.join(side.tables)}" if side.tables else "")
 
 
 def _quotient(energy: _Energy, other: _Energy | None) -> tuple[float | None, float | None]:
