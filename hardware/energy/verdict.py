@@ -92,12 +92,7 @@ def _machines(figures: Sequence[EnergyFigure]) -> Verdict:
         return Verdict("machines", UNKNOWN, None, None, 0, "No table prices both a neuromorphic chip and a GPU.")
     low, high = min(gpus) / max(chips), max(gpus) / min(chips)
     answer = LESS if low > 1 else MORE if high < 1 else DEPENDS
-    dense = (
-        f"{rounded(min(gpus))} µJ at a data sheet's peak, a floor that nobody reaches, {rounded(max(gpus))} µJ with "
-    )
-    dense += "small matrices"
-    if on_gpu[0].group == MEASURED_GPU:
-        dense = f"Dense on a GPU: {rounded(min(gpus))} µJ at a data sheet's peak, a floor that nobody reaches, "
+    dense = f"Dense on a GPU: {rounded(min(gpus))} µJ at a data sheet's peak, a floor that nobody reaches, "
     dense += f"{rounded(max(gpus))} µJ with small matrices."
     if on_gpu[0].group == MEASURED_GPU:
         dense = f"Dense on a GPU: {interval(gpus)} µJ by measured prices ({'; '.join(row.title for row in on_gpu)})."
