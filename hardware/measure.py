@@ -97,7 +97,7 @@ def words(found: MeasuredDevice, path: Path) -> str:
 
 
 def comparisons(found: MeasuredDevice) -> list[str]:
-    """Each spiking network against each one that does not spike, every one in the setting that takes it least."""
+    """Each spiking network against each one that does not spike, each in the faithful setting that takes least."""
     sides = [(one, other) for one in found.networks if one.spiking for other in found.networks if not other.spiking]
     return [
         f"{one.name} against {other.name}, {words}: {ratio_words(mine, theirs)}"
@@ -110,7 +110,7 @@ def comparisons(found: MeasuredDevice) -> list[str]:
 def _least(
     found: MeasuredDevice, network: str, of: Callable[[MeasuredRow], Measurement | None]
 ) -> tuple[MeasuredRow, Measurement] | None:
-    known = [(row, one) for row in found.rows if row.network == network and (one := of(row)) is not None]
+    known = [(row, one) for row in found.rows if row.network == network and row.faithful and (one := of(row))]
     return min(known, key=lambda pair: pair[1].total_uj or 1e6 / pair[1].per_second, default=None)
 
 

@@ -128,15 +128,15 @@ def _checked_access(path: Path, raw: Any) -> tuple[tuple[float, float], ...]:
 def measured_tables(path: str | Path) -> list[PriceTable]:
     """The price of a multiplication on a device that was measured, alone and in batches; none without energies.
 
-    Of the network that does not spike, or else of the spiking one, which PyTorch multiplies densely; of the setting
-    that takes least: energy per inference above idle over multiplications per inference.
+    Of the network that does not spike, or else of the spiking one, which PyTorch multiplies densely; of the faithful
+    setting that takes least: energy per inference above idle over multiplications per inference.
 
     Raises:
         DeviceFileError, PriceError: the file is missing, damaged, or holds what cannot be.
     """
     found = device_file.load(path)
     rival = next((network for network in found.networks if not network.spiking), next(iter(found.networks), None))
-    rows = [row for row in found.rows if rival and row.network == rival.name]
+    rows = [row for row in found.rows if rival and row.network == rival.name and row.faithful]
     result = []
     for words, ending, of in (
         ("batch 1", "batch-1", lambda row: row.batch_1),

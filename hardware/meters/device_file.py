@@ -20,6 +20,7 @@ from neurotarget.tables import fill, number, shown, text
 
 FORMAT = 1
 LARGEST_BYTES = 2**22
+LEAST_AGREEMENT = 0.9  # below it a row computes another network
 GPU, PROCESSOR = DEVICE_CLASSES = ("GPU", "processor")
 
 
@@ -76,6 +77,11 @@ class MeasuredRow:
     best_batch: Measurement | None = None
     batches: tuple[Throughput, ...] = ()
     stopped: str = ""
+
+    @property
+    def faithful(self) -> bool:
+        """Whether it answers as the network does in FP32: only then may its energy or its time speak for it."""
+        return (self.agreement or 0.0) >= LEAST_AGREEMENT
 
 
 @dataclass(frozen=True)

@@ -175,6 +175,8 @@ def _row(
             best = saturating(batches)
             one = measure_batch(meter.sensor, bench, timing, 1, meter.idle)
             saturated = one if best == 1 else measure_batch(meter.sensor, bench, timing, best, meter.idle)
+    except torch_bench.Impossible as error:
+        return MeasuredRow(subject.name, setting.precision, setting.way, reason=str(error))
     except Exception as error:  # compilers and kernels raise almost anything; one row must not end the others
         reason = f"{type(error).__name__}: {first_line(error)}"
         return MeasuredRow(subject.name, setting.precision, setting.way, neurons, reason=reason)

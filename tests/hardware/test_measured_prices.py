@@ -29,6 +29,14 @@ def test_a_measured_device_prices_a_multiplication_by_the_twins_best_setting(tmp
     assert [table.group for table in load_tables([tmp_path / "a-gpu.json"])[-2:]] == [MEASURED_GPU] * 2
 
 
+def test_a_setting_that_answers_otherwise_prices_nothing(tmp_path: Path) -> None:
+    broken = replace(row("twin", "INT8", 1.0, 1.0), agreement=0.89)
+    alone, batched = measured_tables(device(tmp_path, SPIKING, TWIN, rows=[*ROWS, broken]))
+    assert (alone.precision, batched.precision) == ("FP16", "FP32")
+    alone, _ = measured_tables(device(tmp_path, SPIKING, TWIN, rows=[*ROWS, replace(broken, agreement=0.9)]))
+    assert alone.precision == "INT8"
+
+
 def test_a_price_that_no_machine_has_is_refused(tmp_path: Path) -> None:
     path = device(tmp_path, replace(TWIN, macs=1.0), rows=[row("twin", "FP32", 1e300, 1e300)])
     with pytest.raises(PriceError, match=r"a-gpu.json: twin: 1e\+306 pJ per multiplication; at most 1e\+12"):

@@ -17,6 +17,7 @@ from neurotarget.hardware.energy.prices import load_tables
 from neurotarget.hardware.energy.trained_twin import trained_twin
 from neurotarget.hardware.energy.twin import compare
 from neurotarget.hardware.energy.twin_file import twin_bits
+from neurotarget.hardware.meters.measurement import measure
 from neurotarget.model.training import checkpoint, registry
 from neurotarget.model.training.post_training import quantised
 from neurotarget.sim import reference
@@ -25,6 +26,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from neurotarget.data import Dataset, Split
+from tests.hardware.metered import Machine
 from tests.torch_networks import lively
 
 CONFIGS = {
@@ -203,8 +205,8 @@ def files(tmp_path, monkeypatch):
     return tmp_path
 
 
-def make(folder, twin):
-    argv = [str(folder / "model.nir"), "--input", str(folder / "input.npz"), "--lava-samples", "0"]
+def make(folder, twin, *more):
+    argv = [str(folder / "model.nir"), "--input", str(folder / "input.npz"), "--lava-samples", "0", *more]
     return report.main([*argv, "--out", str(folder / "out"), "--twin", str(folder / twin)])
 
 
@@ -216,6 +218,23 @@ def test_a_report_has_the_twin_beside_the_spiking_network(files):
     assert made["trained_twins"][0]["macs"] == pytest.approx(made["totals"]["dense_macs"])
     page = (files / "out" / "report.html").read_text()
     assert "Against a trained twin" in page and "int4" in page
+
+
+def test_with_a_meter_the_twin_is_measured_too(files, monkeypatch):
+    """Under a simulated counter: 1.2 J alone, of which 0.2 J is idle draw; the twin takes 0.5 J above the same."""
+
+    def metered(network, frames, lengths, estimate=()):
+        machine = Machine(joules_a_batch=0.5 if network == files / "twin.pt" else 1.0)
+        return measure("ckpt.pt", frames, lengths, estimate, {"meter": machine.sensor}, machine.bench, machine.timing)
+
+    monkeypatch.setattr("neurotarget.hardware.energy.runs.measure", metered)
+    monkeypatch.setattr("neurotarget.hardware.page.assembly.measure", metered)
+    assert make(files, "twin.pt") == 0
+    made = json.loads((files / "out" / "report.json").read_text())
+    assert made["measured_twin"]["batch_1"]["total_uj"] == pytest.approx(0.7e6)
+    (row,) = (row for row in made["verdict"]["rows"] if row["name"] == "measured")
+    assert row["standing"] == "open" and row["answer"].count("1.71 ± ") == 2
+    assert '<td class="text">twin</td>' in (files / "out" / "report.html").read_text()
 
 
 def test_a_report_refuses_a_network_that_spikes(files, capsys):
