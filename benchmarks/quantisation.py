@@ -95,7 +95,8 @@ def one(config: settings.Settings, network: Path, draw: int, out: Path) -> dict[
     data = run.Input(config.data, train.frames[rows], train.lengths[rows], train.labels[rows])
     quantize_file(network, calibrated, data)
     schedule = dataclasses.replace(config.training, seed=draw)
-    fine_tune(dataclasses.replace(config, training=schedule), calibrated, fine_tuned)
+    tuning = dataclasses.replace(config, training=schedule)
+    fine_tune(tuning, calibrated, fine_tuned, force=True)  # a draw that was cut short is done again
     result = {
         **identity,
         "test_samples": len(test.labels),

@@ -232,6 +232,12 @@ class Draft:
             steps = self.rng.choice([1.0, 1.5, 2.0, 4.0, 10.0, 300.0, 3000.0], shape if self.chance(0.3) else ())
         return np.full(shape, steps) * self.dt
 
+    def resets(self, shape: Shape, size: float, thresholds: np.ndarray) -> np.ndarray:
+        """Potentials after a spike; below the threshold, and one for all, where integers have to follow."""
+        if self.quantisable:
+            return thresholds * self.rng.choice([-1.0, -0.5, 0.1])
+        return self.numbers(*shape) * (1 if self.exact else size)
+
     def neurons(self, sources: tuple[str, ...], fires: bool = True) -> str:
         """One of NIR's neurons, its resistances such that a step of input is felt."""
         shape, size = self.shapes[sources[0]], self.size(sources)
@@ -249,9 +255,8 @@ class Draft:
         if kind.startswith("Cuba"):
             node |= {"tau_syn": tau_syn, "w_in": np.full(shape, gain) * (tau_syn / self.dt if lively else 1)}
         if fires:
-            reset = self.chance(0.3) and not self.quantisable
             node["v_threshold"] = self.thresholds(shape, size)
-            node["v_reset"] = self.numbers(*shape) * (1 if self.exact else size) if reset else np.zeros(shape)
+            node["v_reset"] = self.resets(shape, size, node["v_threshold"]) if self.chance(0.3) else np.zeros(shape)
         return self.add(getattr(nir, kind)(**node), sources, shape, 0.5 if fires else 2 * size, fires)
 
 

@@ -132,6 +132,8 @@ def neuron(s: Sample, name: str, node: Any, t: int) -> np.ndarray:
     du, dv = whole(keys["du"]), whole(keys["dv"])
     bias = [np.asarray(keys[key]).astype(np.int64).reshape(current.shape) for key in ("bias_mant", "bias_exp")]
     u, v = s.state(name, t)
+    if t == 0:
+        v = np.broadcast_to(np.asarray(node.metadata.get("v_initial", 0)).astype(np.int64), current.shape)
     u = each(lambda u, a: wrapped(decayed(u, du + 1) + (a << 6)), u, current)
     v = each(lambda v, u, m, e: min(max(decayed(v, dv) + u + (m << e), 1 - LIMIT), LIMIT - 1), v, u, *bias)
     if type(node) not in plain.SPIKING:

@@ -38,8 +38,6 @@ class Network(Draft):
     def grow(self) -> None:
         """Adds a random operation on what is there; one that does not fit is left out."""
         table = [*SIMPLE, *([] if self.depth > 1 else ["nested"]), *([] if self.depth else ROLES), "loop", "taps"]
-        if self.quantisable:
-            table = [kind for kind in table if kind != "threshold_node"]
         getattr(self, str(self.rng.choice(table)))()
 
     # ---- extension operations ----
