@@ -22,7 +22,7 @@ from neurotarget.hardware.meters.device_file import MeasuredDevice
 from neurotarget.hardware.meters.int8 import Int8Linear
 from neurotarget.hardware.meters.sensors import Domain, MeterError, Sensor
 from neurotarget.hardware.meters.sweep import Data, Subject
-from neurotarget.hardware.meters.torch_bench import EAGER, FP32, INT8, TF32, Setting
+from neurotarget.hardware.meters.torch_bench import COMPILED, EAGER, FP32, INT8, TF32, Setting
 from neurotarget.hardware.meters.windows import Timing
 from neurotarget.model.training import checkpoint
 from torch import nn
@@ -97,6 +97,38 @@ def test_every_batch_size_holds_each_sample_equally_often() -> None:
         counts = np.bincount(np.concatenate(held), minlength=8)
         assert set(counts.tolist()) == {max(batch // 8, 1)}
     assert samples.padding(np.array([2, 4, 6, 8]), [4, 8], 2) == pytest.approx(1 - 20 / 24)
+
+
+@pytest.mark.parametrize(("way", "multiple"), [(EAGER, 1), (COMPILED, 4)])
+@pytest.mark.parametrize("batch", [1, 2, 8])
+def test_what_is_computed_is_as_long_as_the_longest_sample_of_each_batch(
+    way: str, multiple: int, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network sees each sample's own steps, in the order of lengths, and the padding is what it saw beyond them."""
+    seen: list[tuple[torch.Tensor, torch.Tensor | None]] = []
+
+    class Seeing(nn.Module):
+        def forward(self, frames: torch.Tensor, lengths: torch.Tensor | None) -> None:
+            seen.append((frames, lengths))
+
+    monkeypatch.setattr(Seeing, "compile", lambda self: None)
+    monkeypatch.setattr(torch_bench, "SHAPE_STEPS", 4)
+    chosen = data()
+    with torch_bench.torch_bench(
+        TorchNetwork(Seeing(), ()), chosen.frames, chosen.lengths, "cpu", Setting(FP32, way)
+    ) as bench:
+        work = bench.prepare(batch)
+        for run in work.runs:
+            run()
+    held = [chosen.lengths[places] for places in samples.batches(4, batch)]
+    steps = [min(-(-max(lengths) // multiple) * multiple, 9) for lengths in held]
+    assert [frames.shape[:2] for frames, _ in seen] == [(batch, longest) for longest in steps]
+    for (frames, window), places, lengths in zip(seen, samples.batches(4, batch), held, strict=True):
+        assert np.array_equal(frames, chosen.frames[places][:, : frames.shape[1]])
+        assert np.array_equal(lengths if window is None else window, lengths)
+        assert window is not None or set(lengths) == {frames.shape[1]}
+    computed = sum(frames.shape[0] * frames.shape[1] for frames, _ in seen)
+    assert work.padding == pytest.approx(1 - sum(map(sum, held)) / computed)
 
 
 # ---- rows ------------------------------------------------------------------------------------------------------------
