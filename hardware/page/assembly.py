@@ -19,6 +19,7 @@ from neurotarget.hardware.energy.prices import PriceTable, load_tables, with_mea
 from neurotarget.hardware.energy.published import load_published
 from neurotarget.hardware.energy.reserved import reservations
 from neurotarget.hardware.energy.runs import OWN, Run, Runs, run_and_price
+from neurotarget.hardware.energy.sensitivity import uncertainties
 from neurotarget.hardware.energy.trained_twin import TrainedTwin
 from neurotarget.hardware.energy.verdict import verdicts as by_boundary
 from neurotarget.hardware.energy.whole_chip import whole_chips
@@ -132,6 +133,7 @@ def make(given: Given) -> tuple[Report, Trace]:
         totals=run.totals,
         energy=run.energy,
         memory_layers=tuple(by_layer(counts, tables)),
+        uncertainty=tuple(uncertainties(graph, trace, counts, tables)),
         front_end=None if isinstance(sound, str) else sound,
         networks=networks(given, runs),
         twin=twins,

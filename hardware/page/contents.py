@@ -18,6 +18,7 @@ from neurotarget.hardware.energy.front_end import FrontEnd
 from neurotarget.hardware.energy.judgement import JudgedClaim
 from neurotarget.hardware.energy.memory import MemoryLayer
 from neurotarget.hardware.energy.published import PublishedFigure
+from neurotarget.hardware.energy.sensitivity import Uncertainty
 from neurotarget.hardware.energy.trained_twin import TrainedTwin
 from neurotarget.hardware.energy.twin import TwinComparison
 from neurotarget.hardware.energy.verdict import Verdict
@@ -112,6 +113,7 @@ class Report:
         totals: sums over the layers.
         energy: energies by price table and boundary.
         memory_layers: energy by layer with memory included.
+        uncertainty: of energies and ratios, by price table as `energy`: prices within their ranges, samples.
         front_end: what makes the input of sound; `null` where that is not known.
         networks: this network and those given with `--beside`; empty without.
         twin: the quantised twin.
@@ -145,6 +147,7 @@ class Report:
     totals: Totals
     energy: tuple[EnergyFigure, ...]
     memory_layers: tuple[MemoryLayer, ...]
+    uncertainty: tuple[Uncertainty, ...]
     front_end: FrontEnd | None
     networks: tuple[NetworkRow, ...]
     twin: TwinComparison

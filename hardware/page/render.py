@@ -18,6 +18,7 @@ SECTIONS = (
     "claims",
     "dense",
     "energy",
+    "uncertainty",
     "networks",
     "twin",
     "trained_twin",
