@@ -1,8 +1,8 @@
 """`python -m hardware.report model.nir --input INPUT --out DIR`: is it the same network, and what does it cost?
 
 Runs the reference simulator, counts every operation, checks the other simulators against it, prices the counts, and
-places it on chips, judges claims, and writes `report.json`, `report.html`, `layers.csv` and `model_card.md`
-(docs/report.md).
+places it on chips, judges claims, and writes `report.json`, `report.html`, `layers.csv`, `energies.csv` and
+`model_card.md`, with --latex `report.tex` and `report.bib` (docs/report.md).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from neurotarget.hardware.energy.prices import load_tables, with_measured
 from neurotarget.hardware.page.assembly import SAMPLES, Given, make
 from neurotarget.hardware.page.card import layers_csv, render_card
 from neurotarget.hardware.page.contents import Report, as_json
+from neurotarget.hardware.page.paper import bibtex, energies_csv, latex, usual_line
 from neurotarget.hardware.page.render import render_page
 from neurotarget.hardware.sanafe import parent as sanafe
 from neurotarget.sim import reference
@@ -49,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--quantized",
         type=Path,
         help="the model's quantised file, to compare its answers; MODEL.q.nir beside MODEL.nir is found by itself",
+    )
+    parser.add_argument(
+        "--latex", action="store_true", help="write report.tex, tables for a paper, and report.bib, the prices' sources"
     )
     parser.add_argument("--samples", type=int, default=SAMPLES, help=f"samples to count (default {SAMPLES})")
     parser.add_argument(
@@ -100,7 +104,7 @@ def beside(text: str) -> Side:
 def work(arguments: argparse.Namespace) -> Result:
     check_folder(arguments.out)
     made, trace = build(arguments)
-    write(arguments.out, made, trace)
+    write(arguments.out, made, trace, arguments.latex)
     holds = all(check.holds for check in made.parity if check.required)
     holds &= made.chip_simulation is None or made.chip_simulation.holds
     return Result(as_json(made), words(made, arguments.out), holds)
@@ -114,6 +118,7 @@ def words(report: Report, folder: Path) -> str:
     lines += [f"  {row.question} {row.answer} [{row.standing}, {row.kind}]" for row in report.verdict.rows]
     lines += [f"note: {note}" for note in report.model.notes]
     lines += [verdict.sentence for verdict in report.verdicts]
+    lines.append(f"usual line: {usual_line(report)}")
     lines += [f"claim: {claim.name}: {claim.answer}" for claim in report.claims]
     for result in report.placement:
         lines.append(result.sentence if isinstance(result, Fit) else f"{result.chip}: {result.reason}")
@@ -243,14 +248,21 @@ def own_network(graph: Graph, network: nn.Module, name: str, data: Input) -> Tor
 # ---- files -----------------------------------------------------------------------------------------------------------
 
 
-def write(folder: Path, report: Report, trace: Trace) -> None:
-    """Writes the report's files; none appears under its name before all are complete."""
+def write(folder: Path, report: Report, trace: Trace, for_paper: bool = False) -> None:
+    """Writes the report's files; none appears under its name before all are complete.
+
+    Args:
+        for_paper: LaTeX and BibTeX too.
+    """
     texts = {
         "report.json": json.dumps(as_json(report), indent=1) + "\n",
         "report.html": render_page(report, trace),
         "layers.csv": layers_csv(report),
+        "energies.csv": energies_csv(report),
         "model_card.md": render_card(report),
     }
+    if for_paper:
+        texts |= {"report.tex": latex(report), "report.bib": bibtex(report)}
     folder.mkdir(parents=True, exist_ok=True)
     write_together({folder / name: as_utf8(text) for name, text in texts.items()})
 

@@ -8,6 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from neurotarget.hardware.energy.break_even import break_even_curves
 from neurotarget.hardware.page import chip_picture, plots
 from neurotarget.hardware.page.contents import Report
+from neurotarget.hardware.page.paper import usual_line
 from neurotarget.sim.trace import Trace
 
 from neurotarget import figures
@@ -83,6 +84,7 @@ def page_templates() -> Environment:
         "break_even_curves": break_even_curves,
         "chip_picture": chip_picture.picture,
         "plots": plots,
+        "usual_line": usual_line,
     }
     return environment
 

@@ -183,7 +183,7 @@ def test_counts_are_means_over_the_samples(report: Path, files: tuple[Path, Path
 
 
 def test_nothing_half_written_is_left(report: Path) -> None:
-    expected = ["layers.csv", "model_card.md", "report.html", "report.json"]
+    expected = ["energies.csv", "layers.csv", "model_card.md", "report.html", "report.json"]
     assert sorted(path.name for path in report.iterdir()) == expected
 
 
