@@ -6,14 +6,15 @@ import csv
 import itertools
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import nir
 import numpy as np
 import pytest
-from neurotarget.hardware.page.paper import escaped
-from neurotarget.hardware.report import main
+from neurotarget.hardware.page.paper import escaped, latex
+from neurotarget.hardware.report import build, main
 
 from tests.hardware.networks import lif, nir_graph
 
@@ -57,6 +58,13 @@ def test_latex_closes_and_cites_what_the_bibliography_has(folder: Path) -> None:
     assert len(body) == 2 + len(content["layers"]) + len(content["energy"])
     assert {line.count(" & ") for line in body} == {5, 6}  # six and seven columns
     assert "fc\\_1 & affine & 4 & " in tex and tex.isascii()
+
+
+def test_a_kind_of_two_words_is_text_too(folder: Path) -> None:
+    files = [str(folder.parent / "net.nir"), "--input", str(folder.parent / "in.npz"), "--out", "never"]
+    report, _ = build(main.parser().parse_args([*files, "--lava-samples", "0"]))
+    tex = latex(replace(report, layers=(replace(report.layers[0], kind="temporal_conv"),)))
+    assert "fc\\_1 & temporal\\_conv & " in tex
 
 
 def test_an_entry_has_the_author_and_year_of_its_source(folder: Path) -> None:
