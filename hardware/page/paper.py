@@ -50,8 +50,8 @@ def latex(report: Report) -> str:
     """Two tables, layers and energies by price table, with a citation of every source; needs the package booktabs."""
     keys = cite_keys(report.energy)
     layers = [
-        [escaped(layer.name), escaped(layer.kind), *map(rounded, (layer.neurons, layer.acs, layer.macs, layer.dense_macs)),
-         rounded(layer.spike_rate)]
+        [escaped(layer.name), escaped(layer.kind),
+         *map(rounded, (layer.neurons, layer.acs, layer.macs, layer.dense_macs, layer.spike_rate))]
         for layer in report.layers
     ]  # fmt: skip
     energies = [
