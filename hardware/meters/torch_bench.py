@@ -21,12 +21,14 @@ from neurotarget.model.networks.neuron import FusedLIFNode
 from spikingjelly.activation_based import functional, neuron
 from torch import Tensor, nn
 
+from neurotarget.errors import UserError
+
 FP32, TF32, FP16, BF16, INT8 = PRECISIONS = ("FP32", "TF32", "FP16", "BF16", "INT8")
 EAGER, COMPILED, GRAPH = WAYS = ("eager", "compiled", "CUDA graph")
 SHAPE_STEPS = 16  # what is compiled or captured takes steps in multiples of it
 
 
-class Impossible(RuntimeError):
+class Impossible(UserError):
     """A precision or a way that the device does not have."""
 
 
