@@ -17,9 +17,10 @@ setup: .venv/ready
 
 demo: setup
 	$(BIN)/python -m model.train configs/demo.toml --out $(RUN) --resume
+	$(BIN)/python -m model.train configs/demo.toml --out $(RUN)/twin --resume --set model.twin=true
 	$(BIN)/python -m conversion.to_nir $(RUN)/ckpt.pt
 	$(BIN)/python -m conversion.quantize $(RUN)/ckpt.nir --calibrate synth
-	$(BIN)/python -m hardware.report $(RUN)/ckpt.nir --input synth --checkpoint $(RUN)/ckpt.pt --out $(RUN)/report
+	$(BIN)/python -m hardware.report $(RUN)/ckpt.nir --input synth --checkpoint $(RUN)/ckpt.pt --twin $(RUN)/twin/ckpt.pt --out $(RUN)/report
 
 # A network and its twin: trained on the processor, measured on the GPU where there is one.
 gpu: setup

@@ -107,7 +107,8 @@ def twin_row(
     twin: TwinComparison, trained: Sequence[TrainedTwin], accuracy: float | None, withheld: str | None
 ) -> VerdictRow:
     """Against those forms of the trained twin whose accuracy is at most `EQUAL_ACCURACY` below the spiking network's:
-    favourable where the spiking network takes less than each of them under every price, zeros skipped or not.
+    favourable where the spiking network takes less than each of them under every price, zeros skipped or not, and one
+    of them is no more than `EQUAL_ACCURACY` better, so that no narrower one would do.
 
     Without a trained twin never favourable: counts of one that nobody trained are an estimate of its energy and say
     nothing of its accuracy.
@@ -138,7 +139,11 @@ def _against_trained(
     ratios = [ratio for form in equal for ratio in _ratios(form, twin.snn.total_uj)]
     if not ratios:
         return "no price holds for it and for the trained twin", figure, OPEN
-    figure += f". Twin over spiking at equal accuracy: {interval(ratios)} over {len(ratios)} prices and forms"
+    figure += f". Twin over spiking: {interval(ratios)} over {len(ratios)} prices and forms"
+    if min(ratios) > 1 and all((form.accuracy or 0.0) > accuracy + EQUAL_ACCURACY for form in equal):
+        # A narrower twin would be cheaper and may still be as accurate: this one is not the best rival.
+        answer = f"the trained twin takes {interval(ratios)} times its energy and is more accurate: train narrower ones"
+        return answer, figure, OPEN
     if min(ratios) > 1:
         return f"the trained twin takes {interval(ratios)} times its energy at equal accuracy", figure, FAVOURABLE
     if max(ratios) <= 1:

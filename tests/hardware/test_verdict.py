@@ -164,6 +164,9 @@ def form(accuracy: float | None, *ratios: tuple[float, float]) -> TrainedTwin:
         ([form(0.88, (3, 2))], 0.9, OPEN, "no form of the trained twin reaches its accuracy"),
         ([form(0.88, (0.5, 0.4)), form(0.9, (3, 2))], 0.9, FAVOURABLE, "takes 2 times"),  # the worse twin is no rival
         ([form(0.9, (3, 2)), form(0.95, (0.5, 0.4))], 0.9, OPEN, "takes 0.4 to 2 times"),
+        ([form(0.92, (3, 2))], 0.9, OPEN, "is more accurate: train narrower ones"),
+        ([form(0.92, (3, 2)), form(0.905, (3, 2))], 0.9, FAVOURABLE, "takes 2 times"),
+        ([form(0.92, (0.5, 0.4))], 0.9, UNFAVOURABLE, "takes 0.4 of its energy"),
         ([form(None, (3, 2))], None, OPEN, "accuracy is not known"),
         ([form(0.9)], 0.9, OPEN, "no price"),
     ],
