@@ -57,6 +57,9 @@ REQUIRED = {
     "mesh": ("tile_columns", "tile_rows", "tile_cores"),
 }
 
+DIVISORS = ("block_synapses", "memory_word_bits", "tile_columns", "tile_rows", "tile_cores")
+LARGEST = 2**40  # of any number: products of a few must fit 64 bits
+
 
 class ChipError(UserError):
     """A chip file that cannot be used: the message names the file, the key and what is expected."""
@@ -72,7 +75,7 @@ class Limit:
     """
 
     name: str
-    value: int | float = number(at_least=0)
+    value: int | float = number(at_least=0, at_most=LARGEST)
     unit: str = text()
     source: str = text()
     grade: str = text(one_of=GRADES)
@@ -128,4 +131,9 @@ def load_chip(name: str) -> Chip:
     path = Path(name) if name.endswith(".toml") else SHIPPED / f"{name}.toml"
     if not path.is_file():
         raise ChipError(f"{name}: no such chip; shipped are {', '.join(shipped())}, or give the path of a .toml file")
-    return tables.fill(Chip, tables.read(path, kinds.CHIP, ChipError), str(path), ChipError, name=path.stem)
+    chip = tables.fill(Chip, tables.read(path, kinds.CHIP, ChipError), str(path), ChipError, name=path.stem)
+    for key in DIVISORS:
+        found = {**chip.sizes, **chip.mesh}.get(key)
+        if found is not None and found.value < 1:
+            raise ChipError(f"{path}: {key} is {found.value:g}; at least 1 is expected")
+    return chip

@@ -11,6 +11,7 @@ import importlib.metadata
 import io
 import math
 import pickle
+import struct
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -97,6 +98,10 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
     save_by_rename(path, content)
 
 
+# What torch's reader of archives and pickles raises on a damaged file.
+DAMAGE = (RuntimeError, EOFError, LookupError, TypeError, AttributeError, ValueError, zipfile.BadZipFile, struct.error)
+
+
 def save_by_rename(path: str | Path, content: Mapping[str, Any]) -> None:
     """`torch.save` that leaves either the old file or the whole new one.
 
@@ -126,7 +131,7 @@ def load_content(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
     except pickle.UnpicklingError as error:
         raise CheckpointError(f"{path}: not a checkpoint: it holds objects that are no plain data") from error
-    except (RuntimeError, EOFError, LookupError, TypeError, AttributeError, ValueError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise CheckpointError(f"{path}: not a checkpoint, or damaged: {reason}") from error
     if not isinstance(content, dict):

@@ -78,7 +78,7 @@ def hdf5(data: bytes, rng: Rng) -> bytes:
             change = HDF5[int(rng.integers(len(HDF5)))]
             try:
                 change(file, name, rng)
-            except (ValueError, TypeError, OSError, KeyError, RuntimeError, AttributeError):
+            except (ValueError, TypeError, OSError, KeyError, RuntimeError, AttributeError, MemoryError):
                 continue  # this change does not apply to that place
     return stream.getvalue()
 
