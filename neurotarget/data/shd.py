@@ -18,6 +18,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from neurotarget.heaps import endless_heap
+
 from . import cache, counts
 from .base import DataError, Dataset
 from .spec import Spec
@@ -47,6 +49,8 @@ class SpikeFile:
                 f"{path}: not a readable HDF5 file ({error}); expected the complete, unpacked file: download it again"
             ) from error
         try:
+            if fault := endless_heap(path, self._file.id.get_create_plist().get_sizes()[1]):
+                raise DataError(f"{path}: {fault}")
             self._times = self._events("spikes/times", "f")
             self._units = self._events("spikes/units", "iu")
             self.labels = self._numbers("labels")

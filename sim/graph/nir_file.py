@@ -22,6 +22,7 @@ from nir.serialization import hdf2dict
 
 from neurotarget import kinds
 from neurotarget.arrays import LARGEST_BYTES  # HDF5, too, packs terabytes of zeros into kilobytes
+from neurotarget.heaps import endless_heap
 
 MOST_OBJECTS = 2**17  # groups, arrays and strings; hard links can make more of them than a file has bytes
 MOST_NODES = 2**12  # nir's type inference takes time with their square: a minute for so many
@@ -74,6 +75,9 @@ def read(path: Path, content: bytes | None = None) -> NirFile:
 
     try:
         with h5py.File(place(), "r") as file:
+            sizes = file.id.get_create_plist().get_sizes()
+            if content is None and (fault := endless_heap(path, sizes[1])):
+                raise GraphError(f"{path}: {fault}")
             survey.visit(file, "", 0)
     except GraphError:
         raise
