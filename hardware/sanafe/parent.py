@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -20,7 +18,7 @@ from typing import Any
 from neurotarget.hardware.sanafe import SanafeError
 from neurotarget.hardware.sanafe.child import NOT_INSTALLED
 from neurotarget.sim.lava.child import group
-from neurotarget.sim.lava.child.control import signals_held
+from neurotarget.sim.lava.child.control import interpreter, signals_held
 
 INTERPRETER = "NEUROTARGET_SANAFE_PYTHON"  # another Python, with SANA-FE installed
 CHILD = Path(__file__).with_name("child.py")
@@ -70,7 +68,7 @@ def run(content: Mapping[str, Any], synapses: int) -> dict[str, Any]:
 
 def _finish(arguments: list[str], folder: Path, deadline_seconds: float) -> str:
     """Runs the child to its end and returns what it printed; it is ended at the deadline, by SIGINT and by SIGTERM."""
-    log, program = folder / "log.txt", interpreter()
+    log, program = folder / "log.txt", interpreter(INTERPRETER, SanafeError)
     with signals_held() as arrived:
         with log.open("wb") as stream:
             child = subprocess.Popen(
@@ -105,12 +103,3 @@ def _finish(arguments: list[str], folder: Path, deadline_seconds: float) -> str:
         lines = [line for line in said.splitlines() if line.strip()]
         raise SanafeError(f"SANA-FE {end}; its log ends with: {lines[-1].strip() if lines else 'nothing'}")
     return said
-
-
-def interpreter() -> str:
-    """The Python that runs SANA-FE: this one, or the one that the environment names."""
-    chosen = os.environ.get(INTERPRETER, sys.executable)
-    program = shutil.which(chosen)
-    if program is None:
-        raise SanafeError(f"{INTERPRETER} is {chosen!r}, which is not a program that can be run")
-    return program

@@ -27,6 +27,7 @@ from neurotarget.sim.lava import LavaError
 from neurotarget.sim.lava.child import group, segments
 
 import neurotarget
+from neurotarget.errors import UserError
 
 POLL_SECONDS = 0.1
 HANG_UP_SECONDS = 1.0  # what the child gets to end its group when it is told to
@@ -81,10 +82,10 @@ def _listen(
     report_read, report_write = os.pipe()
     stack.callback(os.close, report_read)
     stack.callback(os.close, control_write)
-    log = folder / "log.txt"
+    log, program = folder / "log.txt", interpreter(INTERPRETER, LavaError)
     with log.open("wb") as stream:
         child = subprocess.Popen(
-            [_interpreter(), "-c", FIND_US, PACKAGE, str(folder), str(control_read), str(report_write), token],
+            [program, "-c", FIND_US, PACKAGE, str(folder), str(control_read), str(report_write), token],
             pass_fds=(control_read, report_write),
             start_new_session=True,
             stdin=subprocess.DEVNULL,
@@ -121,11 +122,16 @@ def _listen(
     return {}
 
 
-def _interpreter() -> str:
-    chosen = os.environ.get(INTERPRETER, sys.executable)
+def interpreter(variable: str, error: type[UserError]) -> str:
+    """The Python that runs a child: this one, or the one that the variable of the environment names.
+
+    Raises:
+        error: the one that is named cannot be run.
+    """
+    chosen = os.environ.get(variable, sys.executable)
     program = shutil.which(chosen)
     if program is None:
-        raise LavaError(f"{INTERPRETER} is {chosen!r}, which is not a program that can be run")
+        raise error(f"{variable} is {chosen!r}, which is not a program that can be run")
     return program
 
 
