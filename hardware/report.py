@@ -191,9 +191,9 @@ def build(arguments: argparse.Namespace) -> tuple[Report, Trace]:
         raise ReportError("--weights goes with --network; a checkpoint holds its own")
     if arguments.compare_counters and arguments.checkpoint is None and arguments.network is None:
         raise ReportError("--compare-counters runs the packages on a network; give --checkpoint or --network too")
+    if arguments.chip_samples < 1:
+        raise ReportError(f"--chip-samples {arguments.chip_samples}: at least 1 is needed")
     if arguments.chip_simulator is not None:
-        if arguments.chip_samples < 1:
-            raise ReportError(f"--chip-samples {arguments.chip_samples}: at least 1 is needed")
         sanafe.version()  # says at once where there is none
     tables = load_tables(with_measured(arguments.prices))
     claims = [] if arguments.claims is None else load_claims(arguments.claims)
