@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import selectors
 import shutil
@@ -31,6 +32,9 @@ from neurotarget.errors import UserError
 
 POLL_SECONDS = 0.1
 HANG_UP_SECONDS = 1.0  # what the child gets to end its group when it is told to
+# A Process that raises has Lava end the others, which may be gone, with exit code 0, before it says what it raised
+# (lava/magma/core/model/py/model.py, `run`: it tells the runtime, closes its ports, and then raises).
+PATIENCE_SECONDS = 5.0
 INTERPRETER = "NEUROTARGET_LAVA_PYTHON"  # another Python, with a Lava of its own
 PACKAGE = str(Path(neurotarget.__file__).resolve())
 # The child may be another Python: it finds our package by its file, and nothing else of this interpreter's.
@@ -100,6 +104,7 @@ def _listen(
     selector.register(report_read, selectors.EVENT_READ)
     deadline = time.monotonic() + deadline_seconds
     pending = b""
+    ended, patience_ends = None, math.inf
     while not arrived:
         exited = _has_exited(child)
         received = b""
@@ -110,8 +115,12 @@ def _listen(
                 on_event(event)
                 if event["event"] == "finished":
                     return event
-                if event["event"] in ("failed", "died"):
+                if event["event"] == "died" and not event["code"] and ended is None:
+                    ended, patience_ends = event, time.monotonic() + PATIENCE_SECONDS
+                elif event["event"] in ("failed", "died"):
                     raise _failure(event)
+        if ended is not None and time.monotonic() > patience_ends:
+            raise _failure(ended)
         if exited and not received:
             raise LavaError(f"the Lava child {_end(child.wait())} before it finished; {_last_line(log.read_text())}")
         if time.monotonic() > deadline:

@@ -169,3 +169,25 @@ def test_an_interpreter_that_cannot_be_run_is_named(chosen: str, monkeypatch: py
     monkeypatch.setenv("NEUROTARGET_LAVA_PYTHON", chosen)
     with pytest.raises(LavaError, match=f"NEUROTARGET_LAVA_PYTHON is '{chosen}'"):
         lava.run(chain(), spikes(1, 5, 4))
+
+
+@pytest.mark.parametrize(
+    ("later", "said"),
+    [
+        ('{"event":"failed","process":"b","text":"Traceback\\\\nValueError: wide"}', "'b' raised ValueError: wide"),
+        ("", "'a' ended with exit code 0 before the run had finished"),
+    ],
+)
+def test_who_raised_is_named_though_another_had_ended_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: str, said: str
+) -> None:
+    """Lava ends the others, with exit code 0, before the one that raised says why."""
+    fake = tmp_path / "python"
+    died = '{"event":"died","process":"a","code":0}'
+    then = f"sleep 0.3\necho '{later}' >/dev/fd/$6\n" if later else ""
+    fake.write_text(f"#!/bin/sh\necho '{died}' >/dev/fd/$6\n{then}exec sleep 60\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("NEUROTARGET_LAVA_PYTHON", str(fake))
+    monkeypatch.setattr(child, "PATIENCE_SECONDS", 3.0 if later else 0.2)
+    with pytest.raises(LavaError, match=said):
+        lava.run(chain(), spikes(1, 5, 4))
