@@ -101,7 +101,8 @@ def _train(
     identity = {**config.as_dict(), **task.description}
     _check_processes(identity, dataset, config.training)
     history: list[loop.Row] = []
-    if start is Start.RESUME and (last := parallel.from_first(lambda: run_folder.read_last(out / "last.pt", identity))):
+    read_last = functools.partial(run_folder.read_last, out / "last.pt", identity, config.defaults())
+    if start is Start.RESUME and (last := parallel.from_first(read_last)):
         network.load_state_dict(last["state"])
         learner.optimizer.load_state_dict(last["optimizer"])
         history = last["history"]

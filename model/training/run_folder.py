@@ -81,8 +81,14 @@ def save_last(
     checkpoint.save_by_rename(path, {**content, "history": history})
 
 
-def read_last(path: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
+def read_last(
+    path: Path, identity: Mapping[str, Any], defaults: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any] | None:
     """What `save_last` wrote: `settings`, `state`, `optimizer`, `history`; None where there is no such file.
+
+    Args:
+        identity: settings of the run that is to go on.
+        defaults: of its settings, table by table. A run made before a setting existed was made with its default.
 
     Raises:
         CheckpointError: it is damaged.
@@ -95,7 +101,10 @@ def read_last(path: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
     if missing := [key for key in ("settings", "state", "optimizer", "history") if key not in content]:
         raise checkpoint.CheckpointError(f"{path}: not the state of a run: it lacks {', '.join(missing)}")
     epochs, done = identity["training"]["epochs"], len(content["history"])
-    before = {**content["settings"], "training": {**content["settings"].get("training", {}), "epochs": epochs}}
+    before = {**content["settings"]}
+    for table, values in defaults.items():
+        before[table] = {**values, **before.get(table, {})}
+    before["training"]["epochs"] = epochs
     if changed := differences(before, identity, ("was", "is")):
         raise TrainingError(
             f"{path}: was trained with other settings ({', '.join(changed)}); repeat them, choose another --out, or "

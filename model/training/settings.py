@@ -74,6 +74,18 @@ class Settings:
     def as_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
+    def defaults(self) -> dict[str, dict[str, Any]]:
+        """What each setting is where nothing is said, table by table as in `as_dict`."""
+        named = {"model": self.model, "training": self.training, "augmentation": self.augmentation}
+        return {
+            name: {
+                field.name: field.default
+                for field in dataclasses.fields(table)
+                if field.default is not dataclasses.MISSING
+            }
+            for name, table in named.items()
+        }
+
 
 def read(path: str | Path, overrides: Iterable[str] = ()) -> Settings:
     """Reads a configuration.

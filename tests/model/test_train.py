@@ -149,6 +149,20 @@ def test_changed_settings_are_refused_by_name(config, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    ("now", "code", "said"),
+    [([], 0, ""), (["--set", "model.twin=true"], 2, "model.twin was False, is True")],
+)
+def test_a_run_made_before_a_setting_existed_was_made_with_its_default(config, tmp_path, capsys, now, code, said):
+    out = tmp_path / "run"
+    run(config, out, "--set", "training.epochs=1")
+    last = torch.load(out / "last.pt", weights_only=True)
+    del last["settings"]["model"]["twin"], last["settings"]["training"]["delay_learning_rate"]
+    torch.save(last, out / "last.pt")
+    assert run(config, out, "--resume", "--set", "training.epochs=2", *now) == code
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("damage", "message"),
     [
         (lambda out: (out / "last.pt").write_bytes(b"half"), r"last.pt: not a checkpoint, or damaged"),
