@@ -37,16 +37,21 @@ def class_scores(network: registry.Network, frames: np.ndarray, lengths: np.ndar
 
 @torch.no_grad()
 def split_scores(scorer: Scorer, split: Split, batch: int = 64) -> torch.Tensor:
-    """Scores of every sample of a split, without augmentation: [samples, classes].
+    """Scores of every sample of a split, without augmentation: [samples, classes], in the split's order.
 
-    Of several processes each computes its share and has all scores.
+    Batches are of similar length and cut to their longest: what stands behind an utterance changes nothing. Of several
+    processes each computes its share and has all scores.
     """
     samples = len(split.labels)
+    order = np.argsort(split.lengths, kind="stable")
     mine = parallel.share(samples)
-    batches = [slice(start, min(start + batch, mine.stop)) for start in range(mine.start, mine.stop, batch)]
-    batches = batches or [slice(0, 1)]  # a share may be empty; no scores still have their classes
-    scores = torch.cat([scorer(split.frames[rows], split.lengths[rows]) for rows in batches])
-    return parallel.gather(scores[: mine.stop - mine.start], samples)
+    batches = [order[start : min(start + batch, mine.stop)] for start in range(mine.start, mine.stop, batch)]
+    batches = batches or [order[:1]]  # a share may be empty; no scores still have their classes
+    scores = torch.cat(
+        [scorer(split.frames[rows, : split.lengths[rows].max()], split.lengths[rows]) for rows in batches]
+    )
+    of_all = parallel.gather(scores[: mine.stop - mine.start], samples)
+    return of_all[torch.from_numpy(np.argsort(order)).to(of_all.device)]
 
 
 def loss_and_accuracy(scorer: Scorer, split: Split, batch: int = 64) -> tuple[float, float]:

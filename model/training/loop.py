@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numba
 import numpy as np
@@ -22,6 +22,10 @@ from torch import nn
 from tqdm import tqdm
 
 from neurotarget.data import Dataset, Split, augment
+
+SORTED_TOGETHER = 16  # batches: of fewer, utterances of a batch differ more in length, of more, batches are less random
+
+MEASURED = ("the loss", "the norm of the gradient", "the largest parameter")  # what has to be finite
 
 Row = dict[str, float]  # of `COLUMNS`: what an epoch gave
 
@@ -101,41 +105,63 @@ def train_epoch(learner: Learner, dataset: Dataset, config: Settings, epoch: int
     rng = np.random.default_rng([schedule.seed, epoch])
     learner.begin_epoch(rng)
     parameters = list(learner.network.parameters())
-    batches = max(1, len(split.labels) // schedule.batch)
-    total_loss, correct = 0.0, torch.zeros((), dtype=torch.float64, device=parameters[0].device)
-    for index, rows in enumerate(np.array_split(rng.permutation(len(split.labels)), batches)):
-        rate = learner.begin_step(schedule, epoch - 1 + index / batches)
+    batches = dealt(split, schedule, rng)
+    measured, correct = [], torch.zeros((), dtype=torch.float64, device=parameters[0].device)
+    for index, rows in enumerate(batches):
+        rate = learner.begin_step(schedule, epoch - 1 + index / len(batches))
         frames, lengths = augmented(split, rows, config.augmentation, rng)
+        if schedule.batches != "padded":
+            frames = frames[:, : lengths.max()]
         mine = parallel.begin_batch(len(rows))
         scores = learner.scores(frames[mine], lengths[mine])
         labels = torch.from_numpy(split.labels[rows[mine]]).to(scores.device)
         part = learner.loss(scores, labels, rows[mine]) * (len(labels) / len(rows))
         loss = parallel.add(part.detach().clone())
-        _check_finite(loss, "the loss", learner, epoch, index + 1, schedule)
         learner.optimizer.zero_grad(set_to_none=True)
         part.backward()
         parallel.add_gradients(learner.network)
-        norm = torch.nn.utils.clip_grad_norm_(parameters, schedule.clip)
-        _check_finite(norm, "the norm of the gradient", learner, epoch, index + 1, schedule)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, schedule.clip or math.inf)
+        measured.append(torch.stack([loss.double(), norm.double()]))
+        if not loss.is_cuda:  # a GPU would have to be waited for: its numbers are read once an epoch
+            _check_finite(measured[-1].tolist(), learner, epoch, index + 1, schedule)
         learner.optimizer.step()
-        total_loss += loss.item() * len(rows)
         correct += (scores.argmax(-1) == labels).sum()
+    of_batches = torch.stack(measured).tolist()
+    for number, found in enumerate(of_batches, start=1):
+        _check_finite(found, learner, epoch, number, schedule)
     # Spikes hide NaN: a potential that is none never reaches the threshold, and the loss stays finite.
     state = learner.network.state_dict().values()
     largest = torch.stack([value.abs().max().double() for value in state]).max()
-    _check_finite(largest, "the largest parameter", learner, epoch, batches, schedule)
+    _check_finite([0.0, 0.0, largest.item()], learner, epoch, len(batches), schedule)
     samples = len(split.labels)
+    total_loss = sum(loss * len(rows) for (loss, _), rows in zip(of_batches, batches, strict=True))
     trained = rate, total_loss / samples, parallel.add(correct).item() / samples
     validated = learner.evaluate(dataset.split("validation"), schedule.batch)
     return dict(zip(COLUMNS, (epoch, *trained, *validated, time.perf_counter() - started), strict=True))
 
 
-def _check_finite(value: torch.Tensor, what: str, learner: Learner, epoch: int, batch: int, schedule: Training) -> None:
-    if not torch.isfinite(value):
-        raise TrainingError(
-            f"epoch {epoch}, batch {batch}: {what} is {value.item()}; {learner.kept}; lower training.learning_rate "
-            f"(now {schedule.learning_rate:g}) or training.clip ({schedule.clip:g})"
-        )
+def _check_finite(found: Sequence[float], learner: Learner, epoch: int, batch: int, schedule: Training) -> None:
+    """`found` are the values of `MEASURED`, or the first of them."""
+    for what, value in zip(MEASURED, found, strict=False):
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"epoch {epoch}, batch {batch}: {what} is {value}; {learner.kept}; lower training.learning_rate "
+                f"(now {schedule.learning_rate:g}) or training.clip ({schedule.clip:g})"
+            )
+
+
+def dealt(split: Split, schedule: Training, rng: np.random.Generator) -> list[np.ndarray]:
+    """The rows of the split in batches, each once, of sizes that differ by one at most.
+
+    `sorted` batches are dealt from as many utterances as `SORTED_TOGETHER` batches have, in the order of their lengths.
+    """
+    order, batches = rng.permutation(len(split.labels)), max(1, len(split.labels) // schedule.batch)
+    if schedule.batches != "sorted":
+        return np.array_split(order, batches)
+    together = np.array_split(order, -(-batches // SORTED_TOGETHER))
+    order = np.concatenate([rows[np.argsort(split.lengths[rows], kind="stable")] for rows in together])
+    found = np.array_split(order, batches)
+    return [found[index] for index in rng.permutation(batches)]
 
 
 def augmented(
@@ -151,11 +177,18 @@ def augmented(
 
 
 def learning_rate(schedule: Training, epochs_done: float) -> float:
-    """Linear warm-up, then a cosine to zero at the last epoch (Loshchilov and Hutter 2017, equation 5)."""
+    """Linear warm-up, then a cosine from the peak to zero (Loshchilov and Hutter 2017, equation 5), once or again."""
     if epochs_done < schedule.warmup_epochs:
         return schedule.learning_rate * (epochs_done + 0.1) / (schedule.warmup_epochs + 0.1)
-    share = (epochs_done - schedule.warmup_epochs) / max(1, schedule.epochs - schedule.warmup_epochs)
-    return schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+    since = epochs_done - schedule.warmup_epochs
+    match schedule.schedule:
+        case "cosine":
+            share = min(1.0, since / max(1, schedule.epochs - schedule.warmup_epochs))
+        case "warm_restarts":
+            share = since / schedule.restart_epochs % 1
+        case _:  # periodic, as the cosine is
+            share = since / schedule.restart_epochs
+    return schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
 
 
 def settle_threads() -> None:

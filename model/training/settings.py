@@ -15,6 +15,9 @@ from neurotarget.data.spec import expanded
 from neurotarget.errors import UserError
 from neurotarget.tables import number
 
+SCHEDULES = ("cosine", "warm_restarts", "periodic")
+BATCHES = ("padded", "cut", "sorted")
+
 
 class SettingsError(UserError):
     """A configuration that cannot be used: the message names the file, the key and what is allowed."""
@@ -30,9 +33,16 @@ class Training:
         learning_rate: peak of the schedule (AdamW).
         weight_decay: AdamW's.
         warmup_epochs: linear rise from zero; a cosine to zero follows.
-        clip: largest norm of the gradient.
+        schedule: one of `SCHEDULES`: the cosine falls once until the last epoch; or in `restart_epochs` and starts
+            again at its peak (Loshchilov and Hutter 2017); or in as many, and rises again in as many, as PyTorch's
+            CosineAnnealingLR does beyond its T_max.
+        restart_epochs: in which the cosine falls from its peak to zero, where it does so more than once.
+        clip: largest norm of the gradient; 0 for no limit.
         delay_learning_rate: of learnt delays, in steps; a cosine from it to zero. Of no effect without delays.
         seed: of weights, order, dropout and augmentation.
+        batches: one of `BATCHES`: padded to the longest utterance of the data set; cut to the longest of the batch; or
+            cut, and of utterances of similar length. Batch normalisation learns from padding, so each is a training of
+            its own; what a trained network computes does not depend on padding.
     """
 
     epochs: int = number(40, at_least=1)
@@ -40,9 +50,12 @@ class Training:
     learning_rate: float = number(0.005, above=0)
     weight_decay: float = number(0.01, at_least=0)
     warmup_epochs: int = number(3, at_least=0)
-    clip: float = number(1.0, above=0)
+    schedule: str = tables.text("cosine", one_of=SCHEDULES)
+    restart_epochs: int = number(40, at_least=1)
+    clip: float = number(1.0, at_least=0)
     delay_learning_rate: float = number(0.1, at_least=0)
     seed: int = number(0, at_least=0)
+    batches: str = tables.text("padded", one_of=BATCHES)
 
 
 @dataclasses.dataclass(frozen=True)

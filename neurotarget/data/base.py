@@ -25,12 +25,14 @@ class Split:
     labels: int64 [samples], index into `Dataset.classes`
     lengths: int64 [samples], in steps, at least 1
     keys: one stable identifier a sample; the same, in the same order, for every step length
+    speakers: who speaks in each sample, where the data set says so
     """
 
     frames: np.ndarray
     labels: np.ndarray
     lengths: np.ndarray
     keys: tuple[str, ...]
+    speakers: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

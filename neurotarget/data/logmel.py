@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +130,10 @@ def open_words(
         )
         standardisation = _measured(folder / "standardisation.json")
     folder = _prepared(spec, splits, (rate_hz,), standardisation)
-    return cache.load_dataset(folder, spec.text, classes, hop_samples / RATE_HZ, tuple(splits), standardisation)
+    found = cache.load_dataset(folder, spec.text, classes, hop_samples / RATE_HZ, tuple(splits), standardisation)
+    speakers = {name: tuple(utterance.speaker for utterance in of_split) for name, of_split in splits.items()}
+    known = {name: replace(split, speakers=speakers[name]) for name, split in found.splits.items()}
+    return replace(found, splits=known)
 
 
 def open_recordings(spec: Spec, standardisation: Standardisation) -> Recordings:

@@ -17,7 +17,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "gsc": ("steps", "words", "fmax", "validation", "test"),
     "shd": ("steps", "origin"),
     "ssc": ("steps", "origin"),
-    "fsdd": ("steps", "fmax"),
+    "fsdd": ("steps", "fmax", "split", "leave_out"),
     "wav": ("steps", "fmax"),
     "nmnist": ("steps", "size"),
     "dvsgesture": ("steps", "size"),

@@ -75,10 +75,10 @@ def test_the_papers_configurations_hold_its_hyperparameters(monkeypatch, name, s
 
 
 def test_every_shipped_chain_is_valid(monkeypatch):
-    for name in ("SHD", "SSC", "GSC"):
+    for name in ("SHD", "SSC", "GSC", "FSDD"):
         monkeypatch.setenv(f"NEUROTARGET_{name}", "/data")
     for path in CONFIGS.glob("ptcd_*.toml"):
         chain = stages.read(path)
         assert chain[-1].steps == 40, path
-        if chain[0].settings.data.startswith("gsc:"):
+        if chain[0].settings.data.startswith(("gsc:", "fsdd:")):
             assert all(8000 % stage.steps == 0 for stage in chain), path

@@ -182,6 +182,28 @@ def test_fsdd_splits_by_speaker(fsdd_folder):
     assert test.lengths.tolist() == [25, 28, 38] * 3
 
 
+def test_fsdd_leaves_a_speaker_out(fsdd_folder):
+    for left_out, after in (("jackson", "lucas"), ("theo", "george")):  # after the last comes the first
+        dataset = open_dataset(f"fsdd:{fsdd_folder}?leave_out={left_out}")
+        of_split = {name: set(dataset.split(name).speakers) for name in SPLITS}
+        rest = {"george", "jackson", "lucas", "theo"} - {left_out, after}
+        assert of_split == {"train": rest, "validation": {after}, "test": {left_out}}
+    with pytest.raises(DataError, match="leave_out=bo: there are recordings of george, jackson, lucas, theo"):
+        open_dataset(f"fsdd:{fsdd_folder}?leave_out=bo")
+
+
+def test_fsdd_official_split_is_by_the_recordings_number(fsdd_folder):
+    with pytest.raises(DataError, match="no recording for the validation split; expected numbers 0-4, 5-9 and from 10"):
+        open_dataset(f"fsdd:{fsdd_folder}?split=official")
+    write_wav(fsdd_folder / "recordings" / "7_theo_5.wav", noise(7, 2000), 8_000)
+    dataset = open_dataset(f"fsdd:{fsdd_folder}?split=official")
+    numbers = {name: {key.split("_")[2] for key in dataset.split(name).keys} for name in SPLITS}
+    assert numbers == {"train": {"10.wav"}, "validation": {"5.wav"}, "test": {"0.wav", "2.wav"}}
+    assert dataset.split("test").speakers == tuple(key.split("_")[1] for key in dataset.split("test").keys)
+    with pytest.raises(DataError, match="the official split leaves no speaker out"):
+        open_dataset(f"fsdd:{fsdd_folder}?split=official&leave_out=theo")
+
+
 WRONG_FILES = {
     "rate": (lambda p: write_wav(p, noise(0, 800), 8_000), "8000 Hz; expected 16000 Hz: resample it"),
     "stereo": (lambda p: write_wav(p, noise(0, 800), 16_000, channels=2), "2 channels; expected 1: mix them down"),
