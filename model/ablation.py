@@ -8,6 +8,7 @@ From one chain of stages (model/training/stages.py) and for each seed:
     fine_tuned      the chain with teacher_weight 0: only the weights are handed on
     at_once         first stage to last without the ones between, which give it their epochs; for three stages or more
     ptcd            the chain
+    in_seconds      the chain; what is handed on keeps its meaning in seconds (training/inheritance.py). On request only
 
 All arms of a seed share its teacher, see the same utterances and are selected on validation. `metrics.json` holds a row
 per arm with mean and spread over seeds. At the end hardware/ablation.py counts and prices the networks.
@@ -31,12 +32,12 @@ from neurotarget.model.train import KEPT, add_run_arguments, left_behind, train
 from neurotarget.model.training import parallel, stages
 from neurotarget.model.training.run_folder import Start, check_start
 from neurotarget.model.training.settings import SettingsError
-from neurotarget.model.training.stages import Stage
+from neurotarget.model.training.stages import IN_SECONDS, Stage
 
 from neurotarget.cli import Command, UsageError, run_verb
 from neurotarget.files import check_folder, write_text
 
-ARMS = ("teacher", "scratch", "scratch_long", "fine_tuned", "at_once", "ptcd")
+ARMS = ("teacher", "scratch", "scratch_long", "fine_tuned", "at_once", "ptcd", "in_seconds")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +56,7 @@ COMPARISONS = (
     Comparison("ptcd_above_scratch", "ptcd", "scratch", more_than=0.0),
     Comparison("ptcd_above_scratch_long", "ptcd", "scratch_long", more_than=0.0),
     Comparison("ptcd_above_at_once", "ptcd", "at_once", more_than=0.0),
+    Comparison("in_seconds_above_ptcd", "in_seconds", "ptcd", more_than=0.0),
 )
 
 
@@ -82,8 +84,15 @@ def at_once(chain: Sequence[Stage]) -> tuple[Stage, ...]:
     return chain[0], _with_training(chain[-1], epochs=epochs)
 
 
+def in_seconds(chain: Sequence[Stage]) -> tuple[Stage, ...]:
+    """The chain with every option of time-aware inheritance."""
+    kept = dict.fromkeys(IN_SECONDS, True)
+    aware = [dataclasses.replace(stage.distillation, **kept) for stage in chain]
+    return tuple(dataclasses.replace(stage, distillation=how) for stage, how in zip(chain, aware, strict=True))
+
+
 def chosen_arms(chain: Sequence[Stage], names: Sequence[str] | None) -> tuple[str, ...]:
-    """The arms in the order of `ARMS`; all that this chain has when none are named.
+    """The arms in the order of `ARMS`; all that this chain has but `in_seconds` when none are named.
 
     Raises:
         SettingsError: an unknown arm, one that the chain does not have, or a chain of one stage.
@@ -91,12 +100,16 @@ def chosen_arms(chain: Sequence[Stage], names: Sequence[str] | None) -> tuple[st
     if len(chain) < 2:
         raise SettingsError("an ablation compares a first stage with a last one; the configuration has one stage")
     if names is None:
-        names = [arm for arm in ARMS if arm != "at_once" or len(chain) > 2]
+        names = [arm for arm in ARMS if arm != "in_seconds" and (arm != "at_once" or len(chain) > 2)]
     if unknown := [name for name in names if name not in ARMS]:
         raise SettingsError(f"unknown arm {', '.join(unknown)}; known are {', '.join(ARMS)}")
     if "at_once" in names and len(chain) == 2:
         raise SettingsError("at_once leaves out the stages between; this chain of two stages has none: it is ptcd")
     return tuple(arm for arm in ARMS if arm in names)
+
+
+# arm -> the chain that its students go through; they share the first stage, the teacher
+LEARNERS = {"fine_tuned": fine_tuned, "at_once": at_once, "in_seconds": in_seconds}
 
 
 def run_seed(chain: Sequence[Stage], out: Path, start: Start, arms: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -106,12 +119,11 @@ def run_seed(chain: Sequence[Stage], out: Path, start: Start, arms: Sequence[str
     if "ptcd" in arms:
         results["ptcd"] = distill(chain, out / "ptcd", start=start)
         results["teacher"] = results["ptcd"]["stages"][0]
-    elif {"teacher", "at_once", "fine_tuned"} & set(arms):  # the chain's first stage, where the others find it later
+    elif {"teacher", *LEARNERS} & set(arms):  # the chain's first stage, where the others find it later
         results["teacher"] = {**train(first.settings, teacher.parent, start), "steps_per_second": first.steps}
-    if "at_once" in arms:
-        results["at_once"] = distill(at_once(chain), out / "at_once", teacher, start)
-    if "fine_tuned" in arms:
-        results["fine_tuned"] = distill(fine_tuned(chain), out / "fine_tuned", teacher, start)
+    for name in arms:
+        if name in LEARNERS:
+            results[name] = distill(LEARNERS[name](chain), out / name, teacher, start)
     total = sum(stage.settings.training.epochs for stage in chain)
     for name, epochs in (("scratch", first.settings.training.epochs), ("scratch_long", total)):
         if name in arms:

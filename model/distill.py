@@ -23,15 +23,13 @@ import functools
 import hashlib
 import itertools
 import json
-import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from neurotarget.model.train import (
     KEPT,
     Task,
@@ -39,12 +37,13 @@ from neurotarget.model.train import (
     left_behind,
     train,
 )
-from neurotarget.model.training import checkpoint, parallel, stages
+from neurotarget.model.training import checkpoint, inheritance, parallel, settings, stages
 from neurotarget.model.training.checkpoint import Checkpoint
+from neurotarget.model.training.divergence import distillation_loss
 from neurotarget.model.training.evaluation import best_device, evaluate, in_evaluation, split_scores
 from neurotarget.model.training.run_folder import Start, TrainingError, check_start
-from neurotarget.model.training.settings import Settings, fitted
-from neurotarget.model.training.stages import Distillation, Stage
+from neurotarget.model.training.settings import fitted
+from neurotarget.model.training.stages import Stage
 
 from neurotarget.cli import Command, Result
 from neurotarget.data import Dataset, open_dataset, spec
@@ -55,44 +54,6 @@ TRAINING_ONLY = ("dropout", "alpha")  # fields of a network that change nothing 
 
 class DistillationError(TrainingError):
     """A teacher that does not fit its student: the message names both and what differs."""
-
-
-# ---- the loss --------------------------------------------------------------------------------------------------------
-
-
-def divergence(
-    student: torch.Tensor, teacher: torch.Tensor, temperature: float = 1.0, entropy_weighted: bool = False
-) -> torch.Tensor:
-    """T^2 times the mean over samples of KL(softmax(teacher / T) || softmax(student / T)).
-
-    Args:
-        student: scores [samples, classes].
-        teacher: scores [samples, classes], no gradient.
-        temperature: T; its square keeps the gradient's size (Hinton, Vinyals, Dean 2015, section 2.1).
-        entropy_weighted: weigh each sample with H(softmax(student / T)) / log(classes), from 0 to 1 and without
-            gradient, so that samples of which the student is sure count less.
-    """
-    log_student = F.log_softmax(student / temperature, dim=-1)
-    log_teacher = F.log_softmax(teacher / temperature, dim=-1)
-    of_sample = (log_teacher.exp() * (log_teacher - log_student)).sum(-1)
-    if entropy_weighted:
-        entropy = -(log_student.exp() * log_student).sum(-1).detach()
-        of_sample = of_sample * entropy / math.log(student.shape[-1])
-    return temperature**2 * of_sample.mean()
-
-
-def distillation_loss(
-    how: Distillation, teacher_scores: Callable[[], torch.Tensor]
-) -> Callable[[torch.Tensor, torch.Tensor, np.ndarray], torch.Tensor]:
-    """The student's loss as `Task` wants it; `teacher_scores` [train samples, classes] is called when first needed."""
-
-    def loss(scores: torch.Tensor, labels: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
-        known = teacher_scores()
-        of_batch = known[torch.from_numpy(rows).to(known.device)].to(scores)
-        from_teacher = divergence(scores, of_batch, how.temperature, how.entropy_weighted)
-        return how.label_weight * F.cross_entropy(scores, labels) + how.teacher_weight * from_teacher
-
-    return loss
 
 
 # ---- the teacher -----------------------------------------------------------------------------------------------------
@@ -112,13 +73,16 @@ class Teacher:
         return round(1 / self.checkpoint.step_seconds)
 
 
-def check_teacher(teacher: Teacher, student: Settings, dataset: Dataset) -> None:
+def check_teacher(teacher: Teacher, stage: Stage, dataset: Dataset) -> None:
     """A teacher has its student's shape, classes, utterances, and features made the same way.
+
+    `stage` and `dataset` are the student's.
 
     Raises:
         DistillationError: it has not.
     """
-    where, network = f"{teacher.path}: as a teacher for {student.data}", teacher.checkpoint
+    student, network = stage.settings, teacher.checkpoint
+    where = f"{teacher.path}: as a teacher for {student.data}"
     if source_of(network.data) != source_of(
         student.data
     ):  # another fmax, or utterances that are in the test split here
@@ -126,8 +90,9 @@ def check_teacher(teacher: Teacher, student: Settings, dataset: Dataset) -> None
     if network.classes != dataset.classes:
         raise DistillationError(f"{where}: its classes are {_list(network.classes)}, not {_list(dataset.classes)}")
     ours, theirs = (dataclasses.asdict(config) for config in (fitted(student, dataset).model, network.config))
+    free = (*TRAINING_ONLY, "tau") if stage.distillation.leak_in_seconds else TRAINING_ONLY
     for name, value in ours.items():
-        if name not in TRAINING_ONLY and theirs[name] != value:
+        if name not in free and theirs[name] != value:
             raise DistillationError(f"{where}: {name} is {theirs[name]}, the student's is {value}")
     check_pairs(teacher.dataset, dataset)
 
@@ -158,19 +123,23 @@ def source_of(text: str) -> tuple[str, dict[str, str]]:
     return parsed.kind, {key: value for key, value in parsed.options.items() if key != "steps"}
 
 
-def lesson(stage: Stage, teacher: Teacher) -> Task:
-    """What the student of a stage starts from and works towards."""
+def lesson(stage: Stage, teacher: Teacher, dataset: Dataset) -> Task:
+    """What the student of a stage starts from and works towards; `stage` and `dataset` are the student's."""
 
     @functools.cache
     def teacher_scores() -> torch.Tensor:
         network = teacher.checkpoint.model().to(best_device())
         return split_scores(in_evaluation(network), teacher.dataset.split("train"), stage.settings.training.batch)
 
+    def state() -> Mapping[str, torch.Tensor]:
+        return inheritance.inherited(teacher.checkpoint, teacher.dataset, stage, dataset)
+
     described = {**dataclasses.asdict(stage.distillation), "teacher": fingerprint(teacher.checkpoint.state)}
     return Task(
         loss=distillation_loss(stage.distillation, teacher_scores),
-        state=teacher.checkpoint.state,
+        state=state,
         description={"distillation": {**described, "teacher_steps": teacher.steps}},
+        defaults={"distillation": settings.defaults_of(stage.distillation)},
     )
 
 
@@ -223,15 +192,17 @@ def distill(
             remaining = remaining[1:]
         if not remaining:
             raise DistillationError(f"{teacher_path}: has {teacher.steps} steps per second already; no stage is left")
-        check_teacher(teacher, remaining[0][0].settings, remaining[0][1])
+        check_teacher(teacher, remaining[0][0], remaining[0][1])
         rows.append(_measured(teacher))
     with only_writer(out) if parallel.first() else contextlib.nullcontext():
         if parallel.first():
             _prepare([stage for stage, _ in remaining], out, start)
         for stage, dataset in remaining:
+            task = None
             if teacher is not None:
-                check_teacher(teacher, stage.settings, dataset)
-            task = None if teacher is None else lesson(stage, teacher)
+                check_teacher(teacher, stage, dataset)
+                stage = inheritance.with_leak(stage, teacher.checkpoint)
+                task = lesson(stage, teacher, dataset)
             rows.append(_row(stage, dataset, train(stage.settings, out / stage.folder, start, task=task)))
             path = out / stage.folder / "ckpt.pt"
             teacher = Teacher(path, _load(path), dataset)

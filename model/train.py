@@ -45,13 +45,15 @@ class Task:
     Attributes:
         loss: mean over the samples, of scores [samples, classes], labels int64 [samples] and the samples' rows in the
             train split.
-        state: of the network before the first step; random weights when left out.
+        state: gives that of the network before the first step; random weights when left out.
         description: what a run to resume must have in common besides its settings; texts and numbers.
+        defaults: of the tables in `description`, for runs that were made before a setting existed.
     """
 
     loss: Callable[[torch.Tensor, torch.Tensor, np.ndarray], torch.Tensor] = cross_entropy
-    state: Mapping[str, torch.Tensor] | None = None
+    state: Callable[[], Mapping[str, torch.Tensor]] | None = None
     description: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    defaults: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
 
 def train(
@@ -94,21 +96,23 @@ def _train(
     loop.settle_threads()
     device = best_device()
     network = registry.build(config.model).to(device)
-    if task.state is not None:
-        network.load_state_dict(dict(task.state))
     learner = NetworkLearner(network, config.training, task)
     parallel.share_layers(network)
     identity = {**config.as_dict(), **task.description}
     _check_processes(identity, dataset, config.training)
     history: list[loop.Row] = []
-    read_last = functools.partial(run_folder.read_last, out / "last.pt", identity, config.defaults())
+    defaults = {**config.defaults(), **task.defaults}
+    read_last = functools.partial(run_folder.read_last, out / "last.pt", identity, defaults)
     if start is Start.RESUME and (last := parallel.from_first(read_last)):
         network.load_state_dict(last["state"])
         learner.optimizer.load_state_dict(last["optimizer"])
         history = last["history"]
         _say_schedule(last["settings"]["training"]["epochs"], config.training, len(history))
-    elif parallel.first():  # what is interrupted from now on must not go on with an older run
-        (out / "last.pt").unlink(missing_ok=True)
+    else:
+        if task.state is not None:
+            network.load_state_dict(dict(task.state()))
+        if parallel.first():  # what is interrupted from now on must not go on with an older run
+            (out / "last.pt").unlink(missing_ok=True)
     events = run_folder.event_writer(out) if tensorboard and parallel.first() else None
 
     def keep(row: loop.Row, best: bool) -> None:

@@ -109,9 +109,7 @@ def train_epoch(learner: Learner, dataset: Dataset, config: Settings, epoch: int
     measured, correct = [], torch.zeros((), dtype=torch.float64, device=parameters[0].device)
     for index, rows in enumerate(batches):
         rate = learner.begin_step(schedule, epoch - 1 + index / len(batches))
-        frames, lengths = augmented(split, rows, config.augmentation, rng)
-        if schedule.batches != "padded":
-            frames = frames[:, : lengths.max()]
+        frames, lengths = shown(*augmented(split, rows, config.augmentation, rng), schedule)
         mine = parallel.begin_batch(len(rows))
         scores = learner.scores(frames[mine], lengths[mine])
         labels = torch.from_numpy(split.labels[rows[mine]]).to(scores.device)
@@ -162,6 +160,11 @@ def dealt(split: Split, schedule: Training, rng: np.random.Generator) -> list[np
     order = np.concatenate([rows[np.argsort(split.lengths[rows], kind="stable")] for rows in together])
     found = np.array_split(order, batches)
     return [found[index] for index in rng.permutation(batches)]
+
+
+def shown(frames: np.ndarray, lengths: np.ndarray, schedule: Training) -> tuple[np.ndarray, np.ndarray]:
+    """A batch without the steps that none of its utterances has, unless batches are padded."""
+    return (frames if schedule.batches == "padded" else frames[:, : lengths.max()]), lengths
 
 
 def augmented(

@@ -90,14 +90,13 @@ class Settings:
     def defaults(self) -> dict[str, dict[str, Any]]:
         """What each setting is where nothing is said, table by table as in `as_dict`."""
         named = {"model": self.model, "training": self.training, "augmentation": self.augmentation}
-        return {
-            name: {
-                field.name: field.default
-                for field in dataclasses.fields(table)
-                if field.default is not dataclasses.MISSING
-            }
-            for name, table in named.items()
-        }
+        return {name: defaults_of(table) for name, table in named.items()}
+
+
+def defaults_of(table: Any) -> dict[str, Any]:
+    """What each field of a dataclass is where nothing is said."""
+    fields = dataclasses.fields(table)
+    return {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
 
 
 def read(path: str | Path, overrides: Iterable[str] = ()) -> Settings:

@@ -46,12 +46,19 @@ class Distillation:
         teacher_weight: of the divergence from the teacher.
         temperature: divides the scores of both before their softmax; the divergence is multiplied by its square.
         entropy_weighted: weigh each sample's divergence with the student's entropy / log(classes).
+        reach_in_seconds, angles_in_seconds, leak_in_seconds, gain_matched, statistics_estimated: what the student takes
+            over from its teacher with its meaning in seconds instead of steps, see training/inheritance.py.
     """
 
     label_weight: float = toml.number(1.0, at_least=0)
     teacher_weight: float = toml.number(0.5, at_least=0)
     temperature: float = toml.number(1.0, above=0)
     entropy_weighted: bool = False
+    reach_in_seconds: bool = False
+    angles_in_seconds: bool = False
+    leak_in_seconds: bool = False
+    gain_matched: bool = False
+    statistics_estimated: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +81,9 @@ class Stage:
     def folder(self) -> str:
         return f"stage{self.number}_steps{self.steps}"
 
+
+# the options of time-aware inheritance
+IN_SECONDS = ("reach_in_seconds", "angles_in_seconds", "leak_in_seconds", "gain_matched", "statistics_estimated")
 
 TABLES: dict[str, Any] = {"training": Training, "augmentation": Augmentation, "distillation": Distillation}
 

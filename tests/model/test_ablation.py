@@ -21,6 +21,10 @@ def test_the_arms_have_the_same_budget(chain_file):
     assert (alone.settings.data, alone.settings.training.epochs) == (chain[-1].settings.data, 9)
     assert alone.settings.training.learning_rate == chain[0].settings.training.learning_rate
     assert [stage.distillation.teacher_weight for stage in ablation.fine_tuned(chain)] == [0, 0, 0]
+    aware = ablation.in_seconds(chain)
+    assert [stage.settings for stage in aware] == [stage.settings for stage in chain]
+    assert all(getattr(stage.distillation, option) for stage in aware for option in stages.IN_SECONDS)
+    assert "in_seconds" not in ablation.chosen_arms(chain, None)
 
 
 @pytest.mark.slow
@@ -33,7 +37,7 @@ def test_an_ablation_compares_the_arms_of_two_seeds(chain_file, tmp_path, capsys
     assert ablation.main(command) == 0
     printed = capsys.readouterr().out
     summary = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert [row["arm"] for row in summary["arms"]] == list(ablation.ARMS)
+    assert [row["arm"] for row in summary["arms"]] == list(ablation.ARMS)[:-1]  # in_seconds: on request
     assert [row["steps_per_second"] for row in summary["arms"]] == [50, 10, 10, 10, 10, 10]
     for row in summary["arms"]:
         assert row["test_accuracy"] == pytest.approx(np.mean(row["test_accuracy_by_seed"]))

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from neurotarget.model import distill
 from neurotarget.model.spikescr import readout
 from neurotarget.model.training import checkpoint, loop, stages
 from neurotarget.model.training.checkpoint import CheckpointError
+from neurotarget.model.training.divergence import distillation_loss, divergence
 
 from neurotarget.data import Dataset, Split, open_dataset
 
@@ -25,13 +27,13 @@ def test_divergence_by_hand():
     teacher = torch.tensor([[math.log(3), 0.0]], dtype=torch.float64)
     student = torch.zeros(1, 2, dtype=torch.float64)
     expected = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
-    assert distill.divergence(student, teacher).item() == pytest.approx(expected, rel=1e-12)
+    assert divergence(student, teacher).item() == pytest.approx(expected, rel=1e-12)
     # the student's entropy is the largest possible: its weight is one
-    assert distill.divergence(student, teacher, entropy_weighted=True).item() == pytest.approx(expected, rel=1e-12)
+    assert divergence(student, teacher, entropy_weighted=True).item() == pytest.approx(expected, rel=1e-12)
     reverse = 0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25)
     entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25)) / math.log(2)
-    assert distill.divergence(teacher, student).item() == pytest.approx(reverse, rel=1e-12)
-    weighted = distill.divergence(teacher, student, entropy_weighted=True)
+    assert divergence(teacher, student).item() == pytest.approx(reverse, rel=1e-12)
+    weighted = divergence(teacher, student, entropy_weighted=True)
     assert weighted.item() == pytest.approx(reverse * entropy, rel=1e-12)
 
 
@@ -43,7 +45,7 @@ def test_divergence_and_its_gradient_are_torchs(temperature):
     for ours in (True, False):
         scores = student.clone().requires_grad_()
         if ours:
-            value = distill.divergence(scores, teacher, temperature)
+            value = divergence(scores, teacher, temperature)
         else:
             log_student, shares = F.log_softmax(scores / temperature, -1), F.softmax(teacher / temperature, -1)
             value = temperature**2 * F.kl_div(log_student, shares, reduction="batchmean")
@@ -56,10 +58,10 @@ def test_divergence_and_its_gradient_are_torchs(temperature):
 
 def test_divergence_is_zero_for_equal_scores_and_finite_for_sure_ones():
     scores = torch.tensor([[100.0, 0.0, 0.0], [1.0, 2.0, 3.0]])
-    assert distill.divergence(scores, scores).item() == 0
+    assert divergence(scores, scores).item() == 0
     opposite = scores.flip(-1).requires_grad_()
     for weighted in (False, True):
-        value = distill.divergence(opposite, scores, entropy_weighted=weighted)
+        value = divergence(opposite, scores, entropy_weighted=weighted)
         (gradient,) = torch.autograd.grad(value, opposite)
         assert torch.isfinite(value) and torch.isfinite(gradient).all()
 
@@ -68,8 +70,7 @@ def test_the_entropy_weight_has_no_gradient():
     student = torch.tensor([[0.3, 1.0, -0.5]], dtype=torch.float64, requires_grad=True)
     teacher = torch.tensor([[1.0, 0.0, 0.0]], dtype=torch.float64)
     plain, weighted = (
-        torch.autograd.grad(distill.divergence(student, teacher, entropy_weighted=how), student)[0]
-        for how in (False, True)
+        torch.autograd.grad(divergence(student, teacher, entropy_weighted=how), student)[0] for how in (False, True)
     )
     entropy = torch.distributions.Categorical(logits=student.detach()).entropy().item() / math.log(3)
     torch.testing.assert_close(weighted, plain * entropy, rtol=1e-12, atol=0)
@@ -82,7 +83,7 @@ def test_the_loss_is_the_papers_with_its_weights_and_the_teachers_rows():
     paper = F.cross_entropy(scores, labels) + 0.5 * F.kl_div(
         scores.log_softmax(-1), teacher[[7, 0, 4]].softmax(-1), reduction="batchmean"
     )
-    loss = distill.distillation_loss(stages.Distillation(), lambda: teacher)
+    loss = distillation_loss(stages.Distillation(), lambda: teacher)
     torch.testing.assert_close(loss(scores, labels, rows), paper)
 
 
@@ -168,7 +169,7 @@ def test_the_kept_scores_are_what_the_teacher_says_of_each_sample(chain_file, ch
     path = chain / "stage1_steps50" / "ckpt.pt"
     loaded = checkpoint.load(path)
     teacher = distill.Teacher(path, loaded, open_dataset(first.settings.data))
-    task = distill.lesson(second, teacher)
+    task = distill.lesson(second, teacher, open_dataset(second.settings.data))
     split = teacher.dataset.split("train")
     rows, labels = np.array([5, 0, 31]), torch.tensor([0, 1, 2])
     with torch.no_grad():
@@ -179,9 +180,10 @@ def test_the_kept_scores_are_what_the_teacher_says_of_each_sample(chain_file, ch
             ]
         )
     scores = torch.rand(3, 4)
-    expected = F.cross_entropy(scores, labels) + 0.5 * distill.divergence(scores, alone, temperature=2)
+    expected = F.cross_entropy(scores, labels) + 0.5 * divergence(scores, alone, temperature=2)
     torch.testing.assert_close(task.loss(scores, labels, rows), expected)
-    assert all(torch.equal(task.state[name], loaded.state[name]) for name in loaded.state)
+    state = task.state()
+    assert all(torch.equal(state[name], loaded.state[name]) for name in loaded.state)
 
 
 @pytest.mark.parametrize("stage", [pytest.param(1, marks=pytest.mark.slow), 2])
@@ -221,6 +223,31 @@ def test_resuming_a_complete_chain_trains_nothing(chain_file, chain, monkeypatch
     before = (chain / "metrics.json").read_bytes()
     assert run(chain_file, chain, "--resume") == 0
     assert (chain / "metrics.json").read_bytes() == before
+
+
+def test_a_chain_in_seconds_hands_on_its_leak(chain_file, chain, tmp_path, capsys):
+    path = chain / "stage1_steps50" / "ckpt.pt"
+    options = [f"--set=distillation.{option}=true" for option in stages.IN_SECONDS]
+    command = ["--teacher", str(path), "--set", "stage.2.epochs=1", *options]
+    assert run(chain_file, tmp_path / "run", *command) == 0
+    student = checkpoint.load(tmp_path / "run" / "stage2_steps20" / "ckpt.pt")
+    assert student.config.tau == pytest.approx(1 / (1 - 0.5**2.5))
+    before = (tmp_path / "run" / "metrics.json").read_bytes()
+    assert run(chain_file, tmp_path / "run", *command, "--resume") == 0
+    assert (tmp_path / "run" / "metrics.json").read_bytes() == before
+    capsys.readouterr()
+    assert run(chain_file, tmp_path / "run", *command[:-1], "--resume") == 2
+    assert "distillation.statistics_estimated was True, is False" in capsys.readouterr().err
+
+
+def test_a_chain_made_before_an_option_existed_goes_on(chain_file, chain, tmp_path):
+    shutil.copytree(chain, tmp_path / "run")
+    path = tmp_path / "run" / "stage2_steps20" / "last.pt"
+    last = torch.load(path, weights_only=True)
+    for option in stages.IN_SECONDS:
+        del last["settings"]["distillation"][option]
+    torch.save(last, path)
+    assert run(chain_file, tmp_path / "run", "--resume") == 0
 
 
 def test_another_teacher_is_another_run(chain_file, chain, tmp_path, capsys):
@@ -283,7 +310,7 @@ def test_dropout_may_differ_from_the_teachers(chain_file, chain, words):
         Path("t"), checkpoint.load(chain / "stage1_steps50/ckpt.pt"), open_dataset(f"{words}?steps=50")
     )
     second = stages.read(chain_file, ["model.dropout=0.3"])[1]
-    distill.check_teacher(teacher, second.settings, open_dataset(second.settings.data))
+    distill.check_teacher(teacher, second, open_dataset(second.settings.data))
 
 
 def test_a_missing_or_damaged_teacher_is_an_error(chain_file, tmp_path, capsys):
