@@ -7,7 +7,6 @@ both. The figure is the ratio of the medians; results go to benchmarks/results.j
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -29,8 +28,8 @@ from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 from tqdm import tqdm
 
+from benchmarks import results
 from neurotarget.cli import Command, Result
-from neurotarget.files import write_text
 
 BATCH, STEPS = 64, 100
 SAMPLES_2D, STEPS_2D = 16, 20
@@ -163,7 +162,7 @@ def work(arguments: argparse.Namespace) -> Result:
         **checkpoint.versions(),
     }
     result = {f"{name}_{key}": value for name, row in rows.items() for key, value in row.items()} | environment
-    write_text(Path(__file__).with_name("results.json"), json.dumps(result, indent=2) + "\n")
+    results.add(result)
     return Result(result, text)
 
 

@@ -53,12 +53,13 @@ def compare(a: Trace | str | Path, b: Trace | str | Path, network: str | Path | 
     return compare_runs(load(known), first, second)
 
 
-def _run(graph: Graph, data: Input, backend: str, precision: str, states: bool) -> tuple[Trace, States]:
+def _run(graph: Graph, data: Input, backend: str, precision: str, build: str, states: bool) -> tuple[Trace, States]:
     if not states:
-        return run.simulate(graph, data, backend, precision), {}
+        return run.simulate(graph, data, backend, precision, build), {}
     nodes = [node.name for node in graph.of_kind(*STATEFUL)]
     if backend == "lava":
-        return lava.run_with_states(graph, data.frames, data.lengths, data.labels, nodes, progress=True)
+        given = (data.frames, data.lengths, data.labels, nodes)
+        return lava.run_with_states(graph, *given, build=build, progress=True)
     trace = run.simulate(graph, data, backend, precision)
     return trace, reference.states(graph, data.frames, data.lengths, nodes)
 
@@ -66,6 +67,7 @@ def _run(graph: Graph, data: Input, backend: str, precision: str, states: bool) 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     run.add_input_arguments(parser, required=False, samples=f"{SAMPLES}; all with --against")
     parser.add_argument("--backends", help=f"two of reference, lava, separated by a comma (default {BACKENDS})")
+    run.add_lava_argument(parser)
     parser.add_argument(
         "--against", type=Path, metavar="spikes.npz", help="compare with spikes recorded elsewhere (sim/recorded.py)"
     )
@@ -84,6 +86,7 @@ def _with_recorded(arguments: argparse.Namespace) -> Result:
             raise UsageError(f"--{option} does not go with --against, which compares spikes with the reference's")
     if arguments.samples is not None and arguments.samples < 1:
         raise InputError(f"--samples {arguments.samples}: at least 1 is needed")
+    run.check_lava_argument(arguments, ["reference"])
     graph = load(arguments.model, arguments.dt, arguments.reset)
     parity, notes = compare_recorded(graph, arguments.against, arguments.samples, arguments.precision)
     return _result(arguments, graph, parity, 0, notes)
@@ -98,12 +101,13 @@ def _two_back_ends(arguments: argparse.Namespace) -> Result:
             f"--backends {arguments.backends}: a run equals itself whatever it computes; give two different ones of "
             f"{', '.join(run.BACKENDS)}"
         )
+    run.check_lava_argument(arguments, backends)
     graph = load(arguments.model, arguments.dt, arguments.reset)
     samples = SAMPLES if arguments.samples is None else arguments.samples
     data = open_input(arguments.input, graph, arguments.split, samples)
     if arguments.states and not graph.quantised:
         raise GraphError(f"{arguments.model}: --states compares integers; this file is in floating point")
-    runs = [_run(graph, data, backend, arguments.precision, arguments.states) for backend in backends]
+    runs = [_run(graph, data, backend, arguments.precision, arguments.lava, arguments.states) for backend in backends]
     (first, _), (second, _) = runs
     parity = compare_runs(graph, first, second)
     if arguments.states:

@@ -6,10 +6,12 @@ import argparse
 import dataclasses
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from neurotarget.sim import lava as in_lava
 from neurotarget.sim import reference
 from neurotarget.sim.activity import activity, run_words
 from neurotarget.sim.graph import Graph, dialect, load
@@ -17,7 +19,7 @@ from neurotarget.sim.inputs import Input, InputError, as_input, open_input
 from neurotarget.sim.schedule import latency_ms, latency_words
 from neurotarget.sim.trace import Trace, accuracy, classify, unreadable
 
-from neurotarget.cli import Command, Result, complain
+from neurotarget.cli import Command, Result, UsageError, complain
 from neurotarget.files import check_output
 
 BACKENDS = ("reference", "lava")
@@ -31,6 +33,7 @@ def run(
     *,
     backend: str = "reference",
     precision: str = "float64",
+    lava: str = in_lava.PLAIN,
 ) -> Trace:
     """Runs a network and gives the spikes of every spiking node and the output.
 
@@ -45,25 +48,31 @@ def run(
         labels: whole numbers [samples], kept in the trace.
         backend: `reference` or `lava`.
         precision: of the reference simulator, `float64` or `float32`; quantised networks run in integers.
+        lava: how the network is built in Lava, `plain` or `fused` (one Process, the same bits, several times as fast).
 
     Raises:
         InputError, GraphError, LavaError: the network cannot run on it, or the input does not fit.
     """
     if backend not in BACKENDS:
         raise InputError(f"backend {backend!r}: one of {', '.join(BACKENDS)} is expected")
-    return simulate(load(network), as_input(frames, lengths, labels), backend, precision, progress=False)
+    return simulate(load(network), as_input(frames, lengths, labels), backend, precision, lava, progress=False)
 
 
-def simulate(graph: Graph, data: Input, backend: str, precision: str = "float64", progress: bool = True) -> Trace:
+def simulate(
+    graph: Graph,
+    data: Input,
+    backend: str,
+    precision: str = "float64",
+    lava: str = in_lava.PLAIN,
+    progress: bool = True,
+) -> Trace:
     """Runs one back end, with a progress bar unless that is not wanted.
 
     Raises:
         GraphError, LavaError: the network cannot run on it, or the input does not fit.
     """
     if backend == "lava":
-        from neurotarget.sim import lava
-
-        return lava.run(graph, data.frames, data.lengths, data.labels, progress=progress)
+        return in_lava.run(graph, data.frames, data.lengths, data.labels, build=lava, progress=progress)
     return reference.run(graph, data.frames, data.lengths, data.labels, precision, progress)
 
 
@@ -92,15 +101,32 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_input_arguments(parser)
     parser.add_argument("--backend", default="reference", choices=BACKENDS)
+    add_lava_argument(parser)
     parser.add_argument("--trace", type=Path, help="write the spikes of every node to this .npz")
 
 
+def add_lava_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--lava",
+        default=in_lava.PLAIN,
+        choices=in_lava.BUILDS,
+        help="how the back end lava builds the network: a Process a node, or one that hosts all (default plain)",
+    )
+
+
+def check_lava_argument(arguments: argparse.Namespace, backends: Collection[str]) -> None:
+    """Raises UsageError where a build of Lava is asked for and Lava does not run."""
+    if arguments.lava != in_lava.PLAIN and "lava" not in backends:
+        raise UsageError(f"--lava {arguments.lava}: the back end lava runs nowhere here; {', '.join(backends)} does")
+
+
 def work(arguments: argparse.Namespace) -> Result:
+    check_lava_argument(arguments, [arguments.backend])
     check_output(arguments.trace)
     graph = load(arguments.model, arguments.dt, arguments.reset)
     data = open_input(arguments.input, graph, arguments.split, arguments.samples)
     started = time.perf_counter()
-    trace = simulate(graph, data, arguments.backend, arguments.precision)
+    trace = simulate(graph, data, arguments.backend, arguments.precision, arguments.lava)
     seconds = time.perf_counter() - started
     if arguments.trace:
         trace.save(arguments.trace)
@@ -114,7 +140,7 @@ def work(arguments: argparse.Namespace) -> Result:
     ran = run_words(trace.samples, trace.sample_steps, graph.dt, graph.dt_is_default)
     lines = [f"nothing fired in {ran}"] if fired.silent else []
     lines += [
-        f"{arguments.backend}: {ran}, {len(graph.spiking)} spiking nodes, {figures['spikes']} spikes, {right}, "
+        f"{figures['backend']}: {ran}, {len(graph.spiking)} spiking nodes, {figures['spikes']} spikes, {right}, "
         f"latency {latency_words(graph, figures['latency_steps'])}, {seconds:.1f} s",
         *fired.sentences(),
     ]

@@ -13,7 +13,9 @@ from neurotarget.errors import UserError
 if TYPE_CHECKING:
     from neurotarget.sim.lava.parent import run, run_with_states
 
-__all__ = ["LavaError", "run", "run_with_states"]
+__all__ = ["BUILDS", "FUSED", "PLAIN", "LavaError", "run", "run_with_states"]
+
+BUILDS = PLAIN, FUSED = "plain", "fused"  # a Process a node, or one that hosts the models of all
 
 
 class LavaError(UserError):

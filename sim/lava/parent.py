@@ -10,7 +10,7 @@ from typing import Any
 import nir
 import numpy as np
 from neurotarget.sim.graph import Graph, load
-from neurotarget.sim.lava import LavaError
+from neurotarget.sim.lava import BUILDS, FUSED, PLAIN, LavaError
 from neurotarget.sim.lava.child.control import run_child
 from neurotarget.sim.lava.plan import fixed as fixed_plan
 from neurotarget.sim.lava.plan import floating as plan
@@ -31,6 +31,7 @@ def run(
     labels: np.ndarray | None = None,
     *,
     samples: int | None = None,
+    build: str = PLAIN,
     deadline_seconds: float | None = None,
     progress: bool = False,
 ) -> Trace:
@@ -45,6 +46,7 @@ def run(
         lengths: int64 [samples]; all steps when left out.
         labels: int64 [samples], kept in the trace.
         samples: run the first so many samples only.
+        build: `plain`, a Lava Process a node, or `fused`, one Process that hosts the models of all (docs/lava.md).
         deadline_seconds: time after which the child is killed; scaled with the work when left out.
         progress: show a bar of finished samples.
 
@@ -57,8 +59,8 @@ def run(
         GraphError: the graph cannot be run, or the input does not fit.
         LavaError: Lava is missing, cannot express a node, failed, or did not finish in time.
     """
-    more: dict[str, Any] = {"samples": samples, "deadline_seconds": deadline_seconds, "progress": progress}
-    return run_with_states(graph, frames, lengths, labels, (), **more)[0]
+    more: dict[str, Any] = {"samples": samples, "build": build, "deadline_seconds": deadline_seconds}
+    return run_with_states(graph, frames, lengths, labels, progress=progress, **more)[0]
 
 
 def run_with_states(
@@ -69,6 +71,7 @@ def run_with_states(
     nodes: Collection[str] = (),
     *,
     samples: int | None = None,
+    build: str = PLAIN,
     deadline_seconds: float | None = None,
     progress: bool = False,
 ) -> tuple[Trace, dict[str, tuple[np.ndarray, np.ndarray]]]:
@@ -82,6 +85,8 @@ def run_with_states(
     """
     if not isinstance(graph, Graph):
         graph = load(graph)
+    if build not in BUILDS:
+        raise LavaError(f"build {build!r} of a network in Lava: one of {', '.join(BUILDS)} is expected")
     if nodes and not graph.quantised:
         raise LavaError(f"{graph.source}: u and v are recorded of quantised graphs only")
     frames, labels = frames[:samples], None if labels is None else labels[:samples]
@@ -90,6 +95,7 @@ def run_with_states(
     timing = schedule(graph, frames.shape[1])
     frames = windowed(frames, lengths)
     planned = make_plan(graph, timing, frames, lengths, nodes)
+    planned.fused = build == FUSED
     if deadline_seconds is None:
         deadline_seconds = START_SECONDS + SECONDS_PER_PROCESS_STEP * len(planned.specs) * planned.total_steps
     reports: dict[str, Any] = {}
@@ -112,7 +118,8 @@ def run_with_states(
                 raise LavaError(f"node {node.name}: Lava did not run it, because nothing joins it to the other nodes")
             values = np.load(file).reshape(*frames.shape[:2], *node.output_shape)
             recorded[node.name, record["what"]] = values
-    header: dict[str, Any] = {"backend": "lava", "precision": graph.arithmetic if graph.quantised else "float64"}
+    header: dict[str, Any] = {"backend": "lava fused" if build == FUSED else "lava"}
+    header |= {"precision": graph.arithmetic if graph.quantised else "float64"}
     header |= {"source": graph.source, "dt": graph.dt}
     header |= {"readout": graph.readout, "latency_steps": timing.total, "latency": dict(timing.latency)}
     header |= {"gap_steps": timing.gap, **{key: reports["built"][key] for key in ("processes", "python")}}

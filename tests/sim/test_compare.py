@@ -157,7 +157,7 @@ def test_compare_exits_1_at_a_divergence(files, capsys, monkeypatch):
     real = run.simulate
     calls = []
 
-    def simulate(graph, data, backend, precision):
+    def simulate(graph, data, backend, precision, lava):
         calls.append(backend)
         trace = real(graph, data, "reference", precision)
         return flipped(trace, "second", (0, 2, 1)) if len(calls) == 2 else trace

@@ -126,7 +126,7 @@ def command(tmp_path, monkeypatch, capsys):
     """Runs a command on a network of such thresholds, Lava replaced by the reference; gives code, text and JSON."""
     real = run.simulate
 
-    def simulate(graph, data, backend, precision):
+    def simulate(graph, data, backend, precision, lava="plain"):
         trace = real(graph, data, "reference", precision)
         steps = schedule(graph, data.frames.shape[1]).total if backend == "lava" else 0
         return dataclasses.replace(trace, header={**trace.header, "backend": backend, "latency_steps": steps})

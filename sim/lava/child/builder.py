@@ -13,7 +13,16 @@ from lava.proc.dense.models import PyDenseModelFloat
 from lava.proc.dense.process import Dense
 from lava.proc.sparse.models import PySparseModelFloat
 from lava.proc.sparse.process import Sparse
-from neurotarget.sim.lava.processes import ends, fixed_neuron, fixed_point, fixed_synapse, memory, neuron, operations
+from neurotarget.sim.lava.processes import (
+    ends,
+    fixed_neuron,
+    fixed_point,
+    fixed_synapse,
+    fused,
+    memory,
+    neuron,
+    operations,
+)
 from neurotarget.sim.lava.processes.window import Window
 from scipy.sparse import csr_matrix
 
@@ -82,7 +91,7 @@ def build(folder: Path, report: int) -> tuple[dict[AbstractProcess, Any], int]:
         report: descriptor on which the recorder reports finished utterances.
 
     Returns:
-        The model of each Process, and the number of physical steps to run.
+        The model of each Process, of a single one where the plan is fused, and the number of physical steps to run.
     """
     plan = json.loads((folder / "plan.json").read_text())
     with np.load(folder / "plan.npz", allow_pickle=False) as file:
@@ -110,6 +119,8 @@ def build(folder: Path, report: int) -> tuple[dict[AbstractProcess, Any], int]:
     inputs = {f"record {i}": port for _, taken in recorders for i, port in taken}
     for source, target, role in plan["connections"]:
         ports[source].connect(inputs[target] if target in inputs else _in_port(processes[target], role))
+    if plan["fused"]:
+        models = {fused.Fused(models=models, name="network"): fused.FusedModel}
     return models, plan["total_steps"]
 
 

@@ -45,8 +45,8 @@ def main(folder: Path, control: int, report: int, token: str) -> None:
     except ModuleNotFoundError as error:
         missing = (error.name or "").split(".")[0] == "lava"
         say(report, event="failed", process="", text=NOT_INSTALLED if missing else traceback.format_exc())
-    except BaseException:
-        say(report, event="failed", process="", text=traceback.format_exc())
+    except BaseException as error:
+        say(report, event="failed", process=getattr(error, "process", ""), text=traceback.format_exc())
     # The parent ends this group through `watch`, which also cleans up. Lava's own exit handlers would wait, after a
     # failure, for Processes that no longer answer.
     threading.Event().wait()
@@ -102,7 +102,7 @@ def watch_system_processes(report: int, names: dict[int, str], actors: list[Any]
                 multiprocessing.Process.run(self)
                 self._cconn.send(None)
             except Exception as error:
-                say(report, event="failed", process=self.name, text=traceback.format_exc())
+                say(report, event="failed", process=getattr(error, "process", self.name), text=traceback.format_exc())
                 self._cconn.send((error, traceback.format_exc()))
 
         def join(self) -> None:

@@ -50,6 +50,7 @@ class Plan:
     connections: list[tuple[str, str, str]] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
     fixed_point: bool = False
+    fused: bool = False  # built as one Process (processes/fused.py)
 
     @property
     def total_steps(self) -> int:
@@ -95,6 +96,7 @@ class Plan:
             "connections": self.connections,
             "records": self.records,
             "fixed_point": self.fixed_point,
+            "fused": self.fused,
         }
         np.savez(folder / "plan.npz", **arrays)
         (folder / "plan.json").write_text(json.dumps(plan))

@@ -124,8 +124,9 @@ class TemporalConvModel(StreamModel):
 
     def run_spk(self) -> None:
         self.a_out.send(self.buffer)
+        arrived = self.masked(self.s_in.recv())
         self.past[:-1] = self.past[1:]
-        self.past[-1] = self.masked(self.s_in.recv())
+        self.past[-1] = arrived
         product = (self.weight * self.past).sum(axis=0) if self.depthwise else self.weight @ self.past.reshape(-1)
         self.buffer = self.scaled(product) + self.proc_params["bias"]
 
