@@ -18,6 +18,7 @@ import nir
 import numpy as np
 from neurotarget.conversion.fixed.calibrate import Calibration
 from neurotarget.conversion.fixed.choice import Choice
+from neurotarget.conversion.fixed.departure import Departing, Departure
 from neurotarget.conversion.fixed.dynamics import decay_errors, make_uniform
 from neurotarget.conversion.fixed.emit_fixed import emit_fixed
 from neurotarget.conversion.fixed.resets import resets_to_zero
@@ -30,7 +31,7 @@ from neurotarget.sim.graph.nir_file import to_bytes
 from neurotarget.sim.graph.node import GraphError
 from neurotarget.sim.inputs import Input, as_input, open_input
 from neurotarget.sim.reference.integer_kernels import STATE_LIMIT
-from neurotarget.sim.trace import Trace, accuracy, unreadable
+from neurotarget.sim.trace import Trace, unreadable
 from tqdm import tqdm
 
 from neurotarget.cli import Command, Result, complain
@@ -112,29 +113,29 @@ def quantize(
     return emit_fixed(whole, integers.fixed), integers.choices, trace
 
 
-def report(choices: list[Choice], before: Trace, after: Trace, graph: Graph) -> Report:
-    """Compares the float run with the integer run of the same samples."""
-    names = [node.name for node in graph.spiking]
-    differs = {name: before.spikes[name] != after.spikes[name] for name in names}
-    in_float, in_integers = (accuracy(trace, graph.readout) for trace in (before, after))
+def report(choices: list[Choice], departure: Departure) -> Report:
+    """What quantisation did, of the float run and the integer run of the same samples."""
+    before, after = departure.before, departure.after
+    both = None if before.accuracy is None or after.accuracy is None else (before.accuracy, after.accuracy)
     return Report(
         samples=before.samples,
         steps=before.sample_steps,
-        layers=[_row(choice, differs, before, after) for choice in choices],
-        spikes=sum(int(before.spikes[name].sum(dtype=np.int64)) for name in names),
-        mismatched=sum(int(d.sum()) for d in differs.values()),
-        first_divergence=_first(differs, before, after),
-        accuracy=None if in_float is None or in_integers is None else (in_float, in_integers),
+        layers=[_row(choice, departure) for choice in choices],
+        spikes=sum(before.fired.spikes.values()),
+        mismatched=sum(departure.mismatched.values()),
+        first_divergence=departure.first_divergence,
+        accuracy=both,
         overflow={key: list(after.header[key]) for key in ("wrapped_u", "clipped_v")},
-        faults=rate_faults(before, after),
+        faults=rate_faults(before.fired, after.fired),
     )
 
 
-def _row(choice: Choice, differs: dict[str, np.ndarray], before: Trace, after: Trace) -> dict[str, Any]:
-    neurons = [name for name in choice.group.neurons if name in differs]
-    places = sum(before.sample_steps * int(np.prod(differs[name].shape[2:])) for name in neurons)
-    mismatched = sum(int(differs[name].sum()) for name in neurons)
-    real, whole = (sum(int(trace.spikes[name].sum(dtype=np.int64)) for name in neurons) for trace in (before, after))
+def _row(choice: Choice, departure: Departure) -> dict[str, Any]:
+    neurons = [name for name in choice.group.neurons if name in departure.mismatched]
+    before, after = departure.before.fired, departure.after.fired
+    places = sum(before.places[name] for name in neurons)
+    mismatched = sum(departure.mismatched[name] for name in neurons)
+    real, whole = (sum(fired.spikes[name] for name in neurons) for fired in (before, after))
     return {
         "layer": choice.group.name,
         "synapses": list(choice.group.synapses),
@@ -160,17 +161,6 @@ def _row(choice: Choice, differs: dict[str, np.ndarray], before: Trace, after: T
 def _headroom(peak: int) -> float | None:
     """Bits between the largest magnitude seen and 2^23."""
     return round(math.log2(STATE_LIMIT / peak), 2) if peak else None
-
-
-def _first(differs: dict[str, np.ndarray], before: Trace, after: Trace) -> dict[str, Any] | None:
-    for name, places in differs.items():
-        if places.any():
-            steps = np.flatnonzero(places.any(axis=(0, *range(2, places.ndim))))
-            sample = int(np.flatnonzero(places[:, steps[0]].reshape(len(places), -1).any(axis=1))[0])
-            neuron = int(np.flatnonzero(places[sample, steps[0]].reshape(-1))[0])
-            values = [int(t.spikes[name][sample, steps[0]].reshape(-1)[neuron]) for t in (before, after)]
-            return {"layer": name, "step": int(steps[0]), "neuron": neuron, "sample": sample, "values": values}
-    return None
 
 
 def quantize_to(
@@ -241,11 +231,12 @@ def quantize_file(
 
 
 def _write(graph: Graph, target: Path, data: Input, progress: bool, accept: bool) -> tuple[Report, Graph]:
-    network, choices, before = quantize(graph, data.frames, data.lengths, progress, accept)
-    before = dataclasses.replace(before, labels=data.labels)
+    network, choices, _ = quantize(graph, data.frames, data.lengths, progress, accept)
     content = to_bytes(network)
     integers = load(target, content=content)
-    result = report(choices, before, reference.run(integers, data.frames, data.lengths, data.labels), graph)
+    departing = Departing(graph, reference.Again(integers))
+    [departure] = reference.folded(graph, data.frames, data.lengths, data.labels, [departing])
+    result = report(choices, departure)
     refusal = None
     if wrapped := result.overflow["wrapped_u"]:
         refusal = f"u wraps around in {', '.join(wrapped)}: nothing written"

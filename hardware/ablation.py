@@ -68,7 +68,7 @@ def priced(path: Path, samples: int, tables: Sequence[PriceTable]) -> dict[str, 
     data = open_input(checkpoint.load(path).data, graph, split="test", samples=samples)
     run = run_and_price(graph, data, tables, precision="float32")
     return {
-        "samples": run.trace.samples,
+        "samples": run.observed.samples,
         **{key: getattr(run.totals, key) for key in COUNTS},
         "energy": [
             {"table": figure.table, "boundary": figure.boundary, "title": figure.title, "snn_uj": figure.snn_uj}

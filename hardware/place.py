@@ -14,6 +14,7 @@ from pathlib import Path
 from neurotarget.hardware.chips.fit import STEPS, Fit, fit
 from neurotarget.hardware.chips.limits import load_chip
 from neurotarget.sim.graph import Graph, load
+from neurotarget.sim.observed import Observed, observe
 from neurotarget.sim.run import add_reading_arguments
 from neurotarget.sim.trace import Trace
 
@@ -45,7 +46,8 @@ def place(
     Raises:
         ChipError, GraphError: no such chip, or the network cannot stream.
     """
-    return fit(load(network), load_chip(chip), steps, trace, weight_bits)
+    run = None if trace is None else observe(trace)
+    return fit(load(network), load_chip(chip), steps, run, weight_bits)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,8 +65,8 @@ def work(arguments: argparse.Namespace) -> Result:
     check_output(arguments.picture)
     chip = load_chip(arguments.chip)
     graph = load(arguments.model, arguments.dt, arguments.reset)
-    trace = None if arguments.input is None else _run(graph, arguments.input, arguments.samples)
-    result = fit(graph, chip, arguments.steps, trace, arguments.weight_bits)
+    run = None if arguments.input is None else _run(graph, arguments.input, arguments.samples)
+    result = fit(graph, chip, arguments.steps, run, arguments.weight_bits)
     if arguments.picture is not None:
         from neurotarget.hardware.page.chip_picture import save
 
@@ -72,12 +74,12 @@ def work(arguments: argparse.Namespace) -> Result:
     return Result(dataclasses.asdict(result), words(result), result.fits, graph.notes)
 
 
-def _run(graph: Graph, spec: str, samples: int) -> Trace:
+def _run(graph: Graph, spec: str, samples: int) -> Observed:
     from neurotarget.sim import reference
     from neurotarget.sim.inputs import open_input
 
     data = open_input(spec, graph, split="test", samples=samples)
-    return reference.run(graph, data.frames, data.lengths)
+    return reference.folded(graph, data.frames, data.lengths, None, [observe])[0]
 
 
 def words(result: Fit) -> str:

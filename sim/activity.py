@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,22 +32,46 @@ class Activity:
             yield f"fire at every step, in every neuron: {', '.join(self.always_fire)}"
 
 
-def activity(graph: Graph, *runs: Trace) -> Activity:
+@dataclass(frozen=True)
+class Fired:
+    """How often the spiking nodes of a run fired; of two parts of a run, the sum says it of both.
+
+    Attributes:
+        spikes: by node.
+        places: by node, its neurons times the steps inside the windows.
+    """
+
+    spikes: Mapping[str, int]
+    places: Mapping[str, int]
+
+    def __add__(self, other: Fired) -> Fired:
+        return Fired(*(_sums(getattr(self, key), getattr(other, key)) for key in ("spikes", "places")))
+
+    @classmethod
+    def of(cls, trace: Trace) -> Fired:
+        """What a recorded run, or a part of it, did."""
+        return cls(
+            {name: int(np.count_nonzero(array)) for name, array in trace.spikes.items()},
+            {name: trace.sample_steps * int(np.prod(array.shape[2:])) for name, array in trace.spikes.items()},
+        )
+
+
+def _sums(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {name: one[name] + other[name] for name in one}
+
+
+def activity(graph: Graph, *runs: Fired) -> Activity:
     """What the spiking nodes of a network did in its runs; of several, what they did in all of them.
 
     Args:
         runs: a node counts where all of them recorded it.
     """
-    never, always = [], []
     names = [node.name for node in graph.spiking if all(node.name in run.spikes for run in runs)]
-    for name in names:
-        fired = [int(np.count_nonzero(run.spikes[name])) for run in runs]
-        places = [run.sample_steps * int(np.prod(run.spikes[name].shape[2:])) for run in runs]
-        if not any(fired):
-            never.append(name)
-        elif fired == places:
-            always.append(name)
-    return Activity(bool(never) and len(never) == len(names), tuple(never), tuple(always))
+    never = tuple(name for name in names if not any(run.spikes[name] for run in runs))
+    always = tuple(
+        name for name in names if name not in never and all(run.spikes[name] == run.places[name] for run in runs)
+    )
+    return Activity(bool(never) and len(never) == len(names), never, always)
 
 
 def run_words(samples: int, steps: int, dt: float, dt_is_default: bool) -> str:

@@ -45,6 +45,11 @@ class Input:
     step_seconds: float | None = None
     standardisation: Standardisation | None = None
 
+    def rows(self, rows: slice | np.ndarray) -> Input:
+        """Some of the samples."""
+        labels = None if self.labels is None else self.labels[rows]
+        return dataclasses.replace(self, frames=self.frames[rows], lengths=self.lengths[rows], labels=labels)
+
 
 def as_input(
     frames: Any, lengths: Any = None, labels: Any = None, file: str | Path | None = None, spec: str = "frames"
@@ -111,9 +116,7 @@ def open_input(text: str, graph: Graph | None, split: str = "test", samples: int
     except UserError as error:
         raise InputError(as_written(str(error), text)) from error
     if samples is not None and samples < len(data.lengths):
-        rows = np.linspace(0, len(data.lengths) - 1, samples).round().astype(int)
-        labels = None if data.labels is None else data.labels[rows]
-        return dataclasses.replace(data, frames=data.frames[rows], lengths=data.lengths[rows], labels=labels)
+        return data.rows(np.linspace(0, len(data.lengths) - 1, samples).round().astype(int))
     return data
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from neurotarget.sim import reference
-from neurotarget.sim.activity import Activity, activity
+from neurotarget.sim.activity import Activity, Fired, activity
 from neurotarget.sim.graph import Graph, dialect
 from neurotarget.sim.trace import Trace, TraceError
 
@@ -111,6 +111,63 @@ class Parity:
         }
 
 
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """What a comparison found on some samples; of two parts of a run, the sum is what it found on both.
+
+    Attributes:
+        fired: of the first and of the second side.
+        output: whether any output of either side is not 0.
+        Others as of `Parity`.
+    """
+
+    sides: str
+    samples: int
+    steps: int
+    mismatched: int
+    near_threshold: int
+    output_difference: float
+    first_divergence: Divergence | None
+    fired: tuple[Fired, Fired]
+    output: bool
+
+    def __add__(self, other: Compared) -> Compared:
+        later = other.first_divergence
+        if later is not None:
+            later = dataclasses.replace(later, sample=later.sample + self.samples)
+        return Compared(
+            sides=self.sides,
+            samples=self.samples + other.samples,
+            steps=self.steps + other.steps,
+            mismatched=self.mismatched + other.mismatched,
+            near_threshold=self.near_threshold + other.near_threshold,
+            output_difference=max(self.output_difference, other.output_difference),
+            first_divergence=self.first_divergence or later,
+            fired=(self.fired[0] + other.fired[0], self.fired[1] + other.fired[1]),
+            output=self.output or other.output,
+        )
+
+    def parity(self, graph: Graph) -> Parity:
+        """The outcome over all samples."""
+        fired = activity(graph, *self.fired)
+        untested = "nothing fired" if fired.silent else None
+        if not self.fired[0].spikes and not self.output:
+            untested = "nothing can fire, and every output is 0"
+        return Parity(
+            sides=self.sides,
+            samples=self.samples,
+            steps=self.steps,
+            spikes=sum(self.fired[0].spikes.values()),
+            mismatched=self.mismatched,
+            near_threshold=self.near_threshold,
+            output_difference=self.output_difference,
+            first_divergence=self.first_divergence,
+            exact=graph.quantised,
+            untested=untested,
+            activity=fired,
+        )
+
+
 def compare(graph: Graph, a: Trace, b: Trace, nodes: Collection[str] | None = None) -> Parity:
     """Compares two runs of `graph` on the same samples.
 
@@ -120,6 +177,11 @@ def compare(graph: Graph, a: Trace, b: Trace, nodes: Collection[str] | None = No
     Raises:
         TraceError: the runs hold other samples, lengths or nodes.
     """
+    return compare_part(graph, a, b, nodes).parity(graph)
+
+
+def compare_part(graph: Graph, a: Trace, b: Trace, nodes: Collection[str] | None = None) -> Compared:
+    """As `compare`, of a part of the samples."""
     sides = " against ".join(f"{t.header.get('backend', '?')} {t.header.get('precision', '')}".strip() for t in (a, b))
     names = [node.name for node in graph.spiking if nodes is None or node.name in nodes]
     for trace in (a, b):
@@ -141,22 +203,17 @@ def compare(graph: Graph, a: Trace, b: Trace, nodes: Collection[str] | None = No
         # Of integers, v may equal theta: no order of a sum can move it, so nothing is a tie.
         near_threshold += count if divergence.distance < TIE and not graph.quantised else 0
         first = first or divergence
-    fired = activity(graph, a, b)
-    untested = "nothing fired" if fired.silent else None
-    if not names and not a.output.any() and not b.output.any():
-        untested = "nothing can fire, and every output is 0"
-    return Parity(
+    one, other = (dataclasses.replace(side, spikes={name: side.spikes[name] for name in names}) for side in (a, b))
+    return Compared(
         sides=sides,
         samples=a.samples,
         steps=a.sample_steps,
-        spikes=sum(int(a.spikes[name].sum(dtype=np.int64)) for name in names),
         mismatched=mismatched,
         near_threshold=near_threshold,
         output_difference=difference,
         first_divergence=first,
-        exact=graph.quantised,
-        untested=untested,
-        activity=fired,
+        fired=(Fired.of(one), Fired.of(other)),
+        output=bool(a.output.any() or b.output.any()),
     )
 
 

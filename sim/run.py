@@ -10,14 +10,14 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from neurotarget.sim import lava as in_lava
 from neurotarget.sim import reference
 from neurotarget.sim.activity import activity, run_words
 from neurotarget.sim.graph import Graph, dialect, load
 from neurotarget.sim.inputs import Input, InputError, as_input, open_input
+from neurotarget.sim.observed import Observed, observe
 from neurotarget.sim.schedule import latency_ms, latency_words
-from neurotarget.sim.trace import Trace, accuracy, classify, unreadable
+from neurotarget.sim.trace import Trace
 
 from neurotarget.cli import Command, Result, UsageError, complain
 from neurotarget.files import check_output
@@ -126,18 +126,23 @@ def work(arguments: argparse.Namespace) -> Result:
     graph = load(arguments.model, arguments.dt, arguments.reset)
     data = open_input(arguments.input, graph, arguments.split, arguments.samples)
     started = time.perf_counter()
-    trace = simulate(graph, data, arguments.backend, arguments.precision, arguments.lava)
+    if arguments.trace or arguments.backend != "reference":
+        trace = simulate(graph, data, arguments.backend, arguments.precision, arguments.lava)
+        observed = observe(trace)
+    else:
+        folds, precision = [observe], arguments.precision
+        [observed] = reference.folded(graph, data.frames, data.lengths, data.labels, folds, precision, progress=True)
     seconds = time.perf_counter() - started
     if arguments.trace:
         trace.save(arguments.trace)
-    figures = summary(graph, trace) | {"seconds": round(seconds, 3)}
+    figures = summary(graph, observed) | {"seconds": round(seconds, 3)}
     notes = list(figures["notes"])
     for key, what in (("wrapped_u", "u wrapped around"), ("clipped_v", "v was clipped")):
-        if trace.header.get(key):
-            notes.append(f"{what} at 24 bits in {', '.join(trace.header[key])}")
+        if observed.header.get(key):
+            notes.append(f"{what} at 24 bits in {', '.join(observed.header[key])}")
     right = "no labels" if figures["accuracy"] is None else f"accuracy {figures['accuracy']:.4f}"
-    fired = activity(graph, trace)
-    ran = run_words(trace.samples, trace.sample_steps, graph.dt, graph.dt_is_default)
+    fired = activity(graph, observed.fired)
+    ran = run_words(observed.samples, observed.sample_steps, graph.dt, graph.dt_is_default)
     lines = [f"nothing fired in {ran}"] if fired.silent else []
     lines += [
         f"{figures['backend']}: {ran}, {len(graph.spiking)} spiking nodes, {figures['spikes']} spikes, {right}, "
@@ -153,28 +158,26 @@ def print_notes(graph: Graph) -> None:
         complain(f"note: {note}")
 
 
-def summary(graph: Graph, trace: Trace) -> dict[str, Any]:
+def summary(graph: Graph, run: Observed) -> dict[str, Any]:
     """Flat figures of a run: backend, samples, steps, spikes, accuracy, latency, classes of the samples, notes.
 
     `silent`, `never_fire`, `always_fire`: as in `Activity`. `latency_ms` is None where the step is a default.
     """
-    reason = unreadable(trace.output)
-    latency = int(trace.header["latency_steps"])
-    predicted: list[int] = [] if reason else classify(trace.output, trace.lengths, graph.readout).tolist()
+    latency = int(run.header["latency_steps"])
     return {
-        "backend": trace.header["backend"],
+        "backend": run.header["backend"],
         "model": graph.source,
-        "samples": trace.samples,
-        "steps": trace.sample_steps,
+        "samples": run.samples,
+        "steps": run.sample_steps,
         "dt": graph.dt,
         "dt_is_default": graph.dt_is_default,
-        **dataclasses.asdict(activity(graph, trace)),
-        "spikes": sum(int(spikes.sum(dtype=np.int64)) for spikes in trace.spikes.values()),
-        "accuracy": accuracy(trace, graph.readout),
+        **dataclasses.asdict(activity(graph, run.fired)),
+        "spikes": sum(run.fired.spikes.values()),
+        "accuracy": run.accuracy,
         "latency_steps": latency,
         "latency_ms": latency_ms(graph, latency),
-        "predicted": predicted,
-        "notes": [*graph.notes, *([reason] if reason and trace.labels is not None else [])],
+        "predicted": [] if run.predicted is None else run.predicted.tolist(),
+        "notes": [*graph.notes, *([run.unreadable] if run.unreadable and run.labels is not None else [])],
     }
 
 

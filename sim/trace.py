@@ -42,6 +42,7 @@ class Trace:
         labels: int64 [samples], or None.
         header: `backend`, `precision`, `source`, `dt`, `readout`, `latency_steps` and what the backend adds.
         graph: the network that ran, in the process that ran it; a file holds none.
+        peaks: of the neurons of a quantised network the largest |u| and |v|, in the process that ran it.
     """
 
     spikes: Mapping[str, np.ndarray]
@@ -51,6 +52,7 @@ class Trace:
     labels: np.ndarray | None = None
     header: Mapping[str, Any] = field(default_factory=dict)
     graph: Graph | None = None
+    peaks: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def samples(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from neurotarget.conversion.export.draft import UnsupportedModule
 from neurotarget.conversion.export.network import ONE_FRAME, WAYS, Followed, follow
 from neurotarget.model.training import checkpoint, registry
 from neurotarget.sim.graph import Graph
-from neurotarget.sim.parity import Parity, compare
+from neurotarget.sim.parity import Compared, Parity, compare_part
 from neurotarget.sim.trace import Trace, windowed
 from spikingjelly.activation_based import base, neuron
 from torch import nn
@@ -113,21 +113,33 @@ def _forward(
 def against_reference(
     network: nn.Module, graph: Graph, trace: Trace, ways: tuple[str, ...] = WAYS, precision: str = "float64"
 ) -> Parity:
-    """A network in PyTorch against the reference simulator's run of its file, on the samples of that run.
+    """As `Against`, of all samples."""
+    return Against(network, graph, ways, precision)(trace).parity(graph)
 
-    Args:
+
+@dataclass(frozen=True, eq=False)
+class Against:
+    """A fold: a network in PyTorch against the reference simulator's run of its file, on the samples of that run.
+
+    Attributes:
         ways: in which a network of anybody's may take its frames; those of `model/` have their own.
-
-    Raises:
-        UnsupportedModule: the network takes the samples in none of the ways.
     """
-    if isinstance(network, registry.Network):
-        own = pytorch_trace(network, trace.input, trace.lengths, precision=precision)
-        return compare(graph, *_of_one_network(own, trace))
-    one = trace.samples == 1  # an axis of size 1 does not tell steps from samples: it is taken twice
-    whole = trace.rows([0, 0]) if one else trace
-    own, ours = followed_trace(follow(network, whole.input, ways, getattr(torch, precision)), whole)
-    return compare(graph, *((own.rows([0]), ours.rows([0])) if one else (own, ours)))
+
+    network: nn.Module
+    graph: Graph
+    ways: tuple[str, ...]
+    precision: str
+
+    def __call__(self, trace: Trace) -> Compared:
+        """Raises UnsupportedModule: the network takes the samples in none of the ways."""
+        if isinstance(self.network, registry.Network):
+            own = pytorch_trace(self.network, trace.input, trace.lengths, precision=self.precision)
+            return compare_part(self.graph, *_of_one_network(own, trace))
+        one = trace.samples == 1  # an axis of size 1 does not tell steps from samples: it is taken twice
+        whole = trace.rows([0, 0]) if one else trace
+        followed = follow(self.network, whole.input, self.ways, getattr(torch, self.precision))
+        own, ours = followed_trace(followed, whole)
+        return compare_part(self.graph, *((own.rows([0]), ours.rows([0])) if one else (own, ours)))
 
 
 def followed_trace(followed: Followed, ours: Trace) -> tuple[Trace, Trace]:

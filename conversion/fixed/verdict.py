@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import numpy as np
 from neurotarget.conversion.fixed.choice import Choice
 from neurotarget.conversion.fixed.merit import HIGHEST_RATE, LOWEST_RATE, MANY
+from neurotarget.sim.activity import Fired
 from neurotarget.sim.graph.node import GraphError
-from neurotarget.sim.trace import Trace
 
 LARGEST_DECAY_ERROR = 0.1
 LARGEST_LOSS = 0.5  # of a current, root mean square
@@ -53,16 +52,16 @@ def refuse_lost_currents(choices: Iterable[Choice]) -> None:
                 )
 
 
-def rate_faults(before: Trace, after: Trace) -> list[str]:
+def rate_faults(before: Fired, after: Fired) -> list[str]:
     """A sentence for each layer that fell silent, or whose rate left the band; `before` is the float run.
 
     Where nothing fires in float, one that says so: nothing was calibrated, and equality proves nothing.
     """
-    if before.spikes and not any(spikes.any() for spikes in before.spikes.values()):
+    if before.spikes and not any(before.spikes.values()):
         return ["nothing fired in float, so that nothing was calibrated or tested"]
     faults = []
-    for name, spikes in before.spikes.items():
-        real, whole = int(np.count_nonzero(spikes)), int(np.count_nonzero(after.spikes[name]))
+    for name, real in before.spikes.items():
+        whole = after.spikes[name]
         if real and not whole:
             faults.append(f"layer {name} fell silent: {real} spikes in float, none in integers")
         elif real > MANY and not LOWEST_RATE <= whole / real <= HIGHEST_RATE:

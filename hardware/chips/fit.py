@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 from neurotarget.hardware.chips import synapses
 from neurotarget.hardware.chips.limits import Chip, ChipError
 from neurotarget.hardware.chips.mesh import Traffic, tile_of, traffic
@@ -13,8 +12,8 @@ from neurotarget.hardware.chips.placement import RESOURCES, Placement, place
 from neurotarget.hardware.chips.populations import chip_network
 from neurotarget.hardware.chips.rules import RULES, Finding, check
 from neurotarget.sim.graph import Graph
+from neurotarget.sim.observed import Observed
 from neurotarget.sim.schedule import schedule
-from neurotarget.sim.trace import Trace
 
 STEPS = 100
 ASSUMED_RATE = 0.1
@@ -149,12 +148,12 @@ class NotPlaced:
     reason: str
 
 
-def fit(graph: Graph, chip: Chip, steps: int = STEPS, trace: Trace | None = None, weight_bits: int = 8) -> Fit:
+def fit(graph: Graph, chip: Chip, steps: int = STEPS, run: Observed | None = None, weight_bits: int = 8) -> Fit:
     """Places a network.
 
     Args:
-        steps: of an utterance, when there is no trace.
-        trace: a run, for spike rates, payloads of the input and steps.
+        steps: of an utterance, when there is no run.
+        run: for spike rates, payloads of the input and steps.
 
     Raises:
         ChipError: bits that no synapse has.
@@ -162,11 +161,11 @@ def fit(graph: Graph, chip: Chip, steps: int = STEPS, trace: Trace | None = None
     """
     if weight_bits not in synapses.WEIGHT_BITS:
         raise ChipError(f"--weight-bits {weight_bits}: {', '.join(map(str, synapses.WEIGHT_BITS))} are supported")
-    if trace is not None:
-        steps = trace.input.shape[1]
+    if run is not None:
+        steps = run.steps
     network = chip_network(graph, schedule(graph, steps), chip)
-    placement = place(network, chip, weight_bits, None if trace is None else payload_bits(trace.input))
-    spikes, rate_source = _spikes(placement, trace, steps)
+    placement = place(network, chip, weight_bits, None if run is None else payload_bits(run.largest_input))
+    spikes, rate_source = _spikes(placement, run, steps)
     findings = check(placement)
     cores = tuple(_load(placement, index) for index in range(len(placement.cores)))
     columns, rows, tile_cores = (int(chip.mesh[key].value) for key in ("tile_columns", "tile_rows", "tile_cores"))
@@ -196,20 +195,18 @@ def fit(graph: Graph, chip: Chip, steps: int = STEPS, trace: Trace | None = None
     )
 
 
-def payload_bits(values: np.ndarray) -> int:
-    """Bits that the largest |input| needs: 1 for spikes, `REAL_BITS` for numbers that are not integers."""
-    if not np.array_equal(values, np.rint(values)):
-        return REAL_BITS
-    return max(int(np.abs(values).max(initial=0)).bit_length(), 1)
+def payload_bits(largest: int | None) -> int:
+    """Bits that the largest |input| needs: 1 for spikes, `REAL_BITS` for numbers that are not integers, None."""
+    return REAL_BITS if largest is None else max(largest.bit_length(), 1)
 
 
-def _spikes(placement: Placement, trace: Trace | None, steps: int) -> tuple[Mapping[str, float], str]:
+def _spikes(placement: Placement, run: Observed | None, steps: int) -> tuple[Mapping[str, float], str]:
     """Spikes per inference of each population, and how they are known."""
-    if trace is None:
+    if run is None:
         neurons = {name: p.neurons for name, p in placement.network.populations.items()}
         return {name: ASSUMED_RATE * steps * n for name, n in neurons.items()}, f"assumed, {ASSUMED_RATE} per step"
-    samples = max(trace.samples, 1)
-    return {name: float(array.sum()) / samples for name, array in trace.spikes.items()}, f"counted, {samples} samples"
+    samples = max(run.samples, 1)
+    return {name: spikes / samples for name, spikes in run.fired.spikes.items()}, f"counted, {samples} samples"
 
 
 def _load(placement: Placement, index: int) -> CoreLoad:

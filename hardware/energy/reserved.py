@@ -10,17 +10,17 @@ from neurotarget.hardware.chips.limits import Chip, load_chip, shipped
 from neurotarget.hardware.energy.figure import EnergyFigure
 from neurotarget.sim.graph import Graph
 from neurotarget.sim.graph.node import GraphError
-from neurotarget.sim.trace import Trace
+from neurotarget.sim.observed import Observed
 
 
-def place_everywhere(graph: Graph, trace: Trace) -> tuple[Fit | NotPlaced, ...]:
+def place_everywhere(graph: Graph, run: Observed) -> tuple[Fit | NotPlaced, ...]:
     """The network on every chip that ships, or the reason why it cannot be placed."""
-    return tuple(_placed(graph, load_chip(name), trace) for name in shipped())
+    return tuple(_placed(graph, load_chip(name), run) for name in shipped())
 
 
-def _placed(graph: Graph, chip: Chip, trace: Trace) -> Fit | NotPlaced:
+def _placed(graph: Graph, chip: Chip, run: Observed) -> Fit | NotPlaced:
     try:
-        return fit(graph, chip, trace=trace)
+        return fit(graph, chip, run=run)
     except GraphError as error:  # a graph that cannot stream can still be counted
         return NotPlaced(chip.title, False, str(error))
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from neurotarget.hardware.chips.fit import Fit, NotPlaced
-from neurotarget.hardware.counts.layers import LayerCount, count
+from neurotarget.hardware.counts.layers import LayerCount, layer_counts
 from neurotarget.hardware.counts.summary import Totals, sum_up
+from neurotarget.hardware.counts.tallies import Counting
 from neurotarget.hardware.energy.claims import ClaimError, Side
 from neurotarget.hardware.energy.figure import EnergyFigure
 from neurotarget.hardware.energy.judgement import PricedRun
@@ -17,11 +18,11 @@ from neurotarget.hardware.energy.memory import energies
 from neurotarget.hardware.energy.prices import MEASURED_GPU, PriceTable
 from neurotarget.hardware.energy.reserved import place_everywhere, reservations, reserve
 from neurotarget.hardware.meters.measurement import DenseEstimate, Measured, Unmeasured, measure
-from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.inputs import Input, open_input
+from neurotarget.sim.observed import Observed, observe
+from neurotarget.sim.reference import Fold, folded
 from neurotarget.sim.run import print_notes
-from neurotarget.sim.trace import Trace, accuracy
 
 if TYPE_CHECKING:
     from neurotarget.conversion.export.torch_network import TorchNetwork
@@ -32,15 +33,23 @@ GPU_TABLES = ("gpu-a100-fp32", "gpu-a100-fp16", "gpu-orin-nano-gemm64")  # what 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What one run of a network did, and what that takes by the prices."""
+    """What one run of a network did, and what that takes by the prices.
+
+    Attributes:
+        also: what the folds gave that the caller added.
+    """
 
     data: Input
-    trace: Trace
+    observed: Observed
     counts: list[LayerCount]
     totals: Totals
     placement: tuple[Fit | NotPlaced, ...]
     energy: tuple[EnergyFigure, ...]
-    accuracy: float | None
+    also: tuple[Any, ...] = ()
+
+    @property
+    def accuracy(self) -> float | None:
+        return self.observed.accuracy
 
     def measured(self, network: TorchNetwork | Path | None) -> Measured | Unmeasured:
         """The same inference measured in PyTorch, or why it was not; beside it, what a GPU should take."""
@@ -55,18 +64,30 @@ class Run:
 
 
 def run_and_price(
-    graph: Graph, data: Input, tables: Sequence[PriceTable], precision: str = "float64", progress: bool = False
+    graph: Graph,
+    data: Input,
+    tables: Sequence[PriceTable],
+    precision: str = "float64",
+    progress: bool = False,
+    also: Sequence[Fold] = (),
 ) -> Run:
     """Runs, counts, places and prices one network.
+
+    Args:
+        also: folds of the same run.
 
     Raises:
         GraphError: the input does not fit the network.
     """
-    trace = reference.run(graph, data.frames, data.lengths, data.labels, precision, progress)
-    counts = count(graph, trace, progress=progress)
-    placement = place_everywhere(graph, trace)
+    counting = Counting(graph)
+    folds: list[Fold] = [observe, counting, *also]
+    observed, tallies, *others = folded(
+        graph, data.frames, data.lengths, data.labels, folds, precision=precision, progress=progress
+    )
+    counts = layer_counts(counting, tallies)
+    placement = place_everywhere(graph, observed)
     energy = reserve(energies(counts, tables), reservations(placement))
-    return Run(data, trace, counts, sum_up(counts), placement, energy, accuracy(trace, graph.readout))
+    return Run(data, observed, counts, sum_up(counts), placement, energy, tuple(others))
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from neurotarget.hardware.counts.summary import Totals
-from neurotarget.sim.trace import Trace, classify, unreadable
+from neurotarget.sim.observed import Observed
 from scipy.stats import binomtest
 
 LEVEL = 0.01  # of the test: a network that guesses passes for one that classifies once in a hundred times
@@ -15,7 +15,7 @@ def silent(totals: Totals) -> str | None:
     return "the network never fires" if totals.spike_rate == 0 else None
 
 
-def at_chance(trace: Trace, readout: str) -> str | None:
+def at_chance(run: Observed) -> str | None:
     """Why the accuracy of a run is no better than chance; None where it is, or where it has none.
 
     One-sided exact binomial test (Combrisson and Jerbi, J. Neurosci. Methods 250, 2015): c of n samples right are above
@@ -23,14 +23,14 @@ def at_chance(trace: Trace, readout: str) -> str | None:
     answer for all samples would reach, the share of the most frequent label (the no-information rate of caret's
     confusionMatrix; Kuhn, J. Stat. Softw. 28(5), 2008). It is never below one over the number of classes.
     """
-    if trace.labels is None or unreadable(trace.output) or not trace.samples:
+    if run.labels is None or run.predicted is None or not run.samples:
         return None
-    right = int((classify(trace.output, trace.lengths, readout) == trace.labels).sum())
-    chance = float(np.bincount(trace.labels).max()) / trace.samples
-    probability = float(binomtest(right, trace.samples, chance, alternative="greater").pvalue)
+    right = int((run.predicted == run.labels).sum())
+    chance = float(np.bincount(run.labels).max()) / run.samples
+    probability = float(binomtest(right, run.samples, chance, alternative="greater").pvalue)
     if probability < LEVEL:
         return None
     return (
-        f"{right} of {trace.samples} samples right are not above chance: one answer for all would reach {chance:.3g} "
+        f"{right} of {run.samples} samples right are not above chance: one answer for all would reach {chance:.3g} "
         f"(binomial test, p = {probability:.2g}, level {LEVEL:g}; more samples may tell)"
     )

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from neurotarget.hardware.counts.other_packages import compare_counters
+from neurotarget.hardware.counts import other_packages
 from neurotarget.hardware.counts.summary import mean_layer
-from neurotarget.hardware.energy import twin
+from neurotarget.hardware.energy import sensitivity, twin
 from neurotarget.hardware.energy.beside import NetworkRow, network_row
 from neurotarget.hardware.energy.claims import Claim, Side
 from neurotarget.hardware.energy.front_end import TABLE, FrontEnd, front_end
@@ -19,24 +19,32 @@ from neurotarget.hardware.energy.prices import PriceTable, load_tables, with_mea
 from neurotarget.hardware.energy.published import load_published
 from neurotarget.hardware.energy.reserved import reservations
 from neurotarget.hardware.energy.runs import OWN, Run, Runs, run_and_price
-from neurotarget.hardware.energy.sensitivity import uncertainties
 from neurotarget.hardware.energy.trained_twin import TrainedTwin
 from neurotarget.hardware.energy.verdict import verdicts as by_boundary
 from neurotarget.hardware.energy.whole_chip import whole_chips
 from neurotarget.hardware.energy.withheld import at_chance, silent
 from neurotarget.hardware.meters.measurement import Measured, measure
-from neurotarget.hardware.page.checks import check_parity, single_precision
+from neurotarget.hardware.page.checks import InSinglePrecision, check_parity, single_precision
 from neurotarget.hardware.page.contents import FORMAT, InputRun, Report
 from neurotarget.hardware.page.origin import accuracy_note, describe_model, environment
 from neurotarget.hardware.sanafe.simulation import simulate
 from neurotarget.hardware.verdict import questions
-from neurotarget.hardware.verdict.integers import IntegerForm, compare_integers, quantised_beside
+from neurotarget.hardware.verdict.integers import (
+    InIntegers,
+    IntegerForm,
+    integer_form,
+    load_integers,
+    quantised_beside,
+)
 from neurotarget.hardware.verdict.left_out import left_out
 from neurotarget.hardware.verdict.rows import conclude
+from neurotarget.sim import reference
 from neurotarget.sim.activity import activity
 from neurotarget.sim.graph import Graph
 from neurotarget.sim.graph.node import GraphError
 from neurotarget.sim.inputs import Input
+from neurotarget.sim.observed import Observed
+from neurotarget.sim.reference import Again, Attempt, Attempting, Fold
 from neurotarget.sim.schedule import latency_ms, schedule
 from neurotarget.sim.trace import Trace
 
@@ -84,56 +92,65 @@ class Given:
 
 
 def make(given: Given) -> tuple[Report, Trace]:
-    """Runs, counts, compares and prices: the report, and the reference run that it was counted from."""
+    """Runs, counts, compares and prices: the report, and the reference run of the first samples."""
     graph, data, tables = given.graph, given.data, given.tables
-    run = run_and_price(graph, data, tables, progress=True)
-    trace, counts = run.trace, run.counts
-    parity, unavailable = check_parity(graph, trace, given.network, given.lava_samples)
+    integers, why_no_integers = integers_of(given)
+    folds: dict[str, Fold] = {}
+    if given.network is None:
+        folds["single"] = InSinglePrecision(Again(graph, "float32"))
+    if integers is not None:
+        folds["integers"] = InIntegers(Again(integers))
+    run = run_and_price(graph, data, tables, progress=True, also=list(map(Attempting, folds.values())))
+    also = dict(zip(folds, run.also, strict=True))
+    observed, counts = run.observed, run.counts
+    first = data.rows(slice(max(sensitivity.SAMPLES, other_packages.SAMPLES, given.lava_samples, given.chip_samples)))
+    head = reference.run(graph, first.frames, first.lengths, first.labels)
+    parity, unavailable = check_parity(graph, data, head, given.network, given.lava_samples)
     measured = run.measured(given.network)
     beside_it = given.twin if isinstance(measured, Measured) else None
     measured_twin = None if beside_it is None else measure(beside_it, data.frames, data.lengths)
     runs = Runs(tables, data.spec, given.samples, given.dt)
     runs.known[OWN] = run.priced(measured)
-    latency = schedule(graph, trace.input.shape[1]).total
-    withheld = silent(run.totals) or at_chance(trace, graph.readout)
+    latency = schedule(graph, observed.steps).total
+    withheld = silent(run.totals) or at_chance(observed)
     verdicts = by_boundary(run.energy, measured, withheld)
     placement = run.placement
     twins = twin.compare(counts)
-    simulation = simulate(graph, trace, given.chip_samples) if given.chip_samples else None
+    simulation = simulate(graph, head, given.chip_samples) if given.chip_samples else None
     trained = rivals(given, run)
     sound = sound_of(given, run)
     seconds = None if graph.dt_is_default else graph.dt * run.totals.steps_per_sample
     made = Report(
         format=FORMAT,
         model=describe_model(graph, given.file, run.totals),
-        input=InputRun(data.spec, trace.samples, trace.sample_steps),
+        input=InputRun(data.spec, observed.samples, observed.sample_steps),
         accuracy=run.accuracy,
-        accuracy_note=accuracy_note(data.spec, run.accuracy, trace),
-        activity=activity(graph, trace),
+        accuracy_note=accuracy_note(data.spec, observed),
+        activity=activity(graph, observed.fired),
         latency_steps=latency,
         latency_ms=latency_ms(graph, latency),
         withheld=withheld,
         verdict=conclude(
             [
                 questions.float_row(parity, unavailable),
-                questions.integers_row(*integers(given, trace)),
+                questions.integers_row(*in_integers(given, observed, also.get("integers"), why_no_integers)),
                 questions.chip_row(placement),
                 *([] if simulation is None else [questions.simulated_row(simulation)]),
                 questions.twin_row(twins, trained, run.accuracy, withheld),
                 questions.dense_row(verdicts, withheld),
                 questions.measured_row(measured, measured_twin),
             ],
-            left_out(sound, trace, run.totals.parameters, seconds),
+            left_out(sound, observed, run.totals.parameters, seconds),
         ),
         verdicts=tuple(verdicts),
         parity=tuple(parity),
         parity_unavailable=tuple(unavailable),
-        precision=None if given.network else single_precision(graph, trace, data.frames),
+        precision=single_precision(graph, also["single"]) if "single" in also else None,
         layers=tuple(mean_layer(layer) for layer in counts),
         totals=run.totals,
         energy=run.energy,
         memory_layers=tuple(by_layer(counts, tables)),
-        uncertainty=tuple(uncertainties(graph, trace, counts, tables)),
+        uncertainty=tuple(sensitivity.uncertainties(graph, head, counts, tables)),
         front_end=None if isinstance(sound, str) else sound,
         networks=networks(given, runs),
         twin=twins,
@@ -142,17 +159,19 @@ def make(given: Given) -> tuple[Report, Trace]:
         chip_simulation=simulation,
         whole_chips=tuple(whole_chips(counts, tables, reservations(placement))),
         claims=tuple(judge(claim, runs) for claim in given.claims),
-        counters=compare_counters(given.network, graph, trace) if given.counters and given.network else None,
+        counters=other_packages.compare_counters(given.network, graph, head)
+        if given.counters and given.network
+        else None,
         measured=measured,
         measured_twin=measured_twin,
         published=tuple(load_published()),
         environment=environment(),
     )
-    return made, trace
+    return made, head
 
 
-def integers(given: Given, trace: Trace) -> tuple[IntegerForm | None, str]:
-    """The network's answers in integers, or the reason why they are not known.
+def integers_of(given: Given) -> tuple[Graph | None, str]:
+    """The network in integers, or the reason why there is none.
 
     Raises:
         GraphError: the quantised file that was given cannot be compared; one that was only found is left out.
@@ -163,11 +182,28 @@ def integers(given: Given, trace: Trace) -> tuple[IntegerForm | None, str]:
     if file is None:
         return None, f"no quantised file: make one with conversion.quantize {given.file}, or name it by --quantized"
     try:
-        return compare_integers(given.graph, trace, file), ""
+        return load_integers(given.graph, file), ""
     except GraphError as error:
         if given.quantised is not None:
             raise
         return None, str(error)
+
+
+def in_integers(given: Given, in_float: Observed, attempt: Attempt | None, why: str) -> tuple[IntegerForm | None, str]:
+    """The network's answers in integers, or the reason why they are not known.
+
+    Raises:
+        GraphError: the quantised file that was given cannot be compared; one that was only found is left out.
+    """
+    if attempt is None:
+        return None, why
+    if attempt.failed is not None:
+        if given.quantised is not None:
+            raise attempt.failed
+        return None, str(attempt.failed)
+    file = given.quantised or quantised_beside(given.file)
+    assert file is not None
+    return integer_form(file, in_float, attempt.found), ""
 
 
 def sound_of(given: Given, run: Run) -> FrontEnd | str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 from neurotarget.hardware.verdict.parity import ParityCheck, ParityUnavailable
 from neurotarget.sim import lava, reference
 from neurotarget.sim.graph import Graph
-from neurotarget.sim.graph.node import GraphError
-from neurotarget.sim.parity import Parity, compare
+from neurotarget.sim.inputs import Input
+from neurotarget.sim.parity import Compared, Parity, compare, compare_part
 from neurotarget.sim.trace import Trace
 
 if TYPE_CHECKING:
@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 
 
 def check_parity(
-    graph: Graph, trace: Trace, network: TorchNetwork | None, lava_samples: int
+    graph: Graph, data: Input, head: Trace, network: TorchNetwork | None, lava_samples: int
 ) -> tuple[list[ParityCheck], list[ParityUnavailable]]:
     """Compares the other simulators with the reference in double precision.
+
+    Args:
+        data: PyTorch runs all of it.
+        head: the reference's run of its first samples, as many as Lava runs.
 
     Returns:
         What was compared, and what could not be, with the reason.
@@ -29,15 +33,17 @@ def check_parity(
     if network is None:
         unavailable.append(ParityUnavailable("pytorch against reference", "no --checkpoint and no --network was given"))
     else:
-        from neurotarget.conversion.export.parity import against_reference
+        from neurotarget.conversion.export.parity import Against
 
-        for precision in ("float64", "float32"):
-            parity = against_reference(network.module, graph, trace, network.ways, precision)
-            checks.append(parity_check(parity, required=precision == "float64"))
+        precisions = ("float64", "float32")
+        folds = [Against(network.module, graph, network.ways, precision) for precision in precisions]
+        found = reference.folded(graph, data.frames, data.lengths, None, folds)
+        for precision, compared in zip(precisions, found, strict=True):
+            checks.append(parity_check(compared.parity(graph), required=precision == "float64"))
     if lava_samples < 1:
         unavailable.append(ParityUnavailable("reference against lava", "left out by --lava-samples 0"))
         return checks, unavailable
-    few = trace.rows(slice(lava_samples))
+    few = head.rows(slice(lava_samples))
     try:
         streamed = lava.run(graph, few.input, few.lengths, progress=True)
         checks.append(parity_check(compare(graph, few, streamed), required=True))
@@ -50,10 +56,18 @@ def parity_check(parity: Parity, required: bool) -> ParityCheck:
     return ParityCheck(**parity.as_dict(), required=required)
 
 
-def single_precision(graph: Graph, trace: Trace, frames: np.ndarray) -> ParityCheck | ParityUnavailable:
-    """The reference in single precision against its run in double precision, `trace`."""
-    try:
-        single = reference.run(graph, frames, trace.lengths, precision="float32")
-    except GraphError as error:  # what double precision holds may overflow here
-        return ParityUnavailable("reference float32 against reference float64", str(error))
-    return parity_check(compare(graph, single, trace), required=False)
+@dataclass(frozen=True, eq=False)
+class InSinglePrecision:
+    """A fold: the reference in single precision against its run in double precision, the trace."""
+
+    again: reference.Again
+
+    def __call__(self, trace: Trace) -> Compared:
+        return compare_part(self.again.graph, self.again(trace), trace)
+
+
+def single_precision(graph: Graph, found: reference.Attempt) -> ParityCheck | ParityUnavailable:
+    """What `InSinglePrecision` found."""
+    if found.failed:  # what double precision holds may overflow here
+        return ParityUnavailable("reference float32 against reference float64", str(found.failed))
+    return parity_check(found.found.parity(graph), required=False)

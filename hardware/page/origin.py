@@ -11,7 +11,7 @@ from pathlib import Path
 from neurotarget.hardware.counts.summary import Totals
 from neurotarget.hardware.page.contents import Environment, Model
 from neurotarget.sim.graph import Graph
-from neurotarget.sim.trace import Trace, unreadable
+from neurotarget.sim.observed import Observed
 
 SYNTHETIC = "synthetic speech, made by a speech synthesiser: says nothing about accuracy on people"
 
@@ -31,11 +31,11 @@ def describe_model(graph: Graph, path: Path, totals: Totals) -> Model:
     )
 
 
-def accuracy_note(spec: str, accuracy: float | None, trace: Trace) -> str:
-    if accuracy is None:
-        return (None if trace.labels is None else unreadable(trace.output)) or "the input has no labels"
+def accuracy_note(spec: str, run: Observed) -> str:
+    if run.accuracy is None:
+        return (None if run.labels is None else run.unreadable) or "the input has no labels"
     synthetic = spec.partition("?")[0].partition(":")[0] == "synth"
-    return f"measured on {trace.samples} samples of {spec}" + (f" ({SYNTHETIC})" if synthetic else "")
+    return f"measured on {run.samples} samples of {spec}" + (f" ({SYNTHETIC})" if synthetic else "")
 
 
 def environment() -> Environment:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.graph.node import GraphError
-from neurotarget.sim.trace import Trace, accuracy, classify, unreadable
+from neurotarget.sim.observed import Observed, observe
+from neurotarget.sim.reference import Again
+from neurotarget.sim.trace import Trace, unreadable
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,8 @@ def quantised_beside(file: Path) -> Path | None:
     return path if path.is_file() else None
 
 
-def compare_integers(graph: Graph, trace: Trace, file: Path) -> IntegerForm:
-    """Runs the quantised file on the inputs of a run in float.
-
-    Args:
-        graph, trace: of the network in float.
+def load_integers(graph: Graph, file: Path) -> Graph:
+    """The quantised file of a network in float.
 
     Raises:
         GraphError: the file is in float, or is of another network, or the answers are no classes.
@@ -51,14 +49,28 @@ def compare_integers(graph: Graph, trace: Trace, file: Path) -> IntegerForm:
         raise GraphError(f"{file}: its numbers are in float; a file that conversion.quantize wrote is expected")
     if shapes[0] != shapes[1]:
         raise GraphError(f"{file}: of another network than {graph.source}; its spiking layers differ")
-    if why := unreadable(trace.output):
+    if why := unreadable(np.empty((0, 0, *graph.output.output_shape))):
         raise GraphError(f"{file}: {why}")
-    run = reference.run(integers, trace.input, trace.lengths, trace.labels)
-    answers = [classify(one.output, one.lengths, of.readout) for one, of in ((trace, graph), (run, integers))]
+    return integers
+
+
+@dataclass(frozen=True, eq=False)
+class InIntegers:
+    """A fold: what is observed of the quantised file on the samples of a run in float."""
+
+    again: Again
+
+    def __call__(self, trace: Trace) -> Observed:
+        return observe(self.again(trace))
+
+
+def integer_form(file: Path, in_float: Observed, in_integers: Observed) -> IntegerForm:
+    """The two runs of the same samples beside each other."""
+    assert in_float.predicted is not None  # `load_integers` refuses outputs that are no classes
     return IntegerForm(
         file=str(file),
-        samples=trace.samples,
-        accuracy_float=accuracy(trace, graph.readout),
-        accuracy=accuracy(run, integers.readout),
-        equal=float(np.mean(answers[0] == answers[1])),
+        samples=in_float.samples,
+        accuracy_float=in_float.accuracy,
+        accuracy=in_integers.accuracy,
+        equal=float(np.mean(in_float.predicted == in_integers.predicted)),
     )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 from neurotarget.hardware.energy.front_end import FrontEnd
 from neurotarget.hardware.energy.measured import Measurement, load_measured
 from neurotarget.hardware.verdict.rows import COUNTED, ESTIMATED, UNKNOWN, LeftOut
-from neurotarget.sim.trace import Trace, windowed
+from neurotarget.sim.observed import Observed
 
 from neurotarget.figures import interval, rounded
 
@@ -15,12 +14,12 @@ DRAM_PJ_PER_64_BITS = (1300.0, 2600.0)  # 45 nm: M. Horowitz, ISSCC 2014
 WEIGHT_BITS = 8
 
 
-def left_out(front_end: FrontEnd | str, trace: Trace, parameters: int, seconds: float | None) -> list[LeftOut]:
+def left_out(front_end: FrontEnd | str, run: Observed, parameters: int, seconds: float | None) -> list[LeftOut]:
     """The rows.
 
     Args:
         front_end: of the data, or why it is not known.
-        trace: a run, for what enters and leaves.
+        run: for what enters and leaves.
         parameters: stored weights and biases.
         seconds: that an utterance lasts, mean; None where the file does not say how long a step is.
     """
@@ -29,7 +28,7 @@ def left_out(front_end: FrontEnd | str, trace: Trace, parameters: int, seconds: 
         _front_end(front_end),
         _static(rows[BOARD], seconds),
         _host(rows[BOARD], rows[WITHOUT_HOST]),
-        _ports(trace),
+        _ports(run),
         _weights(parameters),
     ]
 
@@ -64,10 +63,9 @@ def _host(board: Measurement, without: Measurement) -> LeftOut:
     return LeftOut("host", figure, UNKNOWN)
 
 
-def _ports(trace: Trace) -> LeftOut:
-    samples = max(trace.samples, 1)
-    enter = np.count_nonzero(windowed(trace.input, trace.lengths)) / samples
-    leave = trace.output[0, 0].size * trace.sample_steps / samples if trace.samples else 0.0
+def _ports(run: Observed) -> LeftOut:
+    samples = max(run.samples, 1)
+    enter, leave = run.input_events / samples, run.outputs * run.sample_steps / samples
     figure = f"{rounded(enter)} input values enter and {rounded(leave)} output values leave per inference, at no price"
     return LeftOut("input and output", figure, COUNTED)
 

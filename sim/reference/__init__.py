@@ -1,14 +1,13 @@
 """The reference simulator: whole utterances, in batches, in floating point or in Lava's integers."""
 
+from neurotarget.sim.reference.batches import BATCH, Again, Attempt, Attempting, Fold, folded, run, traces
 from neurotarget.sim.reference.engine import (
-    BATCH,
     Batch,
     Prepared,
     check_labels,
     checked_lengths,
     potentials,
     prepare,
-    run,
     simulate,
     states,
     synaptic_input,
@@ -16,14 +15,20 @@ from neurotarget.sim.reference.engine import (
 
 __all__ = [
     "BATCH",
+    "Again",
+    "Attempt",
+    "Attempting",
     "Batch",
+    "Fold",
     "Prepared",
     "check_labels",
     "checked_lengths",
+    "folded",
     "potentials",
     "prepare",
     "run",
     "simulate",
     "states",
     "synaptic_input",
+    "traces",
 ]

@@ -28,9 +28,6 @@ from neurotarget.sim.reference.operations import (
     summed,
 )
 from neurotarget.sim.trace import Trace, in_window, masked, partial_window, windowed
-from tqdm import tqdm
-
-BATCH = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,50 +87,6 @@ def prepare(graph: Graph, precision: str = "float64") -> Prepared:
         arrays = [value for value in cast[name].values() if isinstance(value, np.ndarray)]
         _refuse_overflow(node, "parameters", arrays, dtype)
     return Prepared(graph, dtype, cast, OPERATIONS)
-
-
-def run(
-    graph: Graph,
-    frames: np.ndarray,
-    lengths: np.ndarray | None = None,
-    labels: np.ndarray | None = None,
-    precision: str = "float64",
-    progress: bool = False,
-) -> Trace:
-    """Runs a network on a set of samples.
-
-    Args:
-        frames: [samples, steps, *features], any real dtype.
-        lengths: int64 [samples]; all steps when left out.
-        progress: show a bar.
-
-    Returns:
-        The trace, with every spiking node and the output.
-
-    Raises:
-        GraphError: the input does not fit the network.
-    """
-    lengths = checked_lengths(graph, frames, lengths)
-    check_labels(graph, labels)
-    prepared = prepare(graph, precision)
-    parts = []
-    for start in tqdm(range(0, len(frames), BATCH), desc="reference", unit="batch", disable=None if progress else True):
-        batch = slice(start, start + BATCH)
-        parts.append(simulate(prepared, frames[batch], lengths[batch]))
-    spikes = {node.name: np.concatenate([part.spikes[node.name] for part in parts]) for node in graph.spiking}
-    header = {"backend": "reference", "precision": precision, "source": graph.source, "dt": graph.dt}
-    if graph.quantised:
-        peaks = {name: np.max([part.peaks[name] for part in parts], axis=0) for name in parts[0].peaks}
-        header |= {"precision": graph.arithmetic, **integer.overflow(peaks)}
-    return Trace(
-        spikes=spikes,
-        output=np.concatenate([part.output for part in parts]).astype(np.float64),
-        input=windowed(np.asarray(frames), lengths),
-        lengths=lengths,
-        labels=labels,
-        header={**header, "readout": graph.readout, "latency_steps": 0},
-        graph=graph,
-    )
 
 
 def checked_lengths(graph: Graph, frames: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:

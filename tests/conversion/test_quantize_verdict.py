@@ -10,6 +10,7 @@ import pytest
 from neurotarget.conversion import quantize
 from neurotarget.conversion.fixed import merit, verdict
 from neurotarget.sim import reference
+from neurotarget.sim.activity import Fired
 from neurotarget.sim.graph import load
 from neurotarget.sim.graph.node import GraphError
 from neurotarget.sim.trace import Trace
@@ -50,7 +51,7 @@ def command(tmp_path, capsys):
 def trace_with(**counts):
     """A trace of 400 steps with so many spikes by layer."""
     spikes = {name: (np.arange(400) < count).astype(np.uint8)[None, :, None] for name, count in counts.items()}
-    return Trace(spikes, np.zeros((1, 400, 1)), np.zeros((1, 400, 1)), np.array([400]))
+    return Fired.of(Trace(spikes, np.zeros((1, 400, 1)), np.zeros((1, 400, 1)), np.array([400])))
 
 
 @pytest.mark.parametrize(

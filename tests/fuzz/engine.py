@@ -10,6 +10,7 @@ import numpy as np
 from neurotarget.conversion.fixed.verdict import rate_faults
 from neurotarget.conversion.quantize import quantize
 from neurotarget.sim import reference
+from neurotarget.sim.activity import Fired
 from neurotarget.sim.graph import dialect, load
 
 from neurotarget.errors import CheckFailed, UserError
@@ -42,6 +43,6 @@ def quantised(graph: nir.NIRGraph, frames: np.ndarray, lengths: np.ndarray | Non
             refuses on the frames that calibrate it.
     """
     whole, _, before = quantize(load(graph), frames, lengths)
-    if faults := rate_faults(before, reference.run(load(whole), frames, lengths)):
+    if faults := rate_faults(Fired.of(before), Fired.of(reference.run(load(whole), frames, lengths))):
         raise CheckFailed("; ".join(faults))
     return whole

@@ -25,6 +25,7 @@ from neurotarget.hardware.chips.rules import RULES, check
 from neurotarget.hardware.chips.synapses import one_to_one, synapse_matrix
 from neurotarget.hardware.counts.fanout import connections
 from neurotarget.sim.graph import Graph, dialect
+from neurotarget.sim.observed import observe
 
 from tests.hardware.networks import chain, lif, run, temporal_graph, wire
 from tests.hardware.placed import LOIHI1, placed, spatial
@@ -342,7 +343,7 @@ def test_hops_and_their_energy_by_hand() -> None:
     # 300 neurons that spike in every step, into a layer that the memory splits over several cores and two tiles.
     graph = chain((8,), {"fc": linear(300, 8), "n": lif(300, 0.5), "g": linear(2000, 300), "m": lif(2000)}, (2000,))
     frames = np.ones((1, 4, 8))
-    result = fit(graph, LOIHI1, trace=run(graph, frames))
+    result = fit(graph, LOIHI1, run=observe(run(graph, frames)))
     (sender,) = {core.index for core in result.cores if "n" in core.neurons}
     readers = [core.index for core in result.cores if "m" in core.neurons]
     hops = [abs(tile_of(LOIHI1, r)[2] - tile_of(LOIHI1, sender)[2]) for r in readers]
@@ -355,8 +356,8 @@ def test_hops_and_their_energy_by_hand() -> None:
 
 
 def test_payload_bits() -> None:
-    assert [payload_bits(np.array([0, n])) for n in (0, 1, 2, 255)] == [1, 1, 2, 8]
-    assert payload_bits(np.array([0.5])) == 64
+    assert [payload_bits(n) for n in (0, 1, 2, 255)] == [1, 1, 2, 8]
+    assert payload_bits(None) == 64
 
 
 def test_bounds_are_even() -> None:

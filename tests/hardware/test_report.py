@@ -377,7 +377,7 @@ def test_interrupted_writes_nothing(
     def stopped(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("neurotarget.hardware.energy.runs.count", stopped)
+    monkeypatch.setattr("neurotarget.hardware.energy.runs.folded", stopped)
     assert main([str(files[0]), "--input", str(files[1]), "--out", str(tmp_path / "out")]) == 130
     assert "interrupted" in capsys.readouterr().err and not (tmp_path / "out").exists()
 

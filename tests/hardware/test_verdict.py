@@ -24,12 +24,13 @@ from neurotarget.hardware.energy.verdict import verdicts
 from neurotarget.hardware.meters.measurement import Unmeasured
 from neurotarget.hardware.report import main
 from neurotarget.hardware.verdict import questions
-from neurotarget.hardware.verdict.integers import IntegerForm, compare_integers, quantised_beside
+from neurotarget.hardware.verdict.integers import IntegerForm, integer_form, load_integers, quantised_beside
 from neurotarget.hardware.verdict.parity import ParityCheck, ParityUnavailable
 from neurotarget.hardware.verdict.rows import FAVOURABLE, OPEN, STANDINGS, UNFAVOURABLE, VerdictRow, conclude
 from neurotarget.sim import reference
 from neurotarget.sim.graph import load
 from neurotarget.sim.graph.node import GraphError
+from neurotarget.sim.observed import observe
 
 from tests.hardware.counted import DENSE, LIF, TABLES
 from tests.hardware.metered import reading, readings
@@ -295,9 +296,10 @@ def test_the_quantised_file_answers_on_the_same_samples(files: Path) -> None:
     graph, integers = load(files / "net.nir"), load(files / "net.q.nir")
     with np.load(files / "in.npz") as data:
         frames, labels = data["input"], data["label"]
-    trace = reference.run(graph, frames, None, labels)
     assert quantised_beside(files / "net.nir") == files / "net.q.nir"
-    found = compare_integers(graph, trace, files / "net.q.nir")
+    assert load_integers(graph, files / "net.q.nir").quantised
+    runs = [reference.run(one, frames, None, labels) for one in (graph, integers)]
+    found = integer_form(files / "net.q.nir", *map(observe, runs))
     answers = [reference.run(one, frames).spikes["last"].sum(1).argmax(-1) for one in (graph, integers)]
     assert found.equal == np.mean(answers[0] == answers[1])
     assert (found.accuracy_float, found.accuracy) == tuple(np.mean(one == labels) for one in answers)
@@ -306,12 +308,10 @@ def test_the_quantised_file_answers_on_the_same_samples(files: Path) -> None:
 
 def test_another_network_or_one_in_float_is_no_quantised_file(files: Path) -> None:
     graph, other = load(files / "net.nir"), load(files / "other.nir")
-    with np.load(files / "in.npz") as data:
-        frames = data["input"]
     with pytest.raises(GraphError, match="its numbers are in float"):
-        compare_integers(graph, reference.run(graph, frames), files / "net.nir")
+        load_integers(graph, files / "net.nir")
     with pytest.raises(GraphError, match="its spiking layers differ"):
-        compare_integers(other, reference.run(other, frames), files / "net.q.nir")
+        load_integers(other, files / "net.q.nir")
 
 
 def report(files: Path, tmp_path: Path, model: str, *more: str) -> Any:

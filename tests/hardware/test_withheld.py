@@ -25,6 +25,7 @@ from neurotarget.hardware.meters.measurement import Unmeasured
 from neurotarget.hardware.report import main
 from neurotarget.sim import lava, reference
 from neurotarget.sim.graph import Graph
+from neurotarget.sim.observed import observe
 from neurotarget.sim.trace import Trace
 
 from tests.hardware.counted import DENSE, LIF, TABLES
@@ -39,7 +40,7 @@ QUIET = replace(LIF, spikes=0, messages=0)
 def answered(labels: list[int], answers: list[int], classes: int) -> Trace:
     """A run of one step whose outputs are largest at the answers."""
     output = np.eye(classes)[answers][:, None]
-    return Trace({}, output, output, np.ones(len(labels), np.int64), np.array(labels))
+    return Trace({}, output, output, np.ones(len(labels), np.int64), np.array(labels), {"readout": "sum"})
 
 
 def binomial(right: int, samples: int, chance: float) -> float:
@@ -67,7 +68,7 @@ def test_accuracy_is_held_against_one_answer_for_all(
     right = sum(a == b for a, b in zip(labels, answers, strict=True))
     probability = binomial(right, len(labels), chance)
     assert (probability < 0.01) == above
-    reason = at_chance(answered(labels, answers, classes), "sum")
+    reason = at_chance(observe(answered(labels, answers, classes)))
     if above:
         assert reason is None
     else:
@@ -78,9 +79,9 @@ def test_accuracy_is_held_against_one_answer_for_all(
 
 def test_without_labels_or_with_outputs_that_are_no_vector_nothing_is_said_of_accuracy() -> None:
     trace = answered([0, 1], [1, 0], 2)
-    assert at_chance(trace, "sum") is not None
-    assert at_chance(replace(trace, labels=None), "sum") is None
-    assert at_chance(replace(trace, output=np.zeros((2, 1, 3, 3))), "sum") is None
+    assert at_chance(observe(trace)) is not None
+    assert at_chance(observe(replace(trace, labels=None))) is None
+    assert at_chance(observe(replace(trace, output=np.zeros((2, 1, 3, 3))))) is None
 
 
 def test_a_network_is_silent_where_something_could_fire_and_nothing_does() -> None:

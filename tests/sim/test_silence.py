@@ -8,7 +8,7 @@ import nir
 import numpy as np
 import pytest
 from neurotarget.sim import reference, run
-from neurotarget.sim.activity import Activity, activity
+from neurotarget.sim.activity import Activity, Fired, activity
 from neurotarget.sim.compare import main as compare_main
 from neurotarget.sim.graph import load
 from neurotarget.sim.parity import DIFFERS, HOLDS, NOT_TESTED, compare
@@ -51,15 +51,16 @@ def ran(*thresholds, **options):
     ],
 )
 def test_what_never_and_what_always_fires(thresholds, expected):
-    assert activity(*ran(*thresholds)) == expected
+    graph, trace = ran(*thresholds)
+    assert activity(graph, Fired.of(trace)) == expected
 
 
 def test_a_place_without_a_spike_and_a_window_that_ends_decide_what_always_fires():
     graph, trace = ran(ALWAYS)
     assert trace.spikes["lif0"][1, 2].tolist() == [0, 0]  # the window of sample 1 has ended
-    assert activity(graph, trace).always_fire == ("lif0",)
+    assert activity(graph, Fired.of(trace)).always_fire == ("lif0",)
     trace.spikes["lif0"][0, 1, 1] = 0
-    assert activity(graph, trace).always_fire == ()
+    assert activity(graph, Fired.of(trace)).always_fire == ()
 
 
 def test_of_two_runs_only_what_is_so_in_both():
@@ -67,7 +68,8 @@ def test_of_two_runs_only_what_is_so_in_both():
     spikes = {name: array.copy() for name, array in trace.spikes.items()}
     spikes["lif0"][0, 0, 0], spikes["lif1"][0, 0, 0] = 0, 1
     other = dataclasses.replace(trace, spikes=spikes)
-    assert activity(graph, trace, other) == activity(graph, other, trace) == Activity(False, (), ())
+    one, both = Fired.of(trace), Fired.of(other)
+    assert activity(graph, one, both) == activity(graph, both, one) == Activity(False, (), ())
 
 
 # ---- parity ----------------------------------------------------------------------------------------------------------
