@@ -3,14 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := runs/demo
 
-.PHONY: setup demo gpu test check types bench fuzz attack clean
+.PHONY: setup demo gpu test check types docs bench fuzz attack clean
 setup: .venv/ready
 
 # pip repeats safely after an interruption; the marker is written only when every step held.
 .venv/ready: pyproject.toml requirements-lava.txt requirements-counters.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable ".[demo,dev,lava,tensorboard,delays]"
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable ".[demo,dev,lava,tensorboard,delays,docs]"
 	$(BIN)/python -m pip install --quiet --no-deps --ignore-requires-python --requirement requirements-lava.txt
 	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-counters.txt
 	touch $@
@@ -36,6 +36,7 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(MAKE) types
+	$(MAKE) docs
 	$(MAKE) test
 
 # mypy finds packages by folder: it sees the house as the wheel installs it.
@@ -43,6 +44,11 @@ types: setup
 	mkdir -p build/typed/neurotarget
 	for part in neurotarget/* model conversion sim hardware; do ln -sfn "$(CURDIR)/$$part" build/typed/neurotarget/; done
 	$(BIN)/mypy
+
+# The docs site in build/site; a broken link or anchor fails.
+docs: setup
+	$(BIN)/python -m docs.generate build/pages
+	$(BIN)/zensical build --strict
 
 bench: setup
 	$(BIN)/python -m benchmarks.simulator
