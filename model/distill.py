@@ -49,7 +49,8 @@ from neurotarget.cli import Command, Result
 from neurotarget.data import Dataset, open_dataset, spec
 from neurotarget.files import check_folder, only_writer, write_picture, write_text
 
-TRAINING_ONLY = ("dropout", "alpha")  # fields of a network that change nothing in what it computes once trained
+# fields of a network that change nothing in what it computes once trained
+TRAINING_ONLY = ("dropout", "dropout_sites", "alpha")
 
 
 class DistillationError(TrainingError):

@@ -17,7 +17,17 @@ from __future__ import annotations
 
 from neurotarget.model.networks.attentions import ATTENTION_CLASSES
 from neurotarget.model.networks.configuration import SpikeSCRConfig
-from neurotarget.model.networks.parts import ConvUnit, Gate, Unit, activation, begun, normalise, readout
+from neurotarget.model.networks.parts import (
+    ConvUnit,
+    Gate,
+    Unit,
+    activation,
+    begun,
+    dropped,
+    normalise,
+    published_dropout,
+    readout,
+)
 from neurotarget.model.networks.twin import SoftmaxAttention
 from spikingjelly.activation_based import layer
 from torch import Tensor, nn
@@ -47,8 +57,8 @@ class GatedConvolution(nn.Module):
         self.depthwise = ConvUnit(config, width, config.kernel, groups=width, bias=False)
         self.value = layer.Linear(width, width, step_mode="m")
         self.value_norm = layer.BatchNorm1d(width, step_mode="m")
-        self.gate = Unit(config, width, width, bias=True)
-        self.gate_output = Unit(config, width, width, bias=True)
+        self.gate = Unit(config, width, width, bias=True, published_dropout=False)
+        self.gate_output = Unit(config, width, width, bias=True, published_dropout=False)
         self.product, self.product_lif = Gate(), activation(config)
         self.dropout = layer.Dropout(config.dropout, step_mode="m")
 
@@ -88,6 +98,7 @@ class SpikeSCR(nn.Module):
         self.config = config
         self.embed = ConvUnit(config, config.features, 3, groups=1, bias=True)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
+        self.head_dropout = published_dropout(config)
         self.head = layer.Linear(config.width, config.classes, bias=False, step_mode="m")
 
     def forward(self, frames: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -104,5 +115,5 @@ class SpikeSCR(nn.Module):
         x = self.embed(x, mask)
         for block in self.blocks:
             x = block(x, mask)
-        logits = self.head(x)
+        logits = self.head(dropped(self.head_dropout, x))
         return logits if mask is None else logits * mask

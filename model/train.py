@@ -95,7 +95,10 @@ def _train(
     torch.manual_seed(config.training.seed)
     loop.settle_threads()
     device = best_device()
-    network = registry.build(config.model).to(device)
+    network = registry.build(config.model)
+    if config.training.initialisation == "xavier_uniform":
+        initialise(network)
+    network = network.to(device)
     learner = NetworkLearner(network, config.training, task)
     parallel.share_layers(network)
     identity = {**config.as_dict(), **task.description}
@@ -171,7 +174,7 @@ class NetworkLearner(loop.Learner):
 
     def __init__(self, network: registry.Network, schedule: settings.Training, task: Task) -> None:
         super().__init__(network, optimizer_of(network, schedule), "the last good checkpoint is kept")
-        self.task = task
+        self.task, self.select_by = task, schedule.select_by
 
     def begin_epoch(self, rng: np.random.Generator) -> None:
         torch.manual_seed(int(rng.integers(2**62)))
@@ -194,6 +197,17 @@ class NetworkLearner(loop.Learner):
 
     def evaluate(self, split: Split, batch: int) -> tuple[float, float]:
         return evaluate(self.network, split, batch)
+
+    def merit(self, row: loop.Row) -> tuple[float, ...]:
+        return (-row["validation_loss"],) if self.select_by == "loss" else super().merit(row)
+
+
+@torch.no_grad()
+def initialise(network: registry.Network) -> None:
+    """Xavier's uniform distribution (Glorot and Bengio 2010, equation 16) for every weight but those of channels."""
+    for name, value in network.named_parameters():
+        if name.endswith("weight") and value.dim() > 1:
+            torch.nn.init.xavier_uniform_(value)
 
 
 def optimizer_of(network: registry.Network, schedule: settings.Training) -> torch.optim.Optimizer:

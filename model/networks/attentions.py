@@ -19,7 +19,16 @@ import dataclasses
 import torch
 from neurotarget.model.networks.configuration import SpikeSCRConfig
 from neurotarget.model.networks.neuron import FusedLIFNode
-from neurotarget.model.networks.parts import Gate, Product, Rotary, Unit, rotary_angle, spiking
+from neurotarget.model.networks.parts import (
+    Gate,
+    Product,
+    Rotary,
+    Unit,
+    dropped,
+    published_dropout,
+    rotary_angle,
+    spiking,
+)
 from torch import Tensor, nn
 
 TIM_TAPS = 5  # of the convolution, and the thresholds: the TIM paper's published code
@@ -29,24 +38,30 @@ TIM_INPUT_THRESHOLD, TIM_OUTPUT_THRESHOLD = 0.3, 0.5
 TIM_SHARE = 0.5
 
 
+def passing(config: SpikeSCRConfig) -> Unit:
+    """Of queries, keys and values: the public code drops none of them."""
+    return Unit(config, config.width, config.width, bias=True, published_dropout=False)
+
+
 class Attention(nn.Module):
     """Spiking self-attention with rotary positions."""
 
     def __init__(self, config: SpikeSCRConfig) -> None:
         super().__init__()
         width, heads = config.width, config.heads
-        self.query, self.key, self.value = (Unit(config, width, width, bias=True) for _ in range(3))
+        self.query, self.key, self.value = (passing(config) for _ in range(3))
         angle = rotary_angle(width // heads)
         self.query_rotary, self.query_lif = Rotary(angle, heads), spiking(config)
         self.key_rotary, self.key_lif = Rotary(angle, heads), spiking(config)
         self.product, self.product_lif = Product(width, heads, config.causal), spiking(config)
+        self.product_dropout = published_dropout(config)
         self.output = Unit(config, width, width, bias=True)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         query = self.query_lif(self.query_rotary(self.query(x)))
         key = self.key_lif(self.key_rotary(self.key(x)))
         product = self.product(query, key if mask is None else key * mask, self.value(x))
-        return self.output(self.product_lif(product))
+        return self.output(dropped(self.product_dropout, self.product_lif(product)))
 
 
 class Ones(nn.Module):
@@ -105,8 +120,9 @@ class SpikformerAttention(nn.Module):
     def __init__(self, config: SpikeSCRConfig) -> None:
         super().__init__()
         width = config.width
-        self.query, self.key, self.value = (Unit(config, width, width, bias=True) for _ in range(3))
+        self.query, self.key, self.value = (passing(config) for _ in range(3))
         self.product, self.product_lif = Product(width, config.heads, config.causal), spiking(config)
+        self.product_dropout = published_dropout(config)
         self.output = Unit(config, width, width, bias=True)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
@@ -114,7 +130,7 @@ class SpikformerAttention(nn.Module):
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         product = self.product(query, key if mask is None else key * mask, value)
-        return self.output(self.product_lif(product))
+        return self.output(dropped(self.product_dropout, self.product_lif(product)))
 
 
 class TemporalInteraction(nn.Module):
@@ -176,7 +192,7 @@ class SpikeDrivenAttention(nn.Module):
     def __init__(self, config: SpikeSCRConfig) -> None:
         super().__init__()
         width = config.width
-        self.query, self.key, self.value = (Unit(config, width, width, bias=True) for _ in range(3))
+        self.query, self.key, self.value = (passing(config) for _ in range(3))
         self.total, self.gate_lif = TokenSum(config.causal), spiking(config)
         self.product = Gate()
         self.output = Unit(config, width, width, bias=True)
@@ -192,7 +208,7 @@ class TokenAttention(nn.Module):
     def __init__(self, config: SpikeSCRConfig) -> None:
         super().__init__()
         width = config.width
-        self.query, self.key = (Unit(config, width, width, bias=True) for _ in range(2))
+        self.query, self.key = (passing(config) for _ in range(2))
         self.total, self.gate_lif = HeadSum(config.heads), spiking(config)
         self.spread, self.product = HeadSpread(width), Gate()
         self.output = Unit(config, width, width, bias=True)
@@ -208,7 +224,7 @@ class ChannelAttention(nn.Module):
     def __init__(self, config: SpikeSCRConfig) -> None:
         super().__init__()
         width = config.width
-        self.query, self.key = (Unit(config, width, width, bias=True) for _ in range(2))
+        self.query, self.key = (passing(config) for _ in range(2))
         self.total, self.gate_lif = TokenSum(config.causal), spiking(config)
         self.product = Gate()
         self.output = Unit(config, width, width, bias=True)

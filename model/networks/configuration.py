@@ -60,6 +60,7 @@ class Configuration:
 
 
 ATTENTIONS = ("spikescr", "spikformer", "spikformer_tim", "sdsa", "qk_token", "qk_channel")
+DROPOUT_SITES = ("every_unit", "published")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +79,8 @@ class SpikeSCRConfig(Configuration):
         threshold: firing threshold.
         alpha: slope of the ATan surrogate gradient.
         dropout: share of channels dropped after a LIF, in training only.
+        dropout_sites: one of `DROPOUT_SITES`: after every LIF that follows a batch normalisation; or where the public
+            code has it, after the attention product and before the head too, but not after query, key, value and gate.
         causal: attention over past keys only, and convolutions that do not look ahead.
         attention: one of `ATTENTIONS`: the paper's own, or one that it compares with (docs/backbones.md).
         twin: the same architecture without spikes (networks/twin.py).
@@ -97,6 +100,7 @@ class SpikeSCRConfig(Configuration):
     causal: bool = False
     attention: str = "spikescr"
     twin: bool = False
+    dropout_sites: str = "every_unit"
 
     COUNTS = ("features", "width", "heads", "hidden", "blocks", "classes", "kernel")
     PRESETS = {  # noqa: RUF012
@@ -114,3 +118,5 @@ class SpikeSCRConfig(Configuration):
             raise ValueError(f"kernel = {self.kernel}; it must be odd")
         if self.attention not in ATTENTIONS:
             raise ValueError(f"attention = {self.attention!r}; known are {', '.join(ATTENTIONS)}")
+        if self.dropout_sites not in DROPOUT_SITES:
+            raise ValueError(f"dropout_sites = {self.dropout_sites!r}; known are {', '.join(DROPOUT_SITES)}")

@@ -64,6 +64,16 @@ def activation(config: Configuration) -> nn.Module:
     return nn.ReLU() if config.twin else spiking(config)
 
 
+def published_dropout(config: SpikeSCRConfig) -> layer.Dropout | None:
+    """A dropout that the public code alone has; None where the configuration does not follow it."""
+    return layer.Dropout(config.dropout, step_mode="m") if config.dropout_sites == "published" else None
+
+
+def dropped(dropout: nn.Module | None, x: Tensor) -> Tensor:
+    """The same where there is no dropout."""
+    return x if dropout is None else dropout(x)
+
+
 class TemporalConv(nn.Conv1d):
     """Convolution along the steps of [T, B, C], zeros beyond its ends; `causal` puts all taps in the past."""
 
@@ -85,14 +95,21 @@ class TemporalConv(nn.Conv1d):
 
 
 class Unit(nn.Module):
-    """Linear -> BN -> LIF -> dropout."""
+    """Linear -> BN -> LIF -> dropout, but none where the public code has none and the configuration follows it.
 
-    def __init__(self, config: SpikeSCRConfig, channels_in: int, channels_out: int, bias: bool) -> None:
+    Args:
+        published_dropout: whether it has one here.
+    """
+
+    def __init__(
+        self, config: SpikeSCRConfig, channels_in: int, channels_out: int, bias: bool, published_dropout: bool = True
+    ) -> None:
         super().__init__()
+        drops = published_dropout or config.dropout_sites == "every_unit"
         self.linear = layer.Linear(channels_in, channels_out, bias=bias, step_mode="m")
         self.norm = layer.BatchNorm1d(channels_out, step_mode="m")
         self.lif = activation(config)
-        self.dropout = layer.Dropout(config.dropout, step_mode="m")
+        self.dropout = layer.Dropout(config.dropout if drops else 0.0, step_mode="m")
 
     def forward(self, x: Tensor) -> Tensor:
         return normalised_spikes(self.norm, self.lif, self.dropout, self.linear(x))

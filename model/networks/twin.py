@@ -11,7 +11,7 @@ import math
 
 import torch
 from neurotarget.model.networks.configuration import SpikeSCRConfig
-from neurotarget.model.networks.parts import Rotary, Unit, activation, rotary_angle
+from neurotarget.model.networks.parts import Rotary, Unit, activation, dropped, published_dropout, rotary_angle
 from torch import Tensor, nn
 
 
@@ -52,15 +52,19 @@ class SoftmaxAttention(nn.Module):
     def __init__(self, config: SpikeSCRConfig) -> None:
         super().__init__()
         width, heads = config.width, config.heads
-        self.query, self.key, self.value = (Unit(config, width, width, bias=True) for _ in range(3))
+        self.query, self.key, self.value = (
+            Unit(config, width, width, bias=True, published_dropout=False) for _ in range(3)
+        )
         self.query_rotary: nn.Module = nn.Identity()
         self.key_rotary: nn.Module = nn.Identity()
         if config.attention == "spikescr":
             angle = rotary_angle(width // heads)
             self.query_rotary, self.key_rotary = Rotary(angle, heads), Rotary(angle, heads)
         self.product, self.product_lif = SoftmaxProduct(width, heads, config.causal), activation(config)
+        self.product_dropout = published_dropout(config)
         self.output = Unit(config, width, width, bias=True)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         query, key = self.query_rotary(self.query(x)), self.key_rotary(self.key(x))
-        return self.output(self.product_lif(self.product(query, key, self.value(x), mask)))
+        product = self.product_lif(self.product(query, key, self.value(x), mask))
+        return self.output(dropped(self.product_dropout, product))

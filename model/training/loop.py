@@ -174,7 +174,7 @@ def augmented(
     frames, lengths = np.array(split.frames[rows]), split.lengths[rows]
     if how.shift:
         lengths = augment.time_shift(frames, lengths, rng, how.shift)
-    augment.time_mask(frames, lengths, rng, how.time_mask, how.probability)
+    augment.time_mask(frames, lengths, rng, how.time_mask, how.probability, how.time_mask_width == "fixed")
     augment.neuron_mask(frames, rng, how.feature_mask, how.probability)
     return frames, lengths
 

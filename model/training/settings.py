@@ -16,6 +16,7 @@ from neurotarget.errors import UserError
 from neurotarget.tables import number
 
 SCHEDULES = ("cosine", "warm_restarts", "periodic")
+INITIALISATIONS = ("torch", "xavier_uniform")
 BATCHES = ("padded", "cut", "sorted")
 
 
@@ -40,6 +41,8 @@ class Training:
         clip: largest norm of the gradient; 0 for no limit.
         delay_learning_rate: of learnt delays, in steps; a cosine from it to zero. Of no effect without delays.
         seed: of weights, order, dropout and augmentation.
+        initialisation: one of `INITIALISATIONS`: PyTorch's own for each layer, or xavier_uniform for every matrix.
+        select_by: whether the checkpoint is the epoch with the best validation accuracy or the least validation loss.
         batches: one of `BATCHES`: padded to the longest utterance of the data set; cut to the longest of the batch; or
             cut, and of utterances of similar length. Batch normalisation learns from padding, so each is a training of
             its own; what a trained network computes does not depend on padding.
@@ -55,6 +58,8 @@ class Training:
     clip: float = number(1.0, at_least=0)
     delay_learning_rate: float = number(0.1, at_least=0)
     seed: int = number(0, at_least=0)
+    initialisation: str = tables.text("torch", one_of=INITIALISATIONS)
+    select_by: str = tables.text("accuracy", one_of=("accuracy", "loss"))
     batches: str = tables.text("padded", one_of=BATCHES)
 
 
@@ -64,12 +69,14 @@ class Augmentation:
 
     Attributes:
         time_mask: largest share of the steps that is silenced in one stretch.
+        time_mask_width: of the stretch, uniform from zero up to that share, or always that share.
         feature_mask: largest number of neighbouring features silenced in one band.
         probability: of each of the two masks.
         shift: largest shift in time, in steps, either way.
     """
 
     time_mask: float = number(0.0, at_least=0, at_most=1)
+    time_mask_width: str = tables.text("uniform", one_of=("uniform", "fixed"))
     feature_mask: int = number(0, at_least=0)
     probability: float = number(0.5, at_least=0, at_most=1)
     shift: int = number(0, at_least=0)

@@ -46,6 +46,7 @@ class Distillation:
         teacher_weight: of the divergence from the teacher.
         temperature: divides the scores of both before their softmax; the divergence is multiplied by its square.
         entropy_weighted: weigh each sample's divergence with the student's entropy / log(classes).
+        entropy_gradient: let the gradient through that weight, as the public code does.
         reach_in_seconds, angles_in_seconds, leak_in_seconds, gain_matched, statistics_estimated: what the student takes
             over from its teacher with its meaning in seconds instead of steps, see training/inheritance.py.
     """
@@ -54,6 +55,7 @@ class Distillation:
     teacher_weight: float = toml.number(0.5, at_least=0)
     temperature: float = toml.number(1.0, above=0)
     entropy_weighted: bool = False
+    entropy_gradient: bool = False
     reach_in_seconds: bool = False
     angles_in_seconds: bool = False
     leak_in_seconds: bool = False

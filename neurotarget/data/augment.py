@@ -13,13 +13,22 @@ import numpy as np
 
 
 def time_mask(
-    frames: np.ndarray, lengths: np.ndarray, generator: np.random.Generator, share: float, probability: float
+    frames: np.ndarray,
+    lengths: np.ndarray,
+    generator: np.random.Generator,
+    share: float,
+    probability: float,
+    fixed: bool = False,
 ) -> None:
-    """With `probability`, silence a stretch of 0 to `share` of a sample's own length, uniform in width and place."""
+    """With `probability`, silence a stretch of a sample's own length, uniform in place.
+
+    Its width is uniform from 0 to `share` of the length, or always that share where it is `fixed`.
+    """
     _check(share=share, probability=probability)
     for sample, length in zip(frames, lengths, strict=True):
         if generator.random() < probability:
-            start, width = _stretch(generator, int(length), int(share * length))
+            width = int(share * length)
+            start, width = _stretch(generator, int(length), width, least=width if fixed else 0)
             sample[start : start + width] = 0
 
 
@@ -57,8 +66,8 @@ def time_shift(frames: np.ndarray, lengths: np.ndarray, generator: np.random.Gen
     return moved_lengths
 
 
-def _stretch(generator: np.random.Generator, size: int, max_width: int) -> tuple[int, int]:
-    width = int(generator.integers(0, max_width + 1))
+def _stretch(generator: np.random.Generator, size: int, max_width: int, least: int = 0) -> tuple[int, int]:
+    width = int(generator.integers(least, max_width + 1))
     return int(generator.integers(0, size - width + 1)), width
 
 

@@ -56,22 +56,25 @@ def test_a_file_without_stages_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "steps", "rate", "decay"),
+    ("name", "steps", "epochs", "rate", "decay"),
     [
-        ("shd", [100, 40], 0.01, 0.01),
-        ("ssc", [500, 200, 100, 40], 0.005, 0.01),
-        ("gsc", [400, 200, 100, 40], 0.002, 0.005),
+        ("shd", [100, 40], [800, 800], 0.01, 0.01),
+        ("ssc", [500, 200, 100, 40], [300, 400, 400, 400], 0.005, 0.01),
+        ("gsc", [400, 200, 100, 40], [300, 400, 400, 400], 0.002, 0.005),
     ],
 )
-def test_the_papers_configurations_hold_its_hyperparameters(monkeypatch, name, steps, rate, decay):
+def test_the_papers_configurations_hold_its_hyperparameters(monkeypatch, name, steps, epochs, rate, decay):
     monkeypatch.setenv(f"NEUROTARGET_{name.upper()}", "/data")
     chain = stages.read(CONFIGS / f"ptcd_{name}.toml")
     assert [stage.steps for stage in chain] == steps
     for stage in chain:
         training = stage.settings.training
         assert (training.batch, training.learning_rate, training.weight_decay) == (256, rate, decay)
-        assert training.epochs - training.warmup_epochs == 40
+        assert (training.schedule, training.restart_epochs, training.clip) == ("periodic", 40, 0)
+        assert (training.initialisation, stage.settings.model.dropout_sites) == ("xavier_uniform", "published")
+        assert training.select_by == ("accuracy" if stage is chain[-1] else "loss")
         assert stage.distillation == stages.Distillation(1.0, 0.5, 1.0, False)
+    assert [stage.settings.training.epochs for stage in chain] == epochs
 
 
 def test_every_shipped_chain_is_valid(monkeypatch):

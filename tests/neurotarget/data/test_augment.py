@@ -29,6 +29,14 @@ def test_time_mask_silences_one_stretch_within_the_share_of_each_length():
     assert min(widths) == 0
 
 
+def test_a_time_mask_of_fixed_width_has_always_its_share_of_the_length():
+    frames, lengths = ones(batch=300), np.arange(300) % 50 + 1
+    augment.time_mask(frames, lengths, np.random.default_rng(1), 0.2, 1.0, fixed=True)
+    silent = ~frames.any(axis=2)
+    assert silent.sum(axis=1).tolist() == [int(0.2 * length) for length in lengths]
+    assert all(runs(row) <= 1 for row in silent) and silent[lengths == 50][:, :40].any(axis=0).sum() > 20
+
+
 def test_neuron_mask_silences_one_stretch_of_features():
     frames = ones()
     augment.neuron_mask(frames, np.random.default_rng(1), 20, 1.0)
