@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from neurotarget.conversion.commands import CALIBRATION_SAMPLES
 from neurotarget.conversion.fine_tune import fine_tune
-from neurotarget.conversion.quantize import SAMPLES, quantize_file
+from neurotarget.conversion.quantize import quantize_file
 from neurotarget.model.training import settings
 from neurotarget.model.training.run_folder import TrainingError
 from neurotarget.sim import reference, run
@@ -42,8 +43,8 @@ MOVES = (-4, -2, 0, 2, 4)  # steps by which the test utterances are moved
 
 
 def calibration_rows(samples: int, draw: int) -> np.ndarray:
-    """Rows of the training split that calibrate, int64 [SAMPLES]; all of a smaller split."""
-    wanted = min(SAMPLES, samples)
+    """Rows of the training split that calibrate, int64 [CALIBRATION_SAMPLES]; all of a smaller split."""
+    wanted = min(CALIBRATION_SAMPLES, samples)
     if draw == 0:
         return np.linspace(0, samples - 1, wanted).round().astype(int)
     return np.sort(np.random.default_rng(draw).choice(samples, wanted, replace=False))

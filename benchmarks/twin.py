@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from neurotarget.conversion.quantize import SAMPLES as CALIBRATION_SAMPLES
+from neurotarget.conversion.commands import CALIBRATION_SAMPLES
 from neurotarget.conversion.quantize import quantize_file
 from neurotarget.conversion.to_nir import convert_checkpoint, proven
 from neurotarget.hardware.energy.prices import load_tables

@@ -9,18 +9,25 @@ the training network, bit for bit.
 
 from __future__ import annotations
 
+import sys
+
+from neurotarget.conversion.commands import fine_tune as main
+
+if __name__ == "__main__":  # before the imports that take long: --help needs none of them
+    sys.exit(main())
+
 import argparse
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from neurotarget.conversion.commands import CALIBRATION_SAMPLES, FINE_TUNED
 from neurotarget.conversion.export.factory import make_network
 from neurotarget.conversion.fixed.emit_fixed import emit_fixed
-from neurotarget.conversion.quantize import SAMPLES, quantize
+from neurotarget.conversion.quantize import quantize
 from neurotarget.conversion.to_nir import convert_network, failure
 from neurotarget.conversion.tuning.integer_network import IntegerNetwork
 from neurotarget.model.spikescr import readout
@@ -33,13 +40,12 @@ from neurotarget.sim.graph.node import GraphError
 from neurotarget.sim.inputs import open_input
 from neurotarget.sim.trace import accuracy
 
-from neurotarget.cli import Command, Result, UsageError, add_network_arguments, complain
+from neurotarget.cli import Result, UsageError, complain
 from neurotarget.data import Dataset, Split, open_dataset
 from neurotarget.errors import CheckFailed
 from neurotarget.files import check_folder, only_writer, write_bytes, write_text
 
 CHECKED = 64  # samples on which the file written is compared with the training network
-NAME = "model.q.nir"
 
 
 def fine_tune(config: settings.Settings, source: Path | Graph, out: Path, force: bool = False) -> dict[str, Any]:
@@ -61,7 +67,7 @@ def fine_tune(config: settings.Settings, source: Path | Graph, out: Path, force:
     """
     loop.settle_threads()
     graph = load(source)
-    if isinstance(source, Path) and (out / NAME).resolve() == source.resolve():
+    if isinstance(source, Path) and (out / FINE_TUNED).resolve() == source.resolve():
         raise GraphError(f"{source}: the fine-tuned file would replace the one it starts from; choose another --out")
     check_start(out, force)
     network = IntegerNetwork(graph, config.model.alpha)
@@ -74,8 +80,8 @@ def fine_tune(config: settings.Settings, source: Path | Graph, out: Path, force:
 
 def check_start(out: Path, force: bool) -> None:
     """Refuses a folder that holds a run, unless it is to be replaced."""
-    if (out / NAME).exists() and not force:
-        raise TrainingError(f"{out / NAME}: is there already; replace it by --force, or choose another --out")
+    if (out / FINE_TUNED).exists() and not force:
+        raise TrainingError(f"{out / FINE_TUNED}: is there already; replace it by --force, or choose another --out")
 
 
 def own_integers(name: str, weights: Path | None, spec: str, target: Path) -> Graph:
@@ -90,7 +96,7 @@ def own_integers(name: str, weights: Path | None, spec: str, target: Path) -> Gr
         NetworkError, CheckpointError, UnsupportedModule, GraphError: it cannot be made, converted or quantised.
         CheckFailed: the converted network is not its own, or it never fires.
     """
-    network, data = make_network(name, weights), open_input(spec, None, "train", SAMPLES)
+    network, data = make_network(name, weights), open_input(spec, None, "train", CALIBRATION_SAMPLES)
     metadata = dialect.data_metadata(data.classes, data.standardisation)
     made = convert_network(network, data, target, data.step_seconds or dialect.DEFAULT_DT_SECONDS, metadata)
     for note in made.notes:
@@ -105,11 +111,11 @@ def _fine_tune(
 ) -> dict[str, Any]:
     learner = IntegerLearner(network, config.training)
     history = [_as_it_came(learner, dataset, config.training.batch)]
-    write_checked(network, out / NAME, dataset.split("validation"))
+    write_checked(network, out / FINE_TUNED, dataset.split("validation"))
 
     def keep(row: loop.Row, best: bool) -> None:
         if best:
-            write_checked(network, out / NAME, dataset.split("validation"))
+            write_checked(network, out / FINE_TUNED, dataset.split("validation"))
         run_folder.write_csv(out / "metrics.csv", history)
 
     loop.train_epochs(learner, dataset, config, history, "fine-tuning", keep)
@@ -117,7 +123,7 @@ def _fine_tune(
     best_row = max(history, key=learner.merit)
     metrics: dict[str, Any] = {
         **best_row,
-        "test_accuracy": _accuracy(load(out / NAME), test),
+        "test_accuracy": _accuracy(load(out / FINE_TUNED), test),
         "test_samples": len(test.labels),
         "calibrated_validation_accuracy": history[0]["validation_accuracy"],
         "calibrated_test_accuracy": _accuracy(graph, test),
@@ -149,7 +155,7 @@ class IntegerLearner(loop.Learner):
 
     def __init__(self, network: IntegerNetwork, schedule: settings.Training) -> None:
         optimizer = torch.optim.AdamW(network.parameters(), schedule.learning_rate, weight_decay=schedule.weight_decay)
-        super().__init__(network, optimizer, f"{NAME} is the best epoch before")
+        super().__init__(network, optimizer, f"{FINE_TUNED} is the best epoch before")
 
     def scores(self, frames: np.ndarray, lengths: np.ndarray) -> torch.Tensor:
         """What the file's readout compares, float64."""
@@ -207,15 +213,6 @@ def _accuracy(graph: Graph, split: Split) -> float | None:
 # ---- command line ----------------------------------------------------------------------------------------------------
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", type=Path, help="TOML file that the network was trained with, for data and schedule")
-    parser.add_argument("--quantized", type=Path, metavar="model.q.nir", help="file to start from")
-    add_network_arguments(parser)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="table.key=value")
-    parser.add_argument("--force", action="store_true", help="replace the run in --out")
-
-
 def work(arguments: argparse.Namespace) -> Result:
     check_folder(arguments.out)
     if (arguments.quantized is None) == (arguments.network is None):
@@ -225,30 +222,12 @@ def work(arguments: argparse.Namespace) -> Result:
     config, source = settings.read(arguments.config, arguments.overrides), arguments.quantized
     if arguments.network is not None:
         check_start(arguments.out, arguments.force)
-        source = own_integers(arguments.network, arguments.weights, config.data, arguments.out / NAME)
+        source = own_integers(arguments.network, arguments.weights, config.data, arguments.out / FINE_TUNED)
     metrics = fine_tune(config, source, arguments.out, arguments.force)
     text = (
-        f"{arguments.out / NAME}: epoch {metrics['epoch']}, accuracy on validation "
+        f"{arguments.out / FINE_TUNED}: epoch {metrics['epoch']}, accuracy on validation "
         f"{metrics['calibrated_validation_accuracy']:.4f} -> {metrics['validation_accuracy']:.4f}, on test "
         f"{metrics['calibrated_test_accuracy']:.4f} -> {metrics['test_accuracy']:.4f} "
         f"({metrics['test_samples']} samples of {config.data})"
     )
     return Result(metrics, text)
-
-
-def _interruption(arguments: argparse.Namespace) -> str:
-    kept = arguments.out / NAME
-    return f"interrupted; {kept} is the best epoch before" if kept.exists() else "interrupted: nothing written"
-
-
-main = Command(
-    door="conversion.fine_tune",
-    description="Train a quantised NIR file, or your own network, on in its integers.",
-    example="configs/demo.toml --quantized runs/demo/ckpt.q.nir --out runs/tuned --set training.epochs=3",
-    add_arguments=add_arguments,
-    work=work,
-    interrupted=_interruption,
-)
-
-if __name__ == "__main__":
-    sys.exit(main())

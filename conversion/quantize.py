@@ -7,10 +7,16 @@ where a layer fell silent or its rate left its band, unless that is accepted.
 
 from __future__ import annotations
 
+import sys
+
+from neurotarget.conversion.commands import quantize as main
+
+if __name__ == "__main__":  # before the imports that take long: --help needs none of them
+    sys.exit(main())
+
 import argparse
 import dataclasses
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +40,12 @@ from neurotarget.sim.reference.integer_kernels import STATE_LIMIT
 from neurotarget.sim.trace import Trace, unreadable
 from tqdm import tqdm
 
-from neurotarget.cli import Command, Result, complain
+from neurotarget.cli import Result, complain
 from neurotarget.errors import CheckFailed
 from neurotarget.files import check_output, write_bytes
 
 # What happens to the float network before its groups of synapses are rounded, in order.
 STEPS = [refuse_loops_without_spikes, thresholds_as_lif, resets_to_zero, give_every_neuron_a_synapse, make_uniform]
-
-SAMPLES = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -250,25 +254,6 @@ def _write(graph: Graph, target: Path, data: Input, progress: bool, accept: bool
 # ---- command line ----------------------------------------------------------------------------------------------------
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=Path, help="NIR file")
-    parser.add_argument(
-        "--calibrate",
-        required=True,
-        metavar="INPUT",
-        help="data SPEC, or an .npz with `input` [samples, steps, features]",
-    )
-    parser.add_argument("-o", "--output", type=Path, help="file to write (default: model.q.nir beside the model)")
-    parser.add_argument("--split", default="train", help="split of a data SPEC to calibrate on (default train)")
-    parser.add_argument("--samples", type=int, default=SAMPLES, help=f"samples to calibrate on (default {SAMPLES})")
-    run.add_reading_arguments(parser)
-    parser.add_argument(
-        "--accept",
-        action="store_true",
-        help="write the file although a layer fell silent or changed its rate, or a time constant or a current is lost",
-    )
-
-
 def work(arguments: argparse.Namespace) -> Result:
     target = arguments.output or arguments.model.with_suffix(".q.nir")
     _refuse_own_source(arguments.model, target)
@@ -338,16 +323,3 @@ def as_text(result: Report) -> str:
     if result.accuracy is not None:
         lines.append(f"accuracy {result.accuracy[0]:.4f} in float, {result.accuracy[1]:.4f} in integers")
     return "\n".join(lines)
-
-
-main = Command(
-    door="conversion.quantize",
-    description="Write a NIR file in integers for Lava's fixed-point arithmetic, calibrated on real input.",
-    example="runs/demo/ckpt.nir --calibrate synth -o runs/demo/ckpt.q.nir",
-    add_arguments=add_arguments,
-    work=work,
-    interrupted="interrupted: nothing written",
-)
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -5,8 +5,14 @@ Only networks that NetX computes bit for bit are written (netx.py); docs/netx.md
 
 from __future__ import annotations
 
-import argparse
 import sys
+
+from neurotarget.conversion.commands import to_netx as main
+
+if __name__ == "__main__":  # before the imports that take long: --help needs none of them
+    sys.exit(main())
+
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +24,7 @@ from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.graph.nir_file import to_bytes
 from neurotarget.sim.graph.node import GraphError
 
-from neurotarget.cli import Command, Result
+from neurotarget.cli import Result
 from neurotarget.files import check_output, hdf5, write_bytes
 
 INPUT_MESSAGE_BITS = 8  # any number above 0 tells NetX that the input is not spikes
@@ -105,14 +111,6 @@ def default_target(model: Path) -> Path:
     return model.with_name(model.name.removesuffix(".nir").removesuffix(".q") + ".net")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=Path, help="NIR file written by conversion.quantize")
-    parser.add_argument("-o", "--output", type=Path, help="file to write (default: model.net beside the model)")
-    parser.add_argument(
-        "--fit", type=Path, metavar="FILE", help="first write the nearest network that NetX can hold to FILE (.q.nir)"
-    )
-
-
 def work(arguments: argparse.Namespace) -> Result:
     target = arguments.output or default_target(arguments.model)
     if target.resolve() == arguments.model.resolve():
@@ -134,16 +132,3 @@ def work(arguments: argparse.Namespace) -> Result:
     lines.append(f"{target}: written; load it with {loading}")
     figures = {"file": str(target), "input_shape": network.input_shape, "layers": layers}
     return Result(figures, "\n".join(lines))
-
-
-main = Command(
-    door="conversion.to_netx",
-    description="Write a quantised NIR file as the HDF5 that lava-dl's NetX loads; the rest is refused.",
-    example="runs/demo/ckpt.q.nir -o runs/demo/ckpt.net",
-    add_arguments=add_arguments,
-    work=work,
-    interrupted="interrupted: the file was not written",
-)
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,8 +6,14 @@ and something fired: silence proves nothing.
 
 from __future__ import annotations
 
-import argparse
 import sys
+
+from neurotarget.conversion.commands import to_nir as main
+
+if __name__ == "__main__":  # before the imports that take long: --help needs none of them
+    sys.exit(main())
+
+import argparse
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +23,7 @@ from typing import Any
 import nir
 import numpy as np
 import torch
+from neurotarget.conversion.commands import REAL_SAMPLES
 from neurotarget.conversion.export.belonging import difference
 from neurotarget.conversion.export.draft import UnsupportedModule
 from neurotarget.conversion.export.emit import emit
@@ -33,7 +40,7 @@ from neurotarget.sim.parity import DIFFERS, HOLDS, NOT_TESTED, Parity, compare
 from neurotarget.sim.trace import windowed
 from torch import nn
 
-from neurotarget.cli import Command, Result, UsageError, add_network_arguments, complain
+from neurotarget.cli import Result, UsageError, complain
 from neurotarget.data import DataError, open_dataset
 from neurotarget.errors import CheckFailed
 from neurotarget.files import check_output, write_bytes
@@ -41,7 +48,7 @@ from neurotarget.files import check_output, write_bytes
 # What happens to the draft between PyTorch's modules and NIR's nodes, in order.
 STEPS = [fold_batch_norm, fold_parts, fold_loop_bias, fold_time_constant]
 
-RANDOM_SAMPLES, RANDOM_STEPS, REAL_SAMPLES = 4, 50, 16
+RANDOM_SAMPLES, RANDOM_STEPS = 4, 50
 RANDOM_MEANS = (0.5, 4.0, 32.0, 256.0)  # of the counts, tried in this order until something fires
 PROBE_SAMPLES, PROBE_STEPS = 2, 6  # what a network is followed on where its user gives no frames
 
@@ -321,18 +328,6 @@ def convert_own(name: str, weights: Path | None, data: Input, target: Path, dt: 
     return made
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", type=Path, nargs="?", help="file written by model.train")
-    add_network_arguments(parser)
-    parser.add_argument(
-        "--frames", metavar="INPUT", help="data SPEC or .npz on which --network is followed and compared"
-    )
-    parser.add_argument("--split", default="test", help="split of a data SPEC (default test)")
-    parser.add_argument("--samples", type=int, default=REAL_SAMPLES, help=f"of --frames (default {REAL_SAMPLES})")
-    parser.add_argument("--dt", type=float, help="seconds per step, for an .npz of --frames (default 1e-4)")
-    parser.add_argument("-o", "--output", type=Path, help="NIR file to write (default: beside the checkpoint)")
-
-
 def work(arguments: argparse.Namespace) -> Result:
     if (arguments.checkpoint is None) == (arguments.network is None):
         raise UsageError("one of a checkpoint and --network is expected")
@@ -371,16 +366,3 @@ def work(arguments: argparse.Namespace) -> Result:
         lines.append("silence proves nothing: nothing written; train on, or lower the thresholds")
     figures = {"file": str(target), "parity": [{"input": name, **parity.as_dict()} for name, parity in checks]}
     return Result(figures, "\n".join(lines), held, notes)
-
-
-main = Command(
-    door="conversion.to_nir",
-    description="Write a checkpoint, or your own network, as a NIR file and prove that it computes the same spikes.",
-    example="runs/demo/ckpt.pt -o runs/demo/ckpt.nir",
-    add_arguments=add_arguments,
-    work=work,
-    interrupted="interrupted: nothing written",
-)
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,11 +8,17 @@ al. 2025, arXiv 2412.12858) stands beside its spread over seeds and over tables.
 
 from __future__ import annotations
 
+import sys
+
+from neurotarget.hardware.commands import ablation as main
+
+if __name__ == "__main__":  # before the imports that take long: --help needs none of them
+    sys.exit(main())
+
 import argparse
 import hashlib
 import json
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +35,7 @@ from neurotarget.sim.inputs import open_input
 from neurotarget.sim.parity import DIFFERS
 from tqdm import tqdm
 
-from neurotarget.cli import Command, Result
+from neurotarget.cli import Result
 from neurotarget.errors import CheckFailed
 from neurotarget.figures import plus_minus
 from neurotarget.files import check_folder, write_picture, write_text
@@ -240,11 +246,6 @@ def plot(path: Path, summary: Mapping[str, Any], costs: Mapping[str, Any]) -> No
 # ---- the command -----------------------------------------------------------------------------------------------------
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, help="folder that model.ablation filled")
-    parser.add_argument("--samples", type=int, default=200, help="test utterances to count (default 200)")
-
-
 def work(arguments: argparse.Namespace) -> Result:
     check_folder(arguments.run)
     summary, costs = read(arguments.run), cost(arguments.run, arguments.samples)
@@ -252,16 +253,3 @@ def work(arguments: argparse.Namespace) -> Result:
     write_text(arguments.run / "ablation.md", text + "\n")
     plot(arguments.run / "ablation.png", summary, costs)
     return Result({**summary, "cost": costs}, text)
-
-
-main = Command(
-    door="hardware.ablation",
-    description="Count and price the networks of an ablation: a table and a plot beside their accuracy.",
-    example="runs/ablation_synth",
-    add_arguments=add_arguments,
-    work=work,
-    interrupted="interrupted; the networks counted so far are kept, the same command goes on",
-)
-
-if __name__ == "__main__":
-    sys.exit(main())

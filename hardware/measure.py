@@ -7,35 +7,26 @@ batch that saturates the device: latency and throughput, and energy where a coun
 
 from __future__ import annotations
 
+import sys
+
+from neurotarget.hardware.commands import measure as main
+
+if __name__ == "__main__":  # before the imports that take long: --help needs none of them
+    sys.exit(main())
+
 import argparse
 import dataclasses
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from neurotarget.hardware.meters import device_file
 from neurotarget.hardware.meters.device_file import MeasuredDevice, MeasuredRow
-from neurotarget.hardware.meters.samples import MOST_SAMPLES
 from neurotarget.hardware.meters.windows import Measurement, quotient
 
-from neurotarget.cli import Command, Result, UsageError
+from neurotarget.cli import Result, UsageError
 from neurotarget.data import open_dataset, renumbered
 from neurotarget.figures import rounded
 from neurotarget.files import check_folder
-
-MINUTES = 6.0  # with two trainings and a row that compiles at the end, `make gpu` takes less than ten
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", type=Path, nargs="+", help="files written by model.train: a network, its twin")
-    parser.add_argument("--out", type=Path, required=True, help="folder for <device>.json; made if missing")
-    parser.add_argument("--data", help="data SPEC; by default the one that the first checkpoint was trained on")
-    parser.add_argument(
-        "--samples", type=int, default=MOST_SAMPLES, help=f"test samples to measure, at most (default {MOST_SAMPLES})"
-    )
-    parser.add_argument(
-        "--minutes", type=float, default=MINUTES, help=f"no row begins later than this (default {MINUTES:g})"
-    )
 
 
 def work(arguments: argparse.Namespace) -> Result:
@@ -139,16 +130,3 @@ def row_words(row: MeasuredRow) -> str:
 
 def _energy(row: Measurement) -> str:
     return "" if row.total_uj is None else f", {rounded(row.total_uj)} uJ, {rounded(row.dynamic_uj)} above idle"
-
-
-main = Command(
-    door="hardware.measure",
-    description="Measure networks on this machine's GPU or processor: energy, latency, throughput.",
-    example="runs/gpu/spiking/ckpt.pt runs/gpu/twin/ckpt.pt --out docs/measured",
-    add_arguments=add_arguments,
-    work=work,
-    interrupted="interrupted: nothing written",
-)
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,19 +6,25 @@ limit that is passed (docs/hardware_limits.md).
 
 from __future__ import annotations
 
+import sys
+
+from neurotarget.hardware.commands import place as main
+
+if __name__ == "__main__":  # before the imports that take long: --help needs none of them
+    sys.exit(main())
+
 import argparse
 import dataclasses
-import sys
 from pathlib import Path
 
-from neurotarget.hardware.chips.fit import STEPS, Fit, fit
+from neurotarget.hardware.chips.fit import Fit, fit
 from neurotarget.hardware.chips.limits import load_chip
+from neurotarget.hardware.commands import STEPS
 from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.observed import Observed, observe
-from neurotarget.sim.run import add_reading_arguments
 from neurotarget.sim.trace import Trace
 
-from neurotarget.cli import Command, Result
+from neurotarget.cli import Result
 from neurotarget.files import check_output
 
 
@@ -48,17 +54,6 @@ def place(
     """
     run = None if trace is None else observe(trace)
     return fit(load(network), load_chip(chip), steps, run, weight_bits)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=Path, help="NIR file")
-    parser.add_argument("--chip", required=True, help="loihi1, loihi2, or a .toml file of the same form")
-    parser.add_argument("--steps", type=int, default=STEPS, help=f"steps per utterance (default {STEPS})")
-    parser.add_argument("--weight-bits", type=int, default=8, help="bits per weight: 1 to 6 or 8 (default 8)")
-    parser.add_argument("--input", help="data SPEC or .npz: takes spike rates and payloads from a run")
-    parser.add_argument("--samples", type=int, default=8, help="samples of --input to run (default 8)")
-    add_reading_arguments(parser)
-    parser.add_argument("--picture", type=Path, help="write a picture of the chip to this .png")
 
 
 def work(arguments: argparse.Namespace) -> Result:
@@ -101,15 +96,3 @@ def words(result: Fit) -> str:
         f"{mesh.mean_hops:.2f} hops per message, {energy}"
     )
     return "\n".join(lines)
-
-
-main = Command(
-    door="hardware.place",
-    description="Place a network on the cores of a chip: what fits, what does not, and what would make it fit.",
-    example="runs/demo/ckpt.nir --chip loihi1 --picture chip.png",
-    add_arguments=add_arguments,
-    work=work,
-)
-
-if __name__ == "__main__":
-    sys.exit(main())

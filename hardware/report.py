@@ -7,17 +7,23 @@ places it on chips, judges claims, and writes `report.json`, `report.html`, `lay
 
 from __future__ import annotations
 
+import sys
+
+from neurotarget.hardware.commands import report as main
+
+if __name__ == "__main__":  # before the imports that take long: --help needs none of them
+    sys.exit(main())
+
 import argparse
 import dataclasses
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurotarget.hardware.chips.fit import Fit
 from neurotarget.hardware.energy.claims import Side, check_tables, load_claims
 from neurotarget.hardware.energy.prices import load_tables, with_measured
-from neurotarget.hardware.page.assembly import SAMPLES, Given, make
+from neurotarget.hardware.page.assembly import Given, make
 from neurotarget.hardware.page.card import layers_csv, render_card
 from neurotarget.hardware.page.contents import Report, as_json
 from neurotarget.hardware.page.paper import bibtex, energies_csv, latex, usual_line
@@ -26,67 +32,15 @@ from neurotarget.hardware.sanafe import parent as sanafe
 from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.inputs import Input, as_input, open_input
-from neurotarget.sim.run import add_reading_arguments
 from neurotarget.sim.trace import Trace
 
-from neurotarget.cli import Command, Result, add_network_arguments
+from neurotarget.cli import Result
 from neurotarget.errors import UserError
 from neurotarget.files import as_utf8, check_folder, write_together
 
 if TYPE_CHECKING:
     from neurotarget.conversion.export.torch_network import TorchNetwork
     from torch import nn
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=Path, help="NIR file")
-    parser.add_argument("--input", required=True, help="data SPEC, or an .npz with `input` [samples, steps, features]")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the report; made if missing")
-    parser.add_argument(
-        "--checkpoint", type=Path, help="the ckpt.pt of the model: adds PyTorch parity and the GPU path"
-    )
-    add_network_arguments(parser)
-    parser.add_argument(
-        "--quantized",
-        type=Path,
-        help="the model's quantised file, to compare its answers; MODEL.q.nir beside MODEL.nir is found by itself",
-    )
-    parser.add_argument(
-        "--latex", action="store_true", help="write report.tex, tables for a paper, and report.bib, the prices' sources"
-    )
-    parser.add_argument("--samples", type=int, default=SAMPLES, help=f"samples to count (default {SAMPLES})")
-    parser.add_argument(
-        "--lava-samples", type=int, default=3, help="samples to run in Lava too; 0 leaves it out (default 3)"
-    )
-    parser.add_argument(
-        "--chip-simulator",
-        choices=["sanafe"],
-        help="simulate the placed network on Loihi 1, step by step, in SANA-FE (docs/chip_simulator.md)",
-    )
-    parser.add_argument("--chip-samples", type=int, default=3, help="samples to run in the chip simulator (default 3)")
-    parser.add_argument(
-        "--prices",
-        type=Path,
-        action="append",
-        default=[],
-        help="a further price table, or <device>.json of hardware.measure; may be repeated",
-    )
-    parser.add_argument("--claims", type=Path, help="a TOML file of energy claims to judge; configs/ has examples")
-    parser.add_argument(
-        "--beside",
-        type=beside,
-        action="append",
-        default=[],
-        metavar="MODEL.nir[=INPUT]",
-        help="another network to count and price beside this one, on --input or its own; may be repeated",
-    )
-    parser.add_argument("--twin", type=Path, help="checkpoint of the trained twin (model.twin=true), on the same input")
-    parser.add_argument(
-        "--compare-counters",
-        action="store_true",
-        help="run SpikingJelly's op_counter, syops and NeuroBench on that network too (requirements-counters.txt)",
-    )
-    add_reading_arguments(parser)
 
 
 def beside(text: str) -> Side:
@@ -265,16 +219,3 @@ def write(folder: Path, report: Report, trace: Trace, for_paper: bool = False) -
         texts |= {"report.tex": latex(report), "report.bib": bibtex(report)}
     folder.mkdir(parents=True, exist_ok=True)
     write_together({folder / name: as_utf8(text) for name, text in texts.items()})
-
-
-main = Command(
-    door="hardware.report",
-    description="Count, compare and price one network on one input; writes report.json and report.html.",
-    example="runs/demo/ckpt.nir --input synth --checkpoint runs/demo/ckpt.pt --out report",
-    add_arguments=add_arguments,
-    work=work,
-    interrupted="interrupted: nothing written",
-)
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,9 +6,15 @@ Each published measurement with a known network beside our prediction, and devic
 
 from __future__ import annotations
 
+import sys
+
+from neurotarget.hardware.commands import validate as main
+
+if __name__ == "__main__":  # before the imports that take long: --help needs none of them
+    sys.exit(main())
+
 import argparse
 import dataclasses
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +22,7 @@ from neurotarget.hardware.energy.device_model import SECOND, STEP, DeviceModel, 
 from neurotarget.hardware.energy.measured import Measurement, load_measured, predicted_uj
 from neurotarget.hardware.energy.prices import PriceTable, load_tables
 
-from neurotarget.cli import Command, Result
+from neurotarget.cli import Result
 from neurotarget.figures import NONE, interval, rounded
 
 
@@ -94,10 +100,6 @@ def device_classes(rows: Sequence[Measurement]) -> list[DeviceClass]:
 # ---- the command -----------------------------------------------------------------------------------------------------
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Takes none but `--json`."""
-
-
 def work(arguments: argparse.Namespace) -> Result:
     measured = load_measured()
     validated, classes = validate(measured, load_tables()), device_classes(measured)
@@ -145,15 +147,3 @@ def model_words(model: DeviceModel) -> str:
         f"{rounded(model.fixed_uj)} uJ per {model.per} + {marginal} pJ per operation, {model.rows} rows; left out, a "
         f"row is missed by a factor of {typical}, at worst {worst}"
     )
-
-
-main = Command(
-    door="hardware.validate",
-    description="Hold the price tables against published measurements, and fit a model per class of device.",
-    example="--json",
-    add_arguments=add_arguments,
-    work=work,
-)
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -16,28 +16,32 @@ per arm with mean and spread over seeds. At the end hardware/ablation.py counts 
 
 from __future__ import annotations
 
+import sys
+
+from neurotarget.model.commands import ablation as main
+
+if __name__ == "__main__":  # before the imports that take long: --help needs none of them
+    sys.exit(main())
+
 import argparse
 import dataclasses
-import functools
 import json
 import math
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from neurotarget.model.commands import ARMS
 from neurotarget.model.distill import distill
-from neurotarget.model.train import KEPT, add_run_arguments, left_behind, train
+from neurotarget.model.train import train
 from neurotarget.model.training import parallel, stages
 from neurotarget.model.training.run_folder import Start, check_start
 from neurotarget.model.training.settings import SettingsError
 from neurotarget.model.training.stages import IN_SECONDS, Stage
 
-from neurotarget.cli import Command, UsageError, run_verb
+from neurotarget.cli import UsageError, run_verb
 from neurotarget.files import check_folder, write_text
-
-ARMS = ("teacher", "scratch", "scratch_long", "fine_tuned", "at_once", "ptcd", "in_seconds")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,13 +246,6 @@ def checkpoint_of(folder: Path, arm: str) -> Path:
     return found[0]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", type=Path, help="TOML file of a chain, as for model.distill")
-    parser.add_argument("--seeds", type=int, default=3, help="number of seeds, from training.seed on (default 3)")
-    parser.add_argument("--arms", metavar="ARM,ARM", help=f"only these, of {', '.join(ARMS)}")
-    add_run_arguments(parser)
-
-
 def work(arguments: argparse.Namespace) -> int | None:
     if arguments.seeds < 1:
         raise UsageError(f"--seeds {arguments.seeds}: at least 1 is expected")
@@ -261,18 +258,3 @@ def work(arguments: argparse.Namespace) -> int | None:
     # What the networks cost is counted above this package, which must not need it.
     cost = [str(arguments.out), *(["--json"] if arguments.json else [])]
     return None if parallel.spoken(cost) is None else run_verb("ablation-cost", cost)
-
-
-main = Command(
-    door="model.ablation",
-    description="Compare PTCD with training from scratch, with fine-tuning and with distillation at once.",
-    example="configs/ptcd_synth.toml --out runs/ablation_synth --seeds 3",
-    add_arguments=add_arguments,
-    work=work,
-    interrupted=functools.partial(left_behind, states="seed*/**/last.pt"),
-    unwritten=KEPT,
-    complain=parallel.complain,
-)
-
-if __name__ == "__main__":
-    sys.exit(main())

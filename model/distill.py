@@ -16,6 +16,13 @@ The run's folder gets a folder per stage with what model/train.py leaves there, 
 
 from __future__ import annotations
 
+import sys
+
+from neurotarget.model.commands import distill as main
+
+if __name__ == "__main__":  # before the imports that take long: --help needs none of them
+    sys.exit(main())
+
 import argparse
 import contextlib
 import dataclasses
@@ -23,20 +30,13 @@ import functools
 import hashlib
 import itertools
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from neurotarget.model.train import (
-    KEPT,
-    Task,
-    add_run_arguments,
-    left_behind,
-    train,
-)
+from neurotarget.model.train import Task, train
 from neurotarget.model.training import checkpoint, inheritance, parallel, settings, stages
 from neurotarget.model.training.checkpoint import Checkpoint
 from neurotarget.model.training.divergence import distillation_loss
@@ -45,7 +45,7 @@ from neurotarget.model.training.run_folder import Start, TrainingError, check_st
 from neurotarget.model.training.settings import fitted
 from neurotarget.model.training.stages import Stage
 
-from neurotarget.cli import Command, Result
+from neurotarget.cli import Result
 from neurotarget.data import Dataset, open_dataset, spec
 from neurotarget.files import check_folder, only_writer, write_picture, write_text
 
@@ -309,12 +309,6 @@ def _plot(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     write_picture(path, figure)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", type=Path, help="TOML file: data, model, training, augmentation, distillation, stage")
-    parser.add_argument("--teacher", type=Path, metavar="CKPT", help="trained checkpoint that teaches the first stage")
-    add_run_arguments(parser)
-
-
 def work(arguments: argparse.Namespace) -> Result | None:
     check_folder(arguments.out)
     parallel.join()
@@ -326,18 +320,3 @@ def work(arguments: argparse.Namespace) -> Result | None:
         for row in summary["stages"]
     ]
     return parallel.spoken(Result(summary, "\n".join(lines)))
-
-
-main = Command(
-    door="model.distill",
-    description="Distil a SpikeSCR network through a chain of coarser and coarser time scales (PTCD).",
-    example="configs/ptcd_synth.toml --out runs/ptcd --set stage.2.epochs=5",
-    add_arguments=add_arguments,
-    work=work,
-    interrupted=functools.partial(left_behind, states="*/last.pt"),
-    unwritten=KEPT,
-    complain=parallel.complain,
-)
-
-if __name__ == "__main__":
-    sys.exit(main())

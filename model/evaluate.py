@@ -5,35 +5,26 @@
 
 from __future__ import annotations
 
+import sys
+
+from neurotarget.model.commands import evaluate as main
+
+if __name__ == "__main__":  # before the imports that take long: --help needs none of them
+    sys.exit(main())
+
 import argparse
 import dataclasses
 import math
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from neurotarget.model.training import checkpoint
 from neurotarget.model.training.evaluation import evaluate, in_evaluation, split_scores
-from neurotarget.model.training.post_training import BITS, FLOAT_OPERATIONS, WEIGHT_BITS, quantised
+from neurotarget.model.training.post_training import FLOAT_OPERATIONS, WEIGHT_BITS, quantised
 
-from neurotarget.cli import Command, Result, UsageError
+from neurotarget.cli import Result, UsageError
 from neurotarget.data import DataError, Split, open_dataset, open_recordings, renumbered, spec
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", type=Path, help="file written by model.train")
-    parser.add_argument("--data", required=True, help="data SPEC: synth, gsc:PATH, ..., or wav:PATH")
-    parser.add_argument("--split", default="test", help="train, validation or test (default)")
-    parser.add_argument(
-        "--bits",
-        type=int,
-        nargs="+",
-        default=[],
-        choices=BITS,
-        help="quantise a twin too: bits of an activation",
-    )
 
 
 def work(arguments: argparse.Namespace) -> Result:
@@ -109,15 +100,3 @@ def _notes(
         f"{arguments.data} has steps of {1000 * step_seconds:g} ms, {arguments.checkpoint} was trained on steps of "
         f"{1000 * loaded.step_seconds:g} ms"
     ]
-
-
-main = Command(
-    door="model.evaluate",
-    description="Measure a checkpoint on a split of a data set, or classify WAV files.",
-    example="runs/demo/ckpt.pt --data synth --split test",
-    add_arguments=add_arguments,
-    work=work,
-)
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,12 +8,18 @@ several processes train one network, each on its share of every batch (training/
 
 from __future__ import annotations
 
+import sys
+
+from neurotarget.model.commands import train as main
+
+if __name__ == "__main__":  # before the imports that take long: --help needs none of them
+    sys.exit(main())
+
 import argparse
 import contextlib
 import dataclasses
 import functools
 import json
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,11 +32,9 @@ from neurotarget.model.training import checkpoint, loop, parallel, registry, run
 from neurotarget.model.training.evaluation import best_device, class_scores, evaluate
 from neurotarget.model.training.run_folder import Start, TrainingError, check_start
 
-from neurotarget.cli import Command, Result, complain, run_verb
+from neurotarget.cli import Result, complain, run_verb
 from neurotarget.data import Dataset, Split, open_dataset
 from neurotarget.files import check_folder, only_writer, write_text
-
-KEPT = "what was written before is whole; mend this, then go on with --resume"
 
 
 def cross_entropy(scores: torch.Tensor, labels: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
@@ -220,40 +224,6 @@ def optimizer_of(network: registry.Network, schedule: settings.Training) -> torc
     return torch.optim.AdamW(groups, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
 
 
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that every training shares."""
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="table.key=value")
-    of_a_run = parser.add_mutually_exclusive_group()
-    of_a_run.add_argument(
-        "--resume",
-        dest="start",
-        action="store_const",
-        const=Start.RESUME,
-        default=Start.NEW,
-        help="go on where the run in --out stopped, or to more training.epochs, along their learning rates",
-    )
-    of_a_run.add_argument(
-        "--force", dest="start", action="store_const", const=Start.FORCE, help="start over in place of the run in --out"
-    )
-
-
-def left_behind(arguments: argparse.Namespace, states: str) -> str:
-    """What an interruption leaves; `states` is the pattern of the files below --out from which a run goes on."""
-    if (last := next(arguments.out.glob(states), None)) is None:
-        return "interrupted before an epoch was complete: there is nothing to go on from"
-    return f"interrupted; go on with --resume (state in {last if states == 'last.pt' else arguments.out})"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", type=Path, help="TOML file: data, model, training, augmentation")
-    add_run_arguments(parser)
-    parser.add_argument("--tensorboard", action="store_true", help="also write TensorBoard events to RUN/tensorboard")
-    parser.add_argument(
-        "--quantized", type=Path, metavar="model.q.nir", help="fine-tune this quantised file instead, in its integers"
-    )
-
-
 def work(arguments: argparse.Namespace) -> Result | int | None:
     check_folder(arguments.out)
     parallel.join()
@@ -280,18 +250,3 @@ def _fine_tune(arguments: argparse.Namespace) -> int:
     argv += [f"--set={override}" for override in arguments.overrides]
     argv += ["--force"] if arguments.start is Start.FORCE else []
     return run_verb("fine-tune", [*argv, *(["--json"] if arguments.json else [])])
-
-
-main = Command(
-    door="model.train",
-    description="Train a network: SpikeSCR, or DCLS-Delays with learnt delays.",
-    example="configs/demo.toml --out runs/demo --set training.epochs=5",
-    add_arguments=add_arguments,
-    work=work,
-    interrupted=functools.partial(left_behind, states="last.pt"),
-    unwritten=KEPT,
-    complain=parallel.complain,
-)
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -10,6 +10,7 @@ import importlib
 import os
 import signal
 import sys
+from typing import Any
 
 
 def end_quietly(number: int, frame: object) -> None:
@@ -57,14 +58,30 @@ PUBLIC = {
 __all__ = [*PUBLIC, "__version__"]
 
 
+def imported(where: str) -> Any:
+    """What `module:name` stands for, below neurotarget.
+
+    Raises:
+        PackageMissing: it needs PyTorch or SpikingJelly, and they are not installed.
+    """
+    from neurotarget.errors import training_missing
+
+    module, _, member = where.partition(":")
+    try:
+        return getattr(importlib.import_module(f"neurotarget.{module}"), member)
+    except ModuleNotFoundError as error:
+        if (missing := training_missing(error)) is None:
+            raise
+        raise missing from error
+
+
 def __getattr__(name: str) -> object:
     if name == "__version__":  # read when asked for: Lava's child has no metadata of ours
         from importlib import metadata
 
         return metadata.version("neurotarget")
     if name in PUBLIC:
-        module, _, member = PUBLIC[name].partition(":")
-        return getattr(importlib.import_module(f"neurotarget.{module}"), member)
+        return imported(PUBLIC[name])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

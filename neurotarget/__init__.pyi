@@ -1,5 +1,7 @@
 """What `neurotarget` offers, for type checkers: what `PUBLIC` in `__init__.py` imports when it is asked for."""
 
+from typing import Any
+
 from neurotarget.conversion.quantize import quantize_to as quantize
 from neurotarget.conversion.to_nir import check, export
 from neurotarget.errors import CheckFailed, UserError
@@ -33,5 +35,6 @@ __all__ = [
 __version__: str
 PUBLIC: dict[str, str]
 
+def imported(where: str) -> Any: ...
 def end_quietly(number: int, frame: object) -> None: ...
 def interrupt_ends_imports() -> None: ...

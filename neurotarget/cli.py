@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import importlib
 import json
 import os
 import signal
@@ -19,26 +18,52 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import neurotarget
-from neurotarget.errors import NeurotargetError, UserError, nearest, printable
+from neurotarget import imported
+from neurotarget.errors import NeurotargetError, UserError, nearest, printable, training_missing
 
-# verb -> the module that is its door, and what it does
+# verb -> where its command is, `module:name` below neurotarget, and what it does
 VERBS = {
-    "train": ("model.train", "train a network"),
-    "distill": ("model.distill", "distil a network to fewer steps (PTCD)"),
-    "ablation": ("model.ablation", "compare PTCD with other ways to the same steps: accuracy, operations, energy"),
-    "evaluate": ("model.evaluate", "measure a checkpoint on a data set"),
-    "to-nir": ("conversion.to_nir", "write a checkpoint as a NIR file, checked against PyTorch"),
-    "quantize": ("conversion.quantize", "write a NIR file in integers for Lava's fixed-point arithmetic"),
-    "fine-tune": ("conversion.fine_tune", "train a quantised NIR file on, in its integers"),
-    "to-netx": ("conversion.to_netx", "write a quantised NIR file as the HDF5 that lava-dl's NetX loads"),
-    "run": ("sim.run", "run a NIR file on the reference simulator or on Lava"),
-    "compare": ("sim.compare", "compare two back ends spike for spike"),
-    "place": ("hardware.place", "place a NIR file on the cores of a chip: what fits, what does not"),
-    "report": ("hardware.report", "count, price and compare: report.html and report.json"),
-    "measure": ("hardware.measure", "measure networks on this machine: energy, latency, throughput"),
-    "validate": ("hardware.validate", "hold the price tables against measurements that others published"),
-    "ablation-cost": ("hardware.ablation", "count and price the networks of an ablation"),
+    "train": ("model.commands:train", "train a network"),
+    "distill": ("model.commands:distill", "distil a network to fewer steps (PTCD)"),
+    "ablation": (
+        "model.commands:ablation",
+        "compare PTCD with other ways to the same steps: accuracy and cost",
+    ),
+    "evaluate": ("model.commands:evaluate", "measure a checkpoint on a data set"),
+    "to-nir": ("conversion.commands:to_nir", "write a checkpoint as a NIR file, checked against PyTorch"),
+    "quantize": ("conversion.commands:quantize", "write a NIR file in integers for Lava's fixed-point arithmetic"),
+    "fine-tune": ("conversion.commands:fine_tune", "train a quantised NIR file on, in its integers"),
+    "to-netx": ("conversion.commands:to_netx", "write a quantised NIR file as the HDF5 that lava-dl's NetX loads"),
+    "run": ("sim.commands:run", "run a NIR file on the reference simulator or on Lava"),
+    "compare": ("sim.commands:compare", "compare two back ends spike for spike"),
+    "place": ("hardware.commands:place", "place a NIR file on the cores of a chip: what fits, what does not"),
+    "report": ("hardware.commands:report", "count, price and compare: report.html and report.json"),
+    "measure": ("hardware.commands:measure", "measure networks on this machine: energy, latency, throughput"),
+    "validate": ("hardware.commands:validate", "hold the price tables against measurements that others published"),
+    "ablation-cost": ("hardware.commands:ablation", "count and price the networks of an ablation"),
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Later:
+    """A function that is imported when it is wanted: what it needs may take seconds to import.
+
+    Attributes:
+        where: `module:name`, below neurotarget.
+    """
+
+    where: str
+
+    def function(self) -> Callable[..., Any]:
+        """Imports it.
+
+        Raises:
+            PackageMissing: it needs a package that is not installed.
+        """
+        return imported(self.where)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.function()(*arguments)
 
 
 class UsageError(UserError):
@@ -84,7 +109,8 @@ class Command:
         description: what it does, for `--help`.
         example: arguments that work.
         add_arguments: of the parser; `--json` is there for all.
-        work: gives a `Result`, the exit code of another command that it called, or None where another process speaks.
+        work: gives a `Result`, the exit code of another command that it called, or None where another process speaks;
+            a `Later` is imported once the arguments are known.
         interrupted: what Ctrl-C leaves behind, and how to go on; a function of the arguments where that depends.
         unwritten: what holds when a file cannot be written, beside the sentence about the file.
         complain: prints an error on stderr; whether it did, of several processes.
@@ -113,12 +139,18 @@ class Command:
         Args:
             argv: arguments; those of the process when left out.
         """
-        _take_over()
+        _escape_what_cannot_be_shown()
         argv = sys.argv[1:] if argv is None else argv
         arguments = argparse.Namespace()
         try:
             arguments = self.parser(prog).parse_args(argv)
-            result = self.work(arguments)
+            work = self.work.function() if isinstance(self.work, Later) else self.work
+            _take_over()
+            result = work(arguments)
+        except ModuleNotFoundError as error:
+            if (missing := training_missing(error)) is None:
+                raise
+            return self._fail(f"error: {missing}", missing.exit_code, argv)
         except NeurotargetError as error:
             return self._fail(f"error: {error}", error.exit_code, argv)
         except OSError as error:
@@ -183,19 +215,29 @@ def _close_stdout() -> None:
         os.close(nowhere)
 
 
-def _take_over() -> None:
-    """From here on Ctrl-C is a KeyboardInterrupt, and what an ASCII terminal cannot show is escaped."""
-    if signal.getsignal(signal.SIGINT) is neurotarget.end_quietly:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+def _escape_what_cannot_be_shown() -> None:
+    """On an ASCII terminal."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
 
+def _take_over() -> None:
+    """From here on Ctrl-C is a KeyboardInterrupt."""
+    if signal.getsignal(signal.SIGINT) is neurotarget.end_quietly:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def command(verb: str) -> Command:
+    """The command of a verb; its parser needs none of the libraries that take long to import."""
+    found = imported(VERBS[verb][0])
+    assert isinstance(found, Command)
+    return found
+
+
 def run_verb(verb: str, argv: Sequence[str], prog: str = "") -> int:
-    """Runs the command of a verb and gives its exit code. Imports only what the verb needs: torch takes seconds."""
-    module = importlib.import_module(f"neurotarget.{VERBS[verb][0]}")
-    return int(module.main(argv, prog))
+    """Runs the command of a verb and gives its exit code."""
+    return command(verb)(argv, prog)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -28,6 +28,16 @@ class PackageMissing(UserError, ImportError):
     """An optional package that is not installed: the message says how to get it."""
 
 
+def training_missing(error: ModuleNotFoundError) -> PackageMissing | None:
+    """What to do where a package for networks in PyTorch was imported in vain; None where it was another."""
+    package = (error.name or "").partition(".")[0]
+    if package not in ("torch", "spikingjelly"):
+        return None
+    return PackageMissing(
+        f"this needs PyTorch and SpikingJelly, and {package} is not installed: pip install 'neurotarget[train]'"
+    )
+
+
 class CheckFailed(NeurotargetError):
     """The input was good, and a result did not pass its check; nothing was written."""
 

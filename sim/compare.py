@@ -6,13 +6,20 @@ The rule that decides is that of sim/parity.py.
 
 from __future__ import annotations
 
-import argparse
 import sys
+
+from neurotarget.sim.commands import compare as main
+
+if __name__ == "__main__":  # before the imports that take long: --help needs none of them
+    sys.exit(main())
+
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from neurotarget.sim import lava, reference, run
 from neurotarget.sim.activity import run_words
+from neurotarget.sim.commands import BACKENDS, COMPARED_SAMPLES, TWO_BACKENDS
 from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.graph.kinds import STATEFUL
 from neurotarget.sim.graph.node import GraphError
@@ -23,9 +30,7 @@ from neurotarget.sim.recorded import compare_recorded
 from neurotarget.sim.schedule import latency_ms, latency_words
 from neurotarget.sim.trace import Trace, TraceError
 
-from neurotarget.cli import Command, Result, UsageError
-
-BACKENDS, SAMPLES = "reference,lava", 3
+from neurotarget.cli import Result, UsageError
 
 
 def compare(a: Trace | str | Path, b: Trace | str | Path, network: str | Path | Graph | None = None) -> Parity:
@@ -64,16 +69,6 @@ def _run(graph: Graph, data: Input, backend: str, precision: str, build: str, st
     return trace, reference.states(graph, data.frames, data.lengths, nodes)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    run.add_input_arguments(parser, required=False, samples=f"{SAMPLES}; all with --against")
-    parser.add_argument("--backends", help=f"two of reference, lava, separated by a comma (default {BACKENDS})")
-    run.add_lava_argument(parser)
-    parser.add_argument(
-        "--against", type=Path, metavar="spikes.npz", help="compare with spikes recorded elsewhere (sim/recorded.py)"
-    )
-    parser.add_argument("--states", action="store_true", help="compare u and v too, step by step (quantised files)")
-
-
 def work(arguments: argparse.Namespace) -> Result:
     if (arguments.input is None) == (arguments.against is None):
         raise UsageError("one of --input and --against is expected; a file of recorded spikes holds its input")
@@ -93,17 +88,17 @@ def _with_recorded(arguments: argparse.Namespace) -> Result:
 
 
 def _two_back_ends(arguments: argparse.Namespace) -> Result:
-    backends = (arguments.backends or BACKENDS).split(",")
-    if len(backends) != 2 or not set(backends) <= set(run.BACKENDS):
-        raise InputError(f"--backends {arguments.backends}: two of {', '.join(run.BACKENDS)} are expected")
+    backends = (arguments.backends or TWO_BACKENDS).split(",")
+    if len(backends) != 2 or not set(backends) <= set(BACKENDS):
+        raise InputError(f"--backends {arguments.backends}: two of {', '.join(BACKENDS)} are expected")
     if backends[0] == backends[1]:
         raise InputError(
             f"--backends {arguments.backends}: a run equals itself whatever it computes; give two different ones of "
-            f"{', '.join(run.BACKENDS)}"
+            f"{', '.join(BACKENDS)}"
         )
     run.check_lava_argument(arguments, backends)
     graph = load(arguments.model, arguments.dt, arguments.reset)
-    samples = SAMPLES if arguments.samples is None else arguments.samples
+    samples = COMPARED_SAMPLES if arguments.samples is None else arguments.samples
     data = open_input(arguments.input, graph, arguments.split, samples)
     if arguments.states and not graph.quantised:
         raise GraphError(f"{arguments.model}: --states compares integers; this file is in floating point")
@@ -152,15 +147,3 @@ def as_text(graph: Graph, parity: Parity, latency: int) -> str:
     if parity.first_state:
         lines.append(f"first state that differs: {parity.first_state}")
     return "\n".join([*lines, *parity.gaps()])
-
-
-main = Command(
-    door="sim.compare",
-    description="Run one network on two back ends and compare every spike.",
-    example="runs/demo/ckpt.nir --input synth --backends reference,lava --samples 3",
-    add_arguments=add_arguments,
-    work=work,
-)
-
-if __name__ == "__main__":
-    sys.exit(main())

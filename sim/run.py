@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
+from neurotarget.sim.commands import run as main
+
+if __name__ == "__main__":  # before the imports that take long: --help needs none of them
+    sys.exit(main())
+
 import argparse
 import dataclasses
-import sys
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -13,16 +19,15 @@ from typing import Any
 from neurotarget.sim import lava as in_lava
 from neurotarget.sim import reference
 from neurotarget.sim.activity import activity, run_words
-from neurotarget.sim.graph import Graph, dialect, load
+from neurotarget.sim.commands import BACKENDS
+from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.inputs import Input, InputError, as_input, open_input
 from neurotarget.sim.observed import Observed, observe
 from neurotarget.sim.schedule import latency_ms, latency_words
 from neurotarget.sim.trace import Trace
 
-from neurotarget.cli import Command, Result, UsageError, complain
+from neurotarget.cli import Result, UsageError, complain
 from neurotarget.files import check_output
-
-BACKENDS = ("reference", "lava")
 
 
 def run(
@@ -74,44 +79,6 @@ def simulate(
     if backend == "lava":
         return in_lava.run(graph, data.frames, data.lengths, data.labels, build=lava, progress=progress)
     return reference.run(graph, data.frames, data.lengths, data.labels, precision, progress)
-
-
-def add_input_arguments(parser: argparse.ArgumentParser, required: bool = True, samples: str = "all") -> None:
-    """The arguments that every command on a NIR file shares; `samples` says how many are run by default."""
-    parser.add_argument("model", type=Path, help="NIR file")
-    parser.add_argument(
-        "--input", required=required, help="data SPEC, or an .npz with `input` [samples, steps, features]"
-    )
-    parser.add_argument("--split", default="test", help="split of a data SPEC (default test)")
-    parser.add_argument("--samples", type=int, help=f"samples to run (default {samples})")
-    parser.add_argument("--precision", default="float64", choices=("float64", "float32"), help="of the reference")
-    add_reading_arguments(parser)
-
-
-def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `load` is told of a file that leaves it open."""
-    parser.add_argument("--dt", type=float, help="seconds per step, for a file that does not say (default 1e-4)")
-    parser.add_argument(
-        "--reset",
-        choices=dialect.RESETS,
-        help="how neurons reset, for a file that does not say (default zero, NIR's; snnTorch's is subtract)",
-    )
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_input_arguments(parser)
-    parser.add_argument("--backend", default="reference", choices=BACKENDS)
-    add_lava_argument(parser)
-    parser.add_argument("--trace", type=Path, help="write the spikes of every node to this .npz")
-
-
-def add_lava_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--lava",
-        default=in_lava.PLAIN,
-        choices=in_lava.BUILDS,
-        help="how the back end lava builds the network: a Process a node, or one that hosts all (default plain)",
-    )
 
 
 def check_lava_argument(arguments: argparse.Namespace, backends: Collection[str]) -> None:
@@ -179,15 +146,3 @@ def summary(graph: Graph, run: Observed) -> dict[str, Any]:
         "predicted": [] if run.predicted is None else run.predicted.tolist(),
         "notes": [*graph.notes, *([run.unreadable] if run.unreadable and run.labels is not None else [])],
     }
-
-
-main = Command(
-    door="sim.run",
-    description="Run a NIR file on the reference simulator or on Lava.",
-    example="runs/demo/ckpt.nir --input synth --samples 100 --trace trace.npz",
-    add_arguments=add_arguments,
-    work=work,
-)
-
-if __name__ == "__main__":
-    sys.exit(main())

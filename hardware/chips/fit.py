@@ -11,11 +11,11 @@ from neurotarget.hardware.chips.mesh import Traffic, tile_of, traffic
 from neurotarget.hardware.chips.placement import RESOURCES, Placement, place
 from neurotarget.hardware.chips.populations import chip_network
 from neurotarget.hardware.chips.rules import RULES, Finding, check
+from neurotarget.hardware.commands import STEPS
 from neurotarget.sim.graph import Graph
 from neurotarget.sim.observed import Observed
 from neurotarget.sim.schedule import schedule
 
-STEPS = 100
 ASSUMED_RATE = 0.1
 REAL_BITS = 64
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from neurotarget.hardware.commands import SAMPLES
 from neurotarget.hardware.counts import other_packages
 from neurotarget.hardware.counts.summary import mean_layer
 from neurotarget.hardware.energy import sensitivity, twin
@@ -50,8 +51,6 @@ from neurotarget.sim.trace import Trace
 
 if TYPE_CHECKING:
     from neurotarget.conversion.export.torch_network import TorchNetwork
-
-SAMPLES = 200
 
 
 @dataclass(frozen=True, eq=False)

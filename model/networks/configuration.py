@@ -59,6 +59,7 @@ class Configuration:
         return cls(**{**cls.PRESETS[name], **changes})
 
 
+BITS = range(2, 9)  # of an activation, where a twin is quantised
 ATTENTIONS = ("spikescr", "spikformer", "spikformer_tim", "sdsa", "qk_token", "qk_channel")
 DROPOUT_SITES = ("every_unit", "published")
 

@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from neurotarget.model.networks.configuration import BITS
 from neurotarget.model.networks.delays import DelayedLinear
 from neurotarget.model.networks.parts import Gate
 from neurotarget.model.networks.twin import MatrixProduct
@@ -24,7 +25,6 @@ from torch.ao.quantization import HistogramObserver, PerChannelMinMaxObserver
 from neurotarget.data import Split
 
 WEIGHT_BITS = 8
-BITS = range(2, 9)  # of an activation
 CALIBRATION_SAMPLES = 128
 FLOAT_OPERATIONS = ("softmax", "rotary position", "residual sums", "scale and offset after a product", "read-out")
 PRODUCTS = (nn.Linear, nn.Conv1d, DelayedLinear, MatrixProduct, Gate)

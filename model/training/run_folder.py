@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import enum
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import torch
 from neurotarget.model.training import checkpoint, registry, settings
+from neurotarget.model.training.start import Start
 
 from neurotarget.data import Dataset
 from neurotarget.errors import UserError
@@ -25,14 +25,6 @@ COLUMNS = (
     "validation_accuracy",
     "seconds",
 )
-
-
-class Start(enum.Enum):
-    """What a training does with the run that its folder holds."""
-
-    NEW = "refuse it"
-    RESUME = "go on with it"
-    FORCE = "start over in its place"
 
 
 class TrainingError(UserError):

@@ -11,13 +11,15 @@ edges are ordinary NIR edges.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import nir
 import numpy as np
 from neurotarget.sim.graph.kinds import KINDS
 
 from neurotarget.standardisation import Standardisation
+
+if TYPE_CHECKING:
+    import nir
 
 DIALECT = "neurotarget-1"
 
@@ -76,6 +78,8 @@ def extension(op: str, neurons: int | tuple[int, ...], metadata: Mapping[str, An
     Raises:
         ValueError: a parameter or role is missing, or one is not known.
     """
+    import nir  # here: the words of this file are wanted where no graph is
+
     taken = {*KINDS[op].roles, *KINDS[op].parameters}
     if set(metadata) != taken:
         raise ValueError(f"{op} takes {sorted(taken)}, got {sorted(metadata)}")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from neurotarget.conversion import fine_tune, quantize, to_nir
+from neurotarget.conversion.commands import CALIBRATION_SAMPLES
 from neurotarget.conversion.export.factory import make_network
 from neurotarget.sim.graph import load
 
@@ -95,7 +96,7 @@ def test_ones_own_network_learns_in_its_integers_as_by_three_commands(folder, ca
     assert metrics["validation_accuracy"] > metrics["calibrated_validation_accuracy"]
     graph = load("run/model.q.nir")
     assert {node.reset for node in graph.spiking} == {"subtract"}
-    frames = ["--frames", "shd:words?steps=50", "--split", "train", "--samples", str(quantize.SAMPLES)]
+    frames = ["--frames", "shd:words?steps=50", "--split", "train", "--samples", str(CALIBRATION_SAMPLES)]
     assert to_nir.main([*OWN, *frames, "-o", "own.nir"]) == 0
     assert quantize.main(["own.nir", "--calibrate", "shd:words?steps=50"]) == 0
     assert fine_tune.main(["tune.toml", "--quantized", "own.q.nir", "--out", "apart"]) == 0

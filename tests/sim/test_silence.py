@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from neurotarget.sim import reference, run
 from neurotarget.sim.activity import Activity, Fired, activity
+from neurotarget.sim.commands import BACKENDS
 from neurotarget.sim.compare import main as compare_main
 from neurotarget.sim.graph import load
 from neurotarget.sim.parity import DIFFERS, HOLDS, NOT_TESTED, compare
@@ -186,7 +187,7 @@ def test_a_comparison_names_what_it_did_not_test(command):
     assert (figures["outcome"], figures["never_fire"], figures["always_fire"]) == ("holds", ["lif1"], ["lif0"])
 
 
-@pytest.mark.parametrize("backend", run.BACKENDS)
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_back_end_against_itself_is_refused(backend, tmp_path, capsys):
     nir.write(tmp_path / "net.nir", network(1.0))
     assert compare_main([str(tmp_path / "net.nir"), "--input", "synth", "--backends", f"{backend},{backend}"]) == 2

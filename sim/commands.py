@@ -1,0 +1,90 @@
+"""The commands of this package as they are called: `--help` needs none of the libraries that take long to import.
+
+The doors beside this file do the work, and are imported when there is some.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from neurotarget.sim.graph.dialect import RESETS
+
+from neurotarget.sim import lava
+
+from neurotarget.cli import Command, Later
+
+BACKENDS = ("reference", "lava")
+TWO_BACKENDS, COMPARED_SAMPLES = "reference,lava", 3  # of a comparison, by default
+
+
+def add_input_arguments(parser: argparse.ArgumentParser, required: bool = True, samples: str = "all") -> None:
+    """The arguments that every command on a NIR file shares; `samples` says how many are run by default."""
+    parser.add_argument("model", type=Path, help="NIR file")
+    parser.add_argument(
+        "--input", required=required, help="data SPEC, or an .npz with `input` [samples, steps, features]"
+    )
+    parser.add_argument("--split", default="test", help="split of a data SPEC (default test)")
+    parser.add_argument("--samples", type=int, help=f"samples to run (default {samples})")
+    parser.add_argument("--precision", default="float64", choices=("float64", "float32"), help="of the reference")
+    add_reading_arguments(parser)
+
+
+def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `load` is told of a file that leaves it open."""
+    parser.add_argument("--dt", type=float, help="seconds per step, for a file that does not say (default 1e-4)")
+    parser.add_argument(
+        "--reset",
+        choices=RESETS,
+        help="how neurons reset, for a file that does not say (default zero, NIR's; snnTorch's is subtract)",
+    )
+
+
+def add_lava_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--lava",
+        default=lava.PLAIN,
+        choices=lava.BUILDS,
+        help="how the back end lava builds the network: a Process a node, or one that hosts all (default plain)",
+    )
+
+
+# ---- run -------------------------------------------------------------------------------------------------------------
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    add_input_arguments(parser)
+    parser.add_argument("--backend", default="reference", choices=BACKENDS)
+    add_lava_argument(parser)
+    parser.add_argument("--trace", type=Path, help="write the spikes of every node to this .npz")
+
+
+run: Command = Command(
+    door="sim.run",
+    description="Run a NIR file on the reference simulator or on Lava.",
+    example="runs/demo/ckpt.nir --input synth --samples 100 --trace trace.npz",
+    add_arguments=add_run_arguments,
+    work=Later("sim.run:work"),
+)
+
+
+# ---- compare ---------------------------------------------------------------------------------------------------------
+
+
+def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
+    add_input_arguments(parser, required=False, samples=f"{COMPARED_SAMPLES}; all with --against")
+    parser.add_argument("--backends", help=f"two of reference, lava, separated by a comma (default {TWO_BACKENDS})")
+    add_lava_argument(parser)
+    parser.add_argument(
+        "--against", type=Path, metavar="spikes.npz", help="compare with spikes recorded elsewhere (sim/recorded.py)"
+    )
+    parser.add_argument("--states", action="store_true", help="compare u and v too, step by step (quantised files)")
+
+
+compare: Command = Command(
+    door="sim.compare",
+    description="Run one network on two back ends and compare every spike.",
+    example="runs/demo/ckpt.nir --input synth --backends reference,lava --samples 3",
+    add_arguments=add_compare_arguments,
+    work=Later("sim.compare:work"),
+)
