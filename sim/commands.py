@@ -8,9 +8,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from neurotarget.sim.graph.dialect import RESETS
-
 from neurotarget.sim import lava
+from neurotarget.sim.resets import RESETS
 
 from neurotarget.cli import Command, Later
 

@@ -11,15 +11,13 @@ edges are ordinary NIR edges.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import nir
 import numpy as np
 from neurotarget.sim.graph.kinds import KINDS
 
 from neurotarget.standardisation import Standardisation
-
-if TYPE_CHECKING:
-    import nir
 
 DIALECT = "neurotarget-1"
 
@@ -39,10 +37,6 @@ KEY_CLASSES, KEY_INPUT_MEAN, KEY_INPUT_SCALE, KEY_INPUT_FMAX = "classes", "input
 KEY_GROUPS = "groups"
 # Metadata of a neuron: how it resets, and v before the first step of the window (docs/semantics.md, "Reset").
 KEY_RESET, KEY_V_INITIAL = "reset", "v_initial"
-RESET_ZERO = "zero"  # v = v_reset
-RESET_SUBTRACT = "subtract"  # the threshold is taken off at the next step, after the leak
-RESET_SUBTRACT_AT_ONCE = "subtract_at_once"  # the threshold is taken off where it fires, before the leak
-RESETS = (RESET_ZERO, RESET_SUBTRACT, RESET_SUBTRACT_AT_ONCE)
 # Metadata of a tap of a convolution over time: the name of its layer.
 KEY_LAYER = "layer"
 SCHEME_EULER = "euler"
@@ -78,8 +72,6 @@ def extension(op: str, neurons: int | tuple[int, ...], metadata: Mapping[str, An
     Raises:
         ValueError: a parameter or role is missing, or one is not known.
     """
-    import nir  # here: the words of this file are wanted where no graph is
-
     taken = {*KINDS[op].roles, *KINDS[op].parameters}
     if set(metadata) != taken:
         raise ValueError(f"{op} takes {sorted(taken)}, got {sorted(metadata)}")
