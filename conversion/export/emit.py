@@ -10,6 +10,7 @@ import nir
 import numpy as np
 from neurotarget.conversion.export.draft import Draft, Layer, UnsupportedModule
 from neurotarget.sim.graph import dialect
+from neurotarget.sim.resets import RESET_ZERO
 
 Nodes = dict[str, Any]
 Edges = list[tuple[str, str]]
@@ -111,7 +112,7 @@ def _neuron(layer: Layer, dt: float) -> Any:
         values |= {"v_threshold": p["theta"] if p.get("strict") else np.nextafter(p["theta"], -np.inf)}
         values |= {"v_reset": p["v_reset"]}
     metadata: dict[str, Any] = {}
-    if p.get("reset", dialect.RESET_ZERO) != dialect.RESET_ZERO:
+    if p.get("reset", RESET_ZERO) != RESET_ZERO:
         metadata[dialect.KEY_RESET] = p["reset"]
     if np.any(p.get("v_initial", 0)):
         metadata[dialect.KEY_V_INITIAL] = _full(layer, p["v_initial"])

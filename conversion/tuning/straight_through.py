@@ -13,12 +13,12 @@ from typing import Any
 import numba
 import numpy as np
 import torch
-from neurotarget.sim.graph import dialect
 from neurotarget.sim.graph.kinds import SPIKING
 from neurotarget.sim.graph.node import GraphError, Node
 from neurotarget.sim.reference import integer_kernels
 from neurotarget.sim.reference.integer import CURRENT_LIMIT, INTEGER, Parameters
 from neurotarget.sim.reference.integer_kernels import ALIGN_BITS, DECAY_BITS
+from neurotarget.sim.resets import RESET_ZERO, RESETS
 from torch import Tensor
 
 from neurotarget.compiled import compiled
@@ -105,7 +105,7 @@ class FixedPointNeuron(torch.autograd.Function):
             ],
             np.float32,
         )
-        to_zero = dialect.RESETS[p["reset"]] == dialect.RESET_ZERO
+        to_zero = RESETS[p["reset"]] == RESET_ZERO
         _backward(rows, v.numpy(), fires, to_zero, constants, grad_current, grad_bias)
         current_dtype, bias_dtype = ctx.like
         return (

@@ -17,16 +17,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from neurotarget.hardware.chips.populations import Network, Population, neuron_order
-from neurotarget.sim.graph import Graph, dialect
+from neurotarget.sim.graph import Graph
 from neurotarget.sim.graph.kinds import CARRIERS, ENTRIES, SPIKING, STATEFUL, SYNAPTIC
 from neurotarget.sim.graph.node import Node
 from neurotarget.sim.reference.integer import integer_parameters
 from neurotarget.sim.reference.operations import cast_parameters
+from neurotarget.sim.resets import RESET_SUBTRACT_AT_ONCE, RESET_ZERO
 
 STATE_UNIT = 64  # SANA-FE cuts v off to multiples of 1/64
 LARGEST_POTENTIAL = 2.0**24  # 64 times v is cut off in a 32-bit integer
 COMPUTED = ("lif", "if", "threshold")
-RESET_MODES = {dialect.RESET_ZERO: "hard", dialect.RESET_SUBTRACT_AT_ONCE: "soft"}
+RESET_MODES = {RESET_ZERO: "hard", RESET_SUBTRACT_AT_ONCE: "soft"}
 NEVER = 1e300  # a threshold that no potential passes
 
 

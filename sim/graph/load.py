@@ -92,7 +92,7 @@ def load(
     Args:
         source: path of a `.nir` file, or a graph in memory; one that is checked already comes back as it is.
         dt: seconds per step, for files that do not say; a file's own dt wins and must agree.
-        reset: one of `dialect.RESETS`, for neurons of which a file does not say it; what a file says must agree.
+        reset: one of `RESETS`, for neurons of which a file does not say it; what a file says must agree.
         content: what the file will hold, where it is not written yet.
 
     Raises:

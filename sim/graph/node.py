@@ -26,7 +26,7 @@ class Node:
         roles: for gate and attention, the sources of each named input; `sources` is then their concatenation.
         parameters: arrays are float64; neuron parameters are broadcast to `output_shape`.
         layer: of which layer it is a part, where the file says so.
-        reset: of a neuron that resets, one of `dialect.RESETS`; empty until `load` has settled it.
+        reset: of a neuron that resets, one of `RESETS`; empty until `load` has settled it.
     """
 
     name: str

@@ -13,6 +13,7 @@ import numpy as np
 from neurotarget.sim.graph import dialect
 from neurotarget.sim.graph.kinds import RESETTING, Kind
 from neurotarget.sim.graph.node import GraphError, Node
+from neurotarget.sim.resets import RESET_ZERO, RESETS
 
 HARD_RESET = ("hard", "zero", "to_zero", "v_reset", "value")  # words in metadata that mean NIR's own reset
 SILENT = (
@@ -22,7 +23,7 @@ SILENT = (
 
 
 def reset_word(name: str, metadata: Mapping[str, Any], own: bool) -> str:
-    """The reset that metadata ask for, one of `dialect.RESETS`; empty where they say nothing.
+    """The reset that metadata ask for, one of `RESETS`; empty where they say nothing.
 
     Args:
         own: they are those of a neuron that resets; elsewhere only NIR's reset may be named.
@@ -34,12 +35,12 @@ def reset_word(name: str, metadata: Mapping[str, Any], own: bool) -> str:
     for key, value in metadata.items():
         if "reset" not in str(key).lower():
             continue
-        word = dialect.RESET_ZERO if str(value).lower() in HARD_RESET else str(value)
-        known = dialect.RESETS if own and key == dialect.KEY_RESET else (dialect.RESET_ZERO,)
+        word = RESET_ZERO if str(value).lower() in HARD_RESET else str(value)
+        known = RESETS if own and key == dialect.KEY_RESET else (RESET_ZERO,)
         if word not in known or found not in ("", word):
             raise GraphError(
                 f"{name}: its metadata say {key} = {value!r}; NIR has one reset, to v_reset, and no other is guessed: "
-                f"write {dialect.KEY_RESET} = {', '.join(dialect.RESETS[:-1])} or {dialect.RESETS[-1]} into the "
+                f"write {dialect.KEY_RESET} = {', '.join(RESETS[:-1])} or {RESETS[-1]} into the "
                 "metadata of each neuron that resets so"
             )
         found = word
@@ -75,13 +76,13 @@ def settle_resets(nodes: Mapping[str, Node], asked: str | None, foreign: bool) -
     Raises:
         GraphError: `asked` is not known, or the file says something else.
     """
-    if asked is not None and asked not in dialect.RESETS:
-        raise GraphError(f"reset {asked!r}; known are {', '.join(dialect.RESETS)}")
+    if asked is not None and asked not in RESETS:
+        raise GraphError(f"reset {asked!r}; known are {', '.join(RESETS)}")
     settled, assumed = dict(nodes), False
     for node in (node for node in nodes.values() if node.kind in RESETTING):
-        said = node.reset or ("" if foreign else dialect.RESET_ZERO)
+        said = node.reset or ("" if foreign else RESET_ZERO)
         if asked is not None and said and said != asked:
             raise GraphError(f"node {node.name}: the file says reset {said!r}, asked to run with {asked!r}")
         assumed = assumed or not (said or asked)
-        settled[node.name] = replace(node, reset=said or asked or dialect.RESET_ZERO)
+        settled[node.name] = replace(node, reset=said or asked or RESET_ZERO)
     return settled, assumed

@@ -22,6 +22,7 @@ from neurotarget.sim.graph.node import GraphError, Node
 from neurotarget.sim.reference import integer_kernels, spatial_kernels
 from neurotarget.sim.reference.integer_kernels import ALIGN_BITS, DECAY_BITS, STATE_LIMIT
 from neurotarget.sim.reference.operations import OPERATIONS, Call, Parameters, as_frames, state
+from neurotarget.sim.resets import RESET_ZERO, RESETS
 
 INTEGER = np.dtype(np.int64)
 SCALES = (1e-30, 1e30)  # of input and output: beyond, a product with 24-bit integers leaves float32 or float64
@@ -105,7 +106,7 @@ def _neuron_parameters(node: Node, fixed: Mapping[str, Any]) -> Parameters:
         "keep_v": (1 << DECAY_BITS) - _whole(node, fixed, "dv"),
         "threshold": threshold,
         "bias": lava_bias(biases["bias_mant"], biases["bias_exp"]),
-        "reset": dialect.RESETS.index(node.reset or dialect.RESET_ZERO),
+        "reset": RESETS.index(node.reset or RESET_ZERO),
         "v_initial": start,
     }
 

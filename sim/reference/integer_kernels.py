@@ -44,7 +44,7 @@ def neuron(current, keep_u, keep_v, bias, threshold, fires, reset, u, v, spikes,
         bias: int64 [neurons], at the scale of v.
         threshold: `vth << 6`.
         fires: false for a neuron that only integrates.
-        reset: place of the word in `dialect.RESETS`: 0 zero, 1 subtract, 2 subtract_at_once.
+        reset: place of the word in `RESETS`: 0 zero, 1 subtract, 2 subtract_at_once.
         u, v: int64 [samples, neurons], carried from call to call.
         spikes: uint8 [samples, steps, neurons]; of no samples when the neuron does not fire.
         potential: int64 [samples, steps, neurons], v of a neuron that does not fire; of no samples otherwise.

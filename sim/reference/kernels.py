@@ -25,7 +25,7 @@ from neurotarget.compiled import compiled
 def lif(current, decay, gain, offset, v_threshold, v_reset, theta, reset, v, spikes, potential):
     """LIF and IF: `v = v * decay + (gain * I + offset)`.
 
-    `reset` is the place of the word in `dialect.RESETS`: 0 zero, 1 subtract, 2 subtract_at_once. `potential` receives v
+    `reset` is the place of the word in `RESETS`: 0 zero, 1 subtract, 2 subtract_at_once. `potential` receives v
     before the reset where it has the shape of `current`; pass an array of no samples otherwise.
     """
     samples, steps, neurons = current.shape

@@ -15,6 +15,7 @@ from neurotarget.sim.graph import Graph, dialect
 from neurotarget.sim.graph.kinds import KINDS, LEAKY, SPIKING, STATEFUL
 from neurotarget.sim.graph.node import Node
 from neurotarget.sim.reference import kernels, spatial_kernels
+from neurotarget.sim.resets import RESET_ZERO, RESETS
 from neurotarget.sim.trace import masked
 
 Parameters = Mapping[str, Any]
@@ -130,7 +131,7 @@ def _spiking(call: Call, x: np.ndarray) -> np.ndarray:
         p["v_threshold"],
         p["v_reset"],
         p.get("theta", p["v_threshold"]),
-        dialect.RESETS.index(call.node.reset or dialect.RESET_ZERO),
+        RESETS.index(call.node.reset or RESET_ZERO),
         state(call, "v", len(x)),
         spikes,
         potential,

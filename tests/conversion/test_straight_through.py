@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from neurotarget.conversion.tuning.straight_through import FixedPointNeuron
-from neurotarget.sim.graph import dialect
 from neurotarget.sim.graph.node import Node
+from neurotarget.sim.resets import RESETS
 from spikingjelly.activation_based import neuron, surrogate
 
 CUBA = Node("soma", "cuba_lif", ("x",), output_shape=(1,))
@@ -20,7 +20,7 @@ def gradients(current, vth, keep_u=0, keep_v=2048, alpha=2.0, node=CUBA, weights
     a = torch.tensor(current, dtype=torch.float64).reshape(1, -1, 1).requires_grad_()
     bias = torch.zeros(1, requires_grad=True)
     parameters = {"keep_u": keep_u, "keep_v": keep_v, "threshold": vth << 6}
-    parameters |= {"reset": dialect.RESETS.index(reset), "v_initial": np.zeros(1, np.int64)}
+    parameters |= {"reset": RESETS.index(reset), "v_initial": np.zeros(1, np.int64)}
     out = FixedPointNeuron.apply(a, bias, node, parameters, alpha)
     (out * (1.0 if weights is None else torch.tensor(weights).reshape(1, -1, 1))).sum().backward()
     return out.detach().flatten().tolist(), a.grad.flatten().tolist(), float(bias.grad)

@@ -26,6 +26,7 @@ from neurotarget.hardware.chips.synapses import one_to_one, synapse_matrix
 from neurotarget.hardware.counts.fanout import connections
 from neurotarget.sim.graph import Graph, dialect
 from neurotarget.sim.observed import observe
+from neurotarget.sim.resets import RESETS
 
 from tests.hardware.networks import chain, lif, run, temporal_graph, wire
 from tests.hardware.placed import LOIHI1, placed, spatial
@@ -305,7 +306,7 @@ def test_a_gate_takes_two_compartments_on_loihi_1() -> None:
         assert [p.use["compartments"] for p in placement.parts if p.population == "n"] == [expected]
 
 
-@pytest.mark.parametrize("reset", dialect.RESETS)
+@pytest.mark.parametrize("reset", RESETS)
 def test_a_reset_by_subtraction_needs_programmable_neurons(reset: str) -> None:
     neurons = lif(4)
     neurons.metadata = {"reset": reset}

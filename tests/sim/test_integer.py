@@ -16,6 +16,7 @@ from neurotarget.sim.graph import Graph, dialect, load
 from neurotarget.sim.graph.node import GraphError, Node
 from neurotarget.sim.graph.wiring import infer_shapes, order
 from neurotarget.sim.reference import integer, integer_kernels
+from neurotarget.sim.resets import RESETS
 
 
 def run_neuron(current, du=4095, dv=0, bias=0, vth=1, fires=True):
@@ -132,7 +133,7 @@ BY_HAND = {
 }
 
 
-@pytest.mark.parametrize("reset", dialect.RESETS)
+@pytest.mark.parametrize("reset", RESETS)
 @pytest.mark.parametrize("start", [0, 66, -3])
 def test_resets_in_integers_by_hand(reset, start):
     one = np.ones(1)

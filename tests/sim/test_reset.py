@@ -10,6 +10,7 @@ import torch
 from neurotarget.sim import reference
 from neurotarget.sim.graph import dialect, load
 from neurotarget.sim.graph.node import GraphError
+from neurotarget.sim.resets import RESETS
 from spikingjelly.activation_based import neuron
 
 from neurotarget import cli
@@ -59,7 +60,7 @@ BY_HAND = {
 }
 
 
-@pytest.mark.parametrize("reset", dialect.RESETS)
+@pytest.mark.parametrize("reset", RESETS)
 @pytest.mark.parametrize("rule", [">", ">="])
 def test_each_reset_by_hand(reset, rule):
     theta = np.nextafter(1.0, -np.inf) if rule == ">=" else 1.0
@@ -103,7 +104,7 @@ def test_neurons_that_do_not_fire_have_a_start_too():
 
 def test_a_loop_carries_the_potential_from_step_to_step():
     """The neuron inhibits itself: step by step it gives what the closed recursion gives."""
-    for reset in dialect.RESETS:
+    for reset in RESETS:
         nodes = network(lif(1, metadata={"reset": reset, "v_initial": 0.5}), 1)
         nodes.nodes["back"] = nir.Linear(np.array([[-0.5]]))
         nodes.edges += [("n", "back"), ("back", "n")]
@@ -204,7 +205,7 @@ def test_a_silent_file_gets_a_note_and_takes_the_callers_word(tmp_path, capsys):
     assert cli.main(["place", str(path), "--chip", "loihi2"]) == 0 and SILENT in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("reset", dialect.RESETS)
+@pytest.mark.parametrize("reset", RESETS)
 def test_what_a_file_says_is_kept_through_the_file_and_beats_the_caller(tmp_path, reset):
     metadata = {"reset": reset, "v_initial": np.linspace(-1, 1, NEURONS)}
     nir.write(tmp_path / "x.nir", network(lif(metadata=metadata)))
@@ -212,7 +213,7 @@ def test_what_a_file_says_is_kept_through_the_file_and_beats_the_caller(tmp_path
     assert graph.nodes["n"].reset == reset and not graph.notes
     assert graph.nodes["n"].parameters["v_initial"].tolist() == metadata["v_initial"].tolist()
     assert load(tmp_path / "x.nir", reset=reset).nodes["n"].reset == reset
-    other = dialect.RESETS[dialect.RESETS.index(reset) - 1]
+    other = RESETS[RESETS.index(reset) - 1]
     with pytest.raises(GraphError, match=f"node n: the file says reset '{reset}', asked to run with '{other}'"):
         load(tmp_path / "x.nir", reset=other)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import nir
 import numpy as np
 from neurotarget.sim import reference
-from neurotarget.sim.graph import Graph, dialect
+from neurotarget.sim.graph import Graph
+from neurotarget.sim.resets import RESETS
 
 from tests.sim.lava.compare import assert_equal
 from tests.sim.lava.fixed_networks import assert_identical, quantised
@@ -28,7 +29,7 @@ def every_reset(seed: int = 0) -> Graph:
     net = Network(3, seed=seed)
     ends = []
     for kind, build in KINDS.items():
-        for reset in dialect.RESETS:
+        for reset in RESETS:
             for start in ({}, {"v_initial": START}) if kind == "lif" else ({"v_initial": 0.5},):
                 name = f"{kind} {reset}{' start' if start else ''}"
                 ends.append(net.add(name, build({"reset": reset} | start), net.affine(f"{name} w", N, 3, "input")))
@@ -43,9 +44,9 @@ def every_reset(seed: int = 0) -> Graph:
 
 def test_every_reset_in_floating_point() -> None:
     graph = every_reset()
-    assert graph.recurrent_edges and {node.reset for node in graph.spiking} == set(dialect.RESETS)
+    assert graph.recurrent_edges and {node.reset for node in graph.spiking} == set(RESETS)
     trace = assert_equal(graph, spikes(3, 16, 3), np.array([16, 5, 11]))
-    assert np.ptp([trace.spikes[f"if {reset} start"].sum() for reset in dialect.RESETS]) > 10
+    assert np.ptp([trace.spikes[f"if {reset} start"].sum() for reset in RESETS]) > 10
 
 
 def test_every_reset_in_fixed_point() -> None:
@@ -57,7 +58,7 @@ def test_every_reset_in_fixed_point() -> None:
         node.name: node.reset for node in real.spiking
     }
     trace, _ = assert_identical(graph, frames, lengths)
-    assert np.ptp([trace.spikes[f"if {reset} start"].sum() for reset in dialect.RESETS]) > 10
+    assert np.ptp([trace.spikes[f"if {reset} start"].sum() for reset in RESETS]) > 10
     start = graph.nodes["li"].parameters["v_initial"]
     assert np.array_equal(start, np.rint(start)) and np.array_equal(np.sign(start), np.sign(START))
     expected = reference.run(real, frames, lengths).spikes
