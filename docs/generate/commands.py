@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 
-from neurotarget.cli import VERBS
+from neurotarget.cli import VERBS, command
 
 HEAD = """# Commands
 
@@ -21,11 +20,10 @@ Each command is there twice: `neurotarget VERB`, and `python -m MODULE`. In a ch
 def page() -> str:
     """The page."""
     os.environ["COLUMNS"] = "100"  # argparse's width
-    rows = [f"| [`{verb}`](#{verb}) | `{module}` | {words} |" for verb, (module, words) in VERBS.items()]
-    return HEAD + "\n".join([*rows, "", *(section(verb, module) for verb, (module, _) in VERBS.items())])
+    rows = [f"| [`{verb}`](#{verb}) | `{command(verb).door}` | {words} |" for verb, (_, words) in VERBS.items()]
+    return HEAD + "\n".join([*rows, "", *(section(verb) for verb in VERBS)])
 
 
-def section(verb: str, module: str) -> str:
+def section(verb: str) -> str:
     """A command's heading and help."""
-    command = importlib.import_module(f"neurotarget.{module}").main
-    return f"## {verb}\n\n```text\n{command.parser().format_help()}```\n"
+    return f"## {verb}\n\n```text\n{command(verb).parser().format_help()}```\n"
