@@ -116,7 +116,7 @@ def twin_forms(folder: Path, samples: int) -> list[Form]:
     wanted = {table for table, _, _ in COMPARED}
     tables = [table for table in load_tables() if table.name in wanted]
     forms = []
-    for twin in trained_twins(folder / "ckpt.pt", data, tables, ()):
+    for twin in trained_twins(folder / "ckpt.pt", data, tables):
         assert twin.accuracy is not None
         forms.append((twin.name, twin.accuracy, {row.table: row.twin_uj for row in twin.energies}))
         skipping = {row.table: row.skipping_uj for row in twin.energies}
@@ -279,6 +279,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", type=Path, help="TOML file that both sides are trained with")
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--widths", type=int, nargs="+", default=[32, 64, 128], help="of both sides")
+    parser.add_argument(
+        "--twin-widths",
+        type=int,
+        nargs="+",
+        help="of the twin, where its ladder is to begin lower (default as --widths)",
+    )
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds, from training.seed on (default 3)")
     parser.add_argument("--samples", type=int, default=200, help="test utterances (default 200)")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="table.key=value")
@@ -290,8 +296,9 @@ def work(arguments: argparse.Namespace) -> Result:
     check_folder(arguments.out)
     config = settings.read(arguments.config, arguments.overrides)
     first = config.training.seed
-    seeds, sides = range(first, first + arguments.seeds), (SPIKING, TWIN)
-    wanted = [(seed, width, side) for seed in seeds for width in arguments.widths for side in sides]
+    seeds = range(first, first + arguments.seeds)
+    widths = {SPIKING: arguments.widths, TWIN: arguments.twin_widths or arguments.widths}
+    wanted = [(seed, width, side) for seed in seeds for side in widths for width in widths[side]]
     points: list[Point] = []
     for seed, width, side in tqdm(wanted, desc="networks", disable=None):
         folder = arguments.out / side / f"width{width}" / f"seed{seed}"

@@ -22,9 +22,9 @@ def rounded(value: float | None) -> str:
     return f"{value:.3g}"
 
 
-def interval(values: Iterable[float]) -> str:
+def interval(values: Iterable[float | None]) -> str:
     """`lowest to highest`; one figure where both are written alike, a dash where there is none."""
-    known = list(values)
+    known = [value for value in values if value is not None]
     if not known:
         return NONE
     low, high = rounded(min(known)), rounded(max(known))

@@ -7,12 +7,13 @@ next says more about the table.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from neurotarget.hardware.counts.summary import Totals
 from neurotarget.hardware.energy.claims import Claim, Side
 from neurotarget.hardware.energy.figure import EnergyFigure
+from neurotarget.hardware.energy.sensitivity import NO_PARTS, PriceParts, Range, ratio_interval
 from neurotarget.hardware.energy.withheld import silent
 from neurotarget.hardware.meters.measurement import Measured, Unmeasured
 from neurotarget.hardware.meters.windows import quotient
@@ -32,6 +33,7 @@ class PricedRun:
     energy: tuple[EnergyFigure, ...]
     accuracy: float | None
     measured: Measured | Unmeasured
+    parts: PriceParts = NO_PARTS
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class ClaimRow:
         value: what was found, in the claim's unit; `null` where the ratio of a measurement is not defined, because an
             energy above idle is not above zero.
         spread: its standard deviation between the windows of a measurement; `null` for estimates.
+        value_low, value_high: 95 % of 10,000 draws of all prices of both sides, each from its range, lie between them,
+            as in `uncertainty`; `null` for measurements.
         answer: `holds`, `fails` or `within noise`: the claim's bound lies within two deviations of what was measured,
             or the draw cannot be told from the idle one.
         fixed, scaling: parts of the value that do not and that do grow with the spike rate.
@@ -63,6 +67,8 @@ class ClaimRow:
     node: str
     value: float | None
     spread: float | None
+    value_low: float | None
+    value_high: float | None
     answer: str
     fixed: float
     scaling: float
@@ -196,6 +202,8 @@ class _Energy:
     node: str = ""
     std_uj: float | None = None
     reservation: str | None = None
+    parts_uj: Mapping[tuple[str, str], float] = field(default_factory=dict)  # by table and price
+    ranges: Mapping[tuple[str, str], Range] = field(default_factory=dict)
 
 
 def _rows(claim: Claim, subject: PricedRun, against: PricedRun | None) -> list[ClaimRow]:
@@ -229,6 +237,10 @@ def _energies(side: Side, boundary: str, run: PricedRun) -> list[_Energy]:
             row.precision,
             row.node,
             reservation=row.reservation if side.network == "spiking" else None,
+            parts_uj={
+                (row.table, price): uj[side.network == "dense"] for price, uj in run.parts.uj.get(row.table, {}).items()
+            },
+            ranges={(row.table, price): found for price, found in run.parts.ranges.get(row.table, {}).items()},
         )
         for row in run.energy
         if row.boundary == boundary and (not side.tables or row.table in side.tables)
@@ -262,6 +274,7 @@ def _row(claim: Claim, run: PricedRun, energy: _Energy, other: _Energy | None, l
     known to grow in either way.
     """
     value, spread = _quotient(energy, other)
+    low, high = _interval(energy, other)
     against_uj = 1.0 if other is None else other.value_uj
     spike_rate, steps = run.totals.spike_rate, run.totals.steps_per_sample
     fixed = scaling = 0.0
@@ -282,6 +295,8 @@ def _row(claim: Claim, run: PricedRun, energy: _Energy, other: _Energy | None, l
         node=_both(energy, other, "node"),
         value=value,
         spread=spread,
+        value_low=low,
+        value_high=high,
         answer=_answer(claim, value, spread),
         fixed=fixed,
         scaling=scaling,
@@ -325,6 +340,16 @@ def _quotient(energy: _Energy, other: _Energy | None) -> tuple[float | None, flo
         return None, None
     value, spread = quotient(energy.value_uj, energy.std_uj, other.value_uj, other.std_uj)
     return value, None if energy.std_uj is None or other.std_uj is None else spread
+
+
+def _interval(energy: _Energy, other: _Energy | None) -> tuple[float, float] | tuple[None, None]:
+    """The value with all prices moved; a price of one table that both sides pay moves once for both."""
+    if not energy.parts_uj:  # it was measured
+        return None, None
+    if other is None:
+        unit = ("", "")
+        return ratio_interval(energy.parts_uj, {unit: 1.0}, {**energy.ranges, unit: (1.0, 1.0, "")})
+    return ratio_interval(energy.parts_uj, other.parts_uj, {**other.ranges, **energy.ranges})
 
 
 def _answer(claim: Claim, value: float | None, spread: float | None) -> str:

@@ -17,6 +17,7 @@ from neurotarget.hardware.energy.judgement import PricedRun
 from neurotarget.hardware.energy.memory import energies
 from neurotarget.hardware.energy.prices import MEASURED_GPU, PriceTable
 from neurotarget.hardware.energy.reserved import place_everywhere, reservations, reserve
+from neurotarget.hardware.energy.sensitivity import PriceParts, price_parts
 from neurotarget.hardware.meters.measurement import DenseEstimate, Measured, Unmeasured, measure
 from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.inputs import Input, open_input
@@ -45,6 +46,7 @@ class Run:
     totals: Totals
     placement: tuple[Fit | NotPlaced, ...]
     energy: tuple[EnergyFigure, ...]
+    parts: PriceParts
     also: tuple[Any, ...] = ()
 
     @property
@@ -60,7 +62,7 @@ class Run:
         return measure(network, self.data.frames, self.data.lengths, estimate)
 
     def priced(self, measured: Measured | Unmeasured) -> PricedRun:
-        return PricedRun(self.totals, self.energy, self.accuracy, measured)
+        return PricedRun(self.totals, self.energy, self.accuracy, measured, self.parts)
 
 
 def run_and_price(
@@ -87,7 +89,8 @@ def run_and_price(
     counts = layer_counts(counting, tallies)
     placement = place_everywhere(graph, observed)
     energy = reserve(energies(counts, tables), reservations(placement))
-    return Run(data, observed, counts, sum_up(counts), placement, energy, tuple(others))
+    parts = price_parts(counts, tables)
+    return Run(data, observed, counts, sum_up(counts), placement, energy, parts, tuple(others))
 
 
 @dataclass

@@ -8,8 +8,9 @@ memory costs moves as one factor for all memories.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from neurotarget.hardware.counts.layers import LayerCount, count
@@ -25,6 +26,25 @@ ACCESS = "access"
 DRAWS, SEED = 10_000, 0
 SAMPLES = 50  # counted one by one for the spread: each takes a pass over the network
 INTERVAL = (2.5, 97.5)  # per cent of the draws
+
+Range = tuple[float, float, str]  # lowest and highest factor of a price, and where they come from
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class PriceParts:
+    """What each price makes of a run's energies, and how far it may move; by table and price.
+
+    Attributes:
+        uj: microjoule per inference of the spiking and of the dense network.
+        ranges: of the prices.
+    """
+
+    uj: Mapping[str, Mapping[str, tuple[float, float]]]
+    ranges: Mapping[str, Mapping[str, Range]]
+
+
+NO_PARTS = PriceParts({}, {})
 
 
 @dataclass(frozen=True)
@@ -76,17 +96,14 @@ def uncertainties(
 ) -> list[Uncertainty]:
     """One per table, of a run and its counts."""
     figures = energies(counts, tables)
-    parts = {table.name: shares(counts, table) for table in tables}
+    parts = price_parts(counts, tables)
     each = [energies(counts_of(graph, trace, i, counts), tables) for i in range(min(trace.samples, SAMPLES))]
-    by_name = {table.name: table for table in tables}
     found = []
     for i, figure in enumerate(figures):
         mine = [rows[i] for rows in each]
         low, high, moved = None, None, list[PriceMoved]()
         if figure.ratio is not None:
-            table = by_name[figure.table]
-            ranges = {name: price_range(name, table, tables, parts) for name in parts[table.name]}
-            low, high, moved = moved_prices(parts[table.name], ranges)
+            low, high, moved = moved_prices(parts.uj[figure.table], parts.ranges[figure.table])
         found.append(
             Uncertainty(
                 table=figure.table,
@@ -120,8 +137,24 @@ def counts_of(graph: Graph, trace: Trace, sample: int, whole: Sequence[LayerCoun
     return found
 
 
+def price_parts(counts: Sequence[LayerCount], tables: Sequence[PriceTable]) -> PriceParts:
+    """Of a run's counts under each table."""
+    uj = {table.name: shares(counts, table) for table in tables}
+    ranges = {
+        table.name: {price: price_range(price, table, tables, uj) for price in uj[table.name]} for table in tables
+    }
+    return PriceParts(uj, ranges)
+
+
 def shares(counts: Sequence[LayerCount], table: PriceTable) -> dict[str, tuple[float, float]]:
-    """What each price makes of both networks' energies, spiking and dense, in microjoule; together they are all of it.
+    """What each price makes of both networks' energies, spiking and dense, in microjoule; they add up to all of it."""
+    alone = each_price_alone(table)
+    rows = energies(counts, list(alone.values()))
+    return {price: (row.snn_uj or 0.0, row.ann_uj or 0.0) for price, row in zip(alone, rows, strict=True)}
+
+
+def each_price_alone(table: PriceTable) -> dict[str, PriceTable]:
+    """The table with all other prices at zero, by price.
 
     `mac` and `dense_mac` are one operation where a table has one figure for both, and are then one price, `mac`.
     """
@@ -137,13 +170,12 @@ def shares(counts: Sequence[LayerCount], table: PriceTable) -> dict[str, tuple[f
     }
     if table.prices_memory:
         tables[ACCESS] = replace(table, prices_pj=dict.fromkeys(prices, 0.0))
-    each = energies(counts, list(tables.values()))
-    return {price: (row.snn_uj or 0.0, row.ann_uj or 0.0) for price, row in zip(tables, each, strict=True)}
+    return tables
 
 
 def price_range(
     name: str, table: PriceTable, tables: Sequence[PriceTable], parts: Mapping[str, Mapping[str, tuple[float, float]]]
-) -> tuple[float, float, str]:
+) -> Range:
     """Lowest and highest factor of a price, and where they come from.
 
     Args:
@@ -166,7 +198,7 @@ def _same_thing(one: PriceTable, other: PriceTable) -> bool:
 
 
 def moved_prices(
-    parts: Mapping[str, tuple[float, float]], ranges: Mapping[str, tuple[float, float, str]]
+    parts: Mapping[str, tuple[float, float]], ranges: Mapping[str, Range]
 ) -> tuple[float, float, list[PriceMoved]]:
     """The interval of dense over spiking with all prices drawn at once, and each price alone.
 
@@ -174,16 +206,31 @@ def moved_prices(
         parts: price -> microjoule of the spiking and of the dense network.
         ranges: price -> lowest and highest factor, where they come from.
     """
+    of_snn, of_ann = ({price: part[side] for price, part in parts.items()} for side in (0, 1))
+    low, high = ratio_interval(of_ann, of_snn, ranges)
     amounts = np.array(list(parts.values()))  # [prices, 2]
-    low, high = (np.array([ranges[name][end] for name in parts]) for end in (0, 1))
-    factors = np.random.default_rng(SEED).uniform(low, high, (DRAWS, len(parts)))
-    snn, ann = (factors @ amounts).T
-    ends = np.percentile(ann / snn, INTERVAL)
     moved = []
     for i, name in enumerate(parts):
         alone = np.ones((2, len(parts)))
-        alone[:, i] = low[i], high[i]
+        alone[:, i] = ranges[name][:2]
         snn, ann = (alone @ amounts).T
         moved.append(PriceMoved(name, *ranges[name], float(min(ann / snn)), float(max(ann / snn))))
     moved.sort(key=lambda one: one.ratio_low / one.ratio_high)
-    return float(ends[0]), float(ends[1]), moved
+    return low, high, moved
+
+
+def ratio_interval(
+    over: Mapping[Key, float], under: Mapping[Key, float], ranges: Mapping[Key, Range]
+) -> tuple[float, float]:
+    """Where 95 % of the draws of a ratio of two energies lie; a price that both sides pay is drawn once for both.
+
+    Args:
+        over, under: price -> microjoule of each side.
+        ranges: of every price.
+    """
+    prices = list(dict.fromkeys([*under, *over]))
+    amounts = np.array([[side.get(price, 0.0) for side in (over, under)] for price in prices])  # [prices, 2]
+    low, high = (np.array([ranges[price][end] for price in prices]) for end in (0, 1))
+    above, below = (np.random.default_rng(SEED).uniform(low, high, (DRAWS, len(prices))) @ amounts).T
+    ends = np.percentile(above / below, INTERVAL)
+    return float(ends[0]), float(ends[1])

@@ -7,13 +7,14 @@ have one precision: the twin in 32 bits under every table but those of 8-bit int
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from neurotarget.hardware.energy.figure import ESTIMATED, MEMORY, OPERATIONS, PJ_PER_UJ, EnergyFigure
 from neurotarget.hardware.energy.memory import dense_layer
 from neurotarget.hardware.energy.prices import PriceTable
+from neurotarget.hardware.energy.sensitivity import NO_PARTS, PriceParts, each_price_alone, ratio_interval
 from neurotarget.hardware.energy.twin import TwinEnergy, twin_energy
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class TwinFigure:
         snn_uj: the spiking network; `null` where the table does not price one.
         ratio, skipping_ratio: `twin_uj` and `skipping_uj` / `snn_uj`: above 1 the spiking network takes less; `null`
             where it takes nothing or is not priced.
+        ratio_low, ratio_high, skipping_ratio_low, skipping_ratio_high: 95 % of 10,000 draws of all prices at once, each
+            from its range, lie between them, as in `uncertainty`.
         kind: `estimated`.
         source, grade: of the prices, and how good the evidence is.
     """
@@ -50,6 +53,10 @@ class TwinFigure:
     snn_uj: float | None
     ratio: float | None
     skipping_ratio: float | None
+    ratio_low: float | None
+    ratio_high: float | None
+    skipping_ratio_low: float | None
+    skipping_ratio_high: float | None
     kind: str
     source: str
     grade: str
@@ -119,11 +126,13 @@ def trained_twin(
     run: TwinRun,
     tables: Sequence[PriceTable],
     spiking: Sequence[EnergyFigure],
+    parts: PriceParts = NO_PARTS,
 ) -> TrainedTwin:
     """A run of the twin, priced.
 
     Args:
         spiking: the spiking network's figures on the same input, under the same tables.
+        parts: what each price makes of them; without them ratios have no interval.
     """
     counts, samples = run.counts, len(run.predicted)
     macs = sum(count.dense_macs for count in counts)
@@ -144,7 +153,7 @@ def trained_twin(
         nonzero_macs=nonzero / samples,
         sparsity=1 - nonzero / macs,
         exponentials=run.exponentials / samples,
-        energies=tuple(_figure(table, counts, skipped, snn_uj) for table in priced),
+        energies=tuple(_figure(table, counts, skipped, snn_uj.get(table.name), parts) for table in priced),
         at_22nm=None if floating else _at_22nm(counts, bits),
         at_22nm_skipping=None if floating else _at_22nm(skipped, bits),
         layers=tuple(_layer(count) for count in counts),
@@ -159,9 +168,12 @@ def _figure(
     table: PriceTable,
     counts: Sequence[ProductCount],
     skipped: Sequence[ProductCount],
-    snn_uj: Mapping[str, float | None],
+    spiking_uj: float | None,
+    parts: PriceParts,
 ) -> TwinFigure:
-    twin_uj, skipping_uj, spiking_uj = _uj(counts, table), _uj(skipped, table), snn_uj.get(table.name)
+    twin_uj, skipping_uj = _uj(counts, table), _uj(skipped, table)
+    low, high = _interval(table, counts, spiking_uj, parts)
+    skipping_low, skipping_high = _interval(table, skipped, spiking_uj, parts)
     return TwinFigure(
         table=table.name,
         title=table.title,
@@ -173,10 +185,25 @@ def _figure(
         snn_uj=spiking_uj,
         ratio=twin_uj / spiking_uj if spiking_uj else None,
         skipping_ratio=skipping_uj / spiking_uj if spiking_uj else None,
+        ratio_low=low,
+        ratio_high=high,
+        skipping_ratio_low=skipping_low,
+        skipping_ratio_high=skipping_high,
         kind=ESTIMATED,
         source=table.source,
         grade=table.grade,
     )
+
+
+def _interval(
+    table: PriceTable, counts: Sequence[ProductCount], spiking_uj: float | None, parts: PriceParts
+) -> tuple[float, float] | tuple[None, None]:
+    """Of twin over spiking, with all prices moved."""
+    if not spiking_uj or table.name not in parts.uj:
+        return None, None
+    twin = {price: _uj(counts, alone) for price, alone in each_price_alone(table).items()}
+    spiking = {price: snn_uj for price, (snn_uj, _) in parts.uj[table.name].items()}
+    return ratio_interval(twin, spiking, parts.ranges[table.name])
 
 
 def _uj(counts: Sequence[ProductCount], table: PriceTable) -> float:

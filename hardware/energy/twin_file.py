@@ -9,6 +9,7 @@ import numpy as np
 from neurotarget.hardware.counts.twin_products import run_and_count
 from neurotarget.hardware.energy.figure import EnergyFigure
 from neurotarget.hardware.energy.prices import PriceTable
+from neurotarget.hardware.energy.sensitivity import NO_PARTS, PriceParts
 from neurotarget.hardware.energy.trained_twin import FLOAT_BITS, TrainedTwin, trained_twin
 from neurotarget.hardware.energy.twin import activation_bits
 from neurotarget.model.training import checkpoint
@@ -24,12 +25,17 @@ def twin_bits(steps: int) -> tuple[int, ...]:
 
 
 def trained_twins(
-    path: Path, data: Input, tables: Sequence[PriceTable], spiking: Sequence[EnergyFigure]
+    path: Path,
+    data: Input,
+    tables: Sequence[PriceTable],
+    spiking: Sequence[EnergyFigure] = (),
+    parts: PriceParts = NO_PARTS,
 ) -> tuple[TrainedTwin, ...]:
     """The twin of a checkpoint on some samples, in 32, 8 and few bits; it is calibrated on its own training split.
 
     Args:
-        spiking: the spiking network's energies on the same samples.
+        spiking: the spiking network's energies on the same samples; empty where nothing is compared.
+        parts: what each price makes of them.
 
     Raises:
         CheckpointError: it cannot be used, is no twin, or is one of another task.
@@ -52,5 +58,5 @@ def trained_twins(
         run = run_and_count(form, data.frames, data.lengths, progress=True)
         accuracy = None if data.labels is None else float(np.mean(run.predicted == data.labels))
         weight_bits = FLOAT_BITS if bits == FLOAT_BITS else WEIGHT_BITS
-        twins.append(trained_twin(str(path), bits, weight_bits, accuracy, run, tables, spiking))
+        twins.append(trained_twin(str(path), bits, weight_bits, accuracy, run, tables, spiking, parts))
     return tuple(twins)

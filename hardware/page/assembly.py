@@ -229,4 +229,4 @@ def rivals(given: Given, run: Run) -> tuple[TrainedTwin, ...]:
         return ()
     from neurotarget.hardware.energy.twin_file import trained_twins
 
-    return trained_twins(given.twin, run.data, given.tables, run.energy)
+    return trained_twins(given.twin, run.data, given.tables, run.energy, run.parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -104,19 +105,36 @@ def cite_keys(figures: Sequence[EnergyFigure]) -> dict[str, str]:
 
 
 def bibtex(report: Report) -> str:
-    """An entry per source of a price, with its text as the price table has it."""
-    entries = []
-    for source, key in cite_keys(report.energy).items():
-        title = re.search(r'"([^"]+)"', source)
-        year = re.search(r"\b(?:19|20)\d\d\b", source)
-        fields = [f"  title = {{{{{escaped(title.group(1) if title else source)}}}}}"]
-        if title and source[: title.start()].strip(" ,"):
-            fields.append(f"  author = {{{_authors(source[: title.start()])}}}")
-        if year:
-            fields.append(f"  year = {{{year.group()}}}")
-        fields.append(f"  note = {{{escaped(source)}}}")
-        entries.append(f"@misc{{{key},\n" + ",\n".join(fields) + "\n}\n")
-    return "\n".join(entries)
+    """An entry per source that the report rests on, with its text as it is there: prices, published figures, claims."""
+    keys = cite_keys(report.energy)
+    for source in (
+        report.twin.source,
+        *(row.source for row in report.published),
+        *(claim.source for claim in report.claims),
+    ):
+        keys.setdefault(source, _new_key(source, set(keys.values())))
+    return "\n".join(_entry(key, source) for source, key in keys.items())
+
+
+def _new_key(source: str, taken: set[str]) -> str:
+    """`Wang-2412.12858`: a name and the paper's number or year; a number behind it where that is taken."""
+    name = re.search(r"[A-Za-z]{3,}", source)
+    when = re.search(r"\d{4}\.\d{5}", source) or re.search(r"\b(?:19|20)\d\d\b", source)
+    key = "-".join(found.group() for found in (name, when) if found) or "source"
+    numbered = (f"{key}-{number}" for number in itertools.count(2))
+    return next(one for one in itertools.chain([key], numbered) if one not in taken)
+
+
+def _entry(key: str, source: str) -> str:
+    title = re.search(r'"([^"]+)"', source)
+    year = re.search(r"\b(?:19|20)\d\d\b(?!\.\d)", source)  # and no number of arXiv's
+    fields = [f"  title = {{{{{escaped(title.group(1) if title else source)}}}}}"]
+    if title and source[: title.start()].strip(" ,"):
+        fields.append(f"  author = {{{_authors(source[: title.start()])}}}")
+    if year:
+        fields.append(f"  year = {{{year.group()}}}")
+    fields.append(f"  note = {{{escaped(source)}}}")
+    return f"@misc{{{key},\n" + ",\n".join(fields) + "\n}\n"
 
 
 def _authors(text: str) -> str:

@@ -15,7 +15,7 @@ import pytest
 from neurotarget.hardware.energy.claims import load_claims
 from neurotarget.hardware.report import main
 
-from neurotarget.figures import rounded
+from neurotarget.figures import NONE, interval, rounded
 from tests.hardware.networks import lif, nir_graph
 
 COMMON = Path(__file__).parents[2] / "configs/claims_common.toml"
@@ -63,11 +63,16 @@ def test_the_page_holds_all_that_a_reader_needs(files: Path, tmp_path: Path) -> 
             assert row["value"] == pytest.approx(row["subject_uj"] / row["against_uj"])
             for figure in (row["value"], row["subject_uj"], row["against_uj"]):
                 assert f"<td>{rounded(figure)}</td>" in section
+            assert f"<td>{interval((row['value_low'], row['value_high']))}</td>" in section
     by_table = {row["table"]: row for claim in content["claims"] for row in claim["rows"]}
     assert (by_table["45nm-int8"]["precision"], by_table["45nm-int8"]["node"]) == ("INT8", "45 nm CMOS, 0.9 V")
     mixed = by_table["loihi1-davies2018 / gpu-a100-fp16"]
     assert mixed["precision"] == "not said / FP16" and mixed["node"] == "Intel 14 nm, 0.75 V / as published"
     assert "INT8" in section and "Operations only".lower() in section and "memory included" in section
+
+
+def test_an_interval_that_is_not_known_is_a_dash() -> None:
+    assert interval((None, None)) == NONE and interval((2.0, None, 1.0)) == "1 to 2"
 
 
 def test_a_tolerance_stands_in_the_statement_and_in_its_band(files: Path, tmp_path: Path) -> None:

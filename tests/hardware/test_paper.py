@@ -18,6 +18,17 @@ from neurotarget.hardware.report import build, main
 
 from tests.hardware.networks import lif, nir_graph
 
+CLAIMS = """[[claim]]
+name = "less"
+boundary = "operations"
+relation = "at most"
+value = 0.5
+unit = "ratio"
+source = "A. Wang, \\"It takes 1.99 % of all\\", 2021"
+subject = { network = "spiking" }
+against = { network = "dense" }
+"""
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -28,7 +39,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     nir.write(folder / "net.nir", nir_graph((8,), nodes, (4,), list(itertools.pairwise(names))))
     np.savez(folder / "in.npz", input=rng.integers(0, 2, (3, 10, 8)))
     arguments = [str(folder / "net.nir"), "--input", str(folder / "in.npz"), "--out", str(folder / "r")]
-    assert main([*arguments, "--lava-samples", "0", "--latex"]) == 0
+    (folder / "claims.toml").write_text(CLAIMS)
+    more = ["--lava-samples", "0", "--latex", "--claims", str(folder / "claims.toml")]
+    assert main([*arguments, *more]) == 0
     return folder / "r"
 
 
@@ -50,11 +63,15 @@ def test_latex_closes_and_cites_what_the_bibliography_has(folder: Path) -> None:
     tex, bib = (folder / "report.tex").read_text(), (folder / "report.bib").read_text()
     assert closes(tex) and closes(bib)
     entries = re.findall(r"^@misc\{([^,]+),$", bib, re.M)
-    assert len(entries) == len(set(entries)) == len({row["source"] for row in content_of(folder)["energy"]})
-    assert set(re.findall(r"\\cite\{([^}]+)\}", tex)) == set(entries)
+    content = content_of(folder)
+    priced = {row["source"] for row in content["energy"]}
+    others = {content["twin"]["source"], *(row["source"] for row in (*content["published"], *content["claims"]))}
+    assert len(entries) == len(set(entries)) == len(priced | others)
+    cited = set(re.findall(r"\\cite\{([^}]+)\}", tex))
+    assert len(cited) == len(priced) and cited < set(entries)
+    assert {"Wang-2412.12858", "Blouw-1812.01739", "Wang-2021"} <= set(entries) - cited
     assert tex.count("\\begin{table}") == tex.count("\\end{table}") == 2
     body = [line for line in tex.splitlines() if line.endswith("\\\\")]
-    content = content_of(folder)
     assert len(body) == 2 + len(content["layers"]) + len(content["energy"])
     assert {line.count(" & ") for line in body} == {5, 6}  # six and seven columns
     assert "fc\\_1 & affine & 4 & " in tex and tex.isascii()
@@ -73,6 +90,9 @@ def test_an_entry_has_the_author_and_year_of_its_source(folder: Path) -> None:
     assert "author = {M. Horowitz}" in horowitz and "year = {2014}" in horowitz
     assert "title = {{Computing's energy problem (and what we can do about it)}}" in horowitz
     assert "author = {M. Davies and others}" in bib
+    wang = bib[bib.index("@misc{Wang-2021") :].partition("\n}")[0]
+    assert "title = {{It takes 1.99 \\% of all}}" in wang and "author = {A. Wang}" in wang and "year = {2021}" in wang
+    assert "year" not in bib[bib.index("@misc{arXiv-2406") :].partition("\n}")[0]  # 2406 is no year
 
 
 def test_energies_as_csv(folder: Path) -> None:

@@ -17,6 +17,7 @@ from neurotarget.hardware.energy.sensitivity import (
     counts_of,
     moved_prices,
     price_range,
+    ratio_interval,
     shares,
     uncertainties,
 )
@@ -83,6 +84,14 @@ def test_all_prices_together_against_the_exact_distribution() -> None:
     low, high, _ = moved_prices({"a": (1.0, 0.0), "b": (0.0, 1.0)}, dict.fromkeys("ab", (0.5, 1.5, ASSUMED)))
     assert (1.5 * low - 0.5) ** 2 / (2 * low) == pytest.approx(0.025, abs=0.004)
     assert high == pytest.approx(1 / low, rel=0.05)  # the inverse has the same distribution
+
+
+def test_a_price_that_both_sides_pay_moves_once_and_others_each_alone() -> None:
+    ranges = {"same": (0.5, 1.5, ASSUMED), "mine": (0.5, 1.5, ASSUMED), "theirs": (1.0, 1.0, PUBLISHED)}
+    assert ratio_interval({"same": 6.0}, {"same": 2.0}, ranges) == pytest.approx((3, 3))
+    assert ratio_interval({"mine": 6.0}, {"theirs": 2.0}, ranges) == pytest.approx((3 * 0.525, 3 * 1.475), rel=0.02)
+    low, high = ratio_interval({"mine": 1.0}, {"same": 1.0}, ranges)
+    assert (1.5 * low - 0.5) ** 2 / (2 * low) == pytest.approx(0.025, abs=0.004) and high > 1 / low * 0.95
 
 
 def test_prices_that_move_both_alike_change_no_ratio() -> None:

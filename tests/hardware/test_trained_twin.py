@@ -14,6 +14,7 @@ from neurotarget.hardware.counts.twin_products import run_and_count
 from neurotarget.hardware.energy.figure import MEMORY, OPERATIONS
 from neurotarget.hardware.energy.memory import energies
 from neurotarget.hardware.energy.prices import load_tables
+from neurotarget.hardware.energy.sensitivity import price_parts, shares
 from neurotarget.hardware.energy.trained_twin import trained_twin
 from neurotarget.hardware.energy.twin import compare
 from neurotarget.hardware.energy.twin_file import twin_bits
@@ -138,8 +139,9 @@ def test_closed_forms(config):
 
 def priced(bits):
     run = run_and_count(build(CONFIGS["spikescr"]), FRAMES, LENGTHS)
-    spiking = energies(nir_counts(CONFIGS["spikescr"]), TABLES)
-    return trained_twin("twin.pt", bits, 8, 0.5, run, TABLES, spiking), spiking
+    counts = nir_counts(CONFIGS["spikescr"])
+    spiking = energies(counts, TABLES)
+    return trained_twin("twin.pt", bits, 8, 0.5, run, TABLES, spiking, price_parts(counts, TABLES)), spiking
 
 
 def test_both_sides_of_a_figure_are_under_one_table_of_the_twins_precision():
@@ -153,7 +155,20 @@ def test_both_sides_of_a_figure_are_under_one_table_of_the_twins_precision():
             assert figure.snn_uj == own[figure.table].snn_uj
             assert figure.boundary == own[figure.table].boundary
             assert figure.skipping_uj < figure.twin_uj
-            assert figure.ratio is None or figure.ratio == figure.twin_uj / figure.snn_uj
+            if figure.ratio is None:
+                continue
+            assert figure.ratio == figure.twin_uj / figure.snn_uj
+            assert 0 < figure.ratio_low <= figure.ratio_high and figure.skipping_ratio_high <= figure.ratio_high
+
+
+def test_an_interval_is_that_of_the_spiking_networks_two_prices_by_hand():
+    """Under 45 nm the twin pays `mac` alone, the spiking network both: r = m M / (a A + m B)."""
+    twin, _ = priced(32)
+    (figure,) = (one for one in twin.energies if one.table == "45nm-fp32")
+    (parts,) = (shares(nir_counts(CONFIGS["spikescr"]), table) for table in TABLES if table.name == "45nm-fp32")
+    a, m = np.random.default_rng(1).uniform(0.5, 1.5, (2, 100_000))
+    drawn = m * figure.twin_uj / (a * parts["ac"][0] + m * parts["mac"][0])
+    assert (figure.ratio_low, figure.ratio_high) == pytest.approx(np.percentile(drawn, (2.5, 97.5)), rel=0.02)
 
 
 def test_operations_are_counts_times_the_price():

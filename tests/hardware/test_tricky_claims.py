@@ -14,14 +14,20 @@ from neurotarget.hardware.energy.claims import ClaimError, check_tables, load_cl
 from neurotarget.hardware.energy.judgement import FAILS, HOLDS, NOISE, UNDECIDED, JudgedClaim, PricedRun, judge
 from neurotarget.hardware.energy.memory import energies
 from neurotarget.hardware.energy.prices import load_tables
+from neurotarget.hardware.energy.sensitivity import moved_prices, price_parts
 from neurotarget.hardware.meters.measurement import Unmeasured
 
 from tests.hardware.counted import DENSE, LIF, TABLES
 from tests.hardware.metered import reading, readings
 
 TOTALS = sum_up([DENSE, LIF])
+ALL = list(TABLES.values())
 COUNTED = PricedRun(
-    TOTALS, tuple(energies([DENSE, LIF], list(TABLES.values()))), None, Unmeasured(False, (), (), "no meter")
+    TOTALS,
+    tuple(energies([DENSE, LIF], ALL)),
+    None,
+    Unmeasured(False, (), (), "no meter"),
+    price_parts([DENSE, LIF], ALL),
 )
 
 
@@ -150,3 +156,22 @@ def test_a_claim_that_one_table_bears_out_and_the_next_does_not_is_undecided(tmp
     mixed = claim("measured", "at most", 100, ALONE)
     assert answered(tmp_path, mixed, metered((500, 1), (99, 10))).answer == NOISE  # fails in total
     assert answered(tmp_path, mixed, metered((500, 1), (50, 1))).answer == UNDECIDED
+
+
+def test_a_figure_has_the_interval_that_its_prices_give(tmp_path: Path) -> None:
+    """Spiking over dense is the inverse of what `uncertainty` says; an energy alone moves as its price."""
+    both = answered(tmp_path, against_dense("45nm-fp32", "45nm-fp32"))
+    (row,) = both.rows
+    low, high, _ = moved_prices(COUNTED.parts.uj["45nm-fp32"], COUNTED.parts.ranges["45nm-fp32"])
+    assert row.value is not None and row.value_low is not None and row.value_high is not None
+    assert row.value_low < row.value < row.value_high
+    assert (row.value_low, row.value_high) == pytest.approx((1 / high, 1 / low), rel=0.02)
+    (alone,) = answered(tmp_path, claim("operations", "at most", 9, 'tables = ["45nm-fp32"]')).rows
+    assert (alone.value_low, alone.value_high) == pytest.approx(
+        (0.525 * alone.subject_uj, 1.475 * alone.subject_uj), rel=0.02
+    )
+
+
+def test_a_measurement_has_no_interval_of_prices(tmp_path: Path) -> None:
+    found = answered(tmp_path, claim("measured", "at most", 9e9, ALONE), metered((5, 0.1), (3, 0.1)))
+    assert found.rows and {(row.value_low, row.value_high) for row in found.rows} == {(None, None)}
