@@ -1,4 +1,4 @@
-"""The reference simulator: whole utterances, in batches, in floating point or in Lava's integers."""
+"""The reference simulator: whole utterances in batches, or a stream; in floating point or in Lava's integers."""
 
 from neurotarget.sim.reference.batches import BATCH, Again, Attempt, Attempting, Fold, folded, run, traces
 from neurotarget.sim.reference.engine import (
@@ -12,6 +12,7 @@ from neurotarget.sim.reference.engine import (
     states,
     synaptic_input,
 )
+from neurotarget.sim.reference.streaming import Stream
 
 __all__ = [
     "BATCH",
@@ -21,6 +22,7 @@ __all__ = [
     "Batch",
     "Fold",
     "Prepared",
+    "Stream",
     "check_labels",
     "checked_lengths",
     "folded",

@@ -1,0 +1,268 @@
+"""One step of each kind of node, on arrays that were laid out before: [*shape], no samples, no steps.
+
+A builder takes the place of a node (`Site`) and gives the function of a step, which reads the site's inputs and writes
+its `out`. `STEP_OPERATIONS` has those whose form over whole utterances needs other steps (convolutions over time,
+rotary position, attention) and those that most networks spend their time in; every other kind is run by the reference
+simulator's own function, given one step (`stepwise`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from neurotarget.sim.graph import dialect
+from neurotarget.sim.graph.kinds import SPIKING
+from neurotarget.sim.graph.node import GraphError, Node
+from neurotarget.sim.reference import integer_kernels, kernels
+from neurotarget.sim.reference.engine import Prepared
+from neurotarget.sim.reference.integer import (
+    ALIGN_BITS,
+    CURRENT_LIMIT,
+    INTEGER,
+    ROTARY_BITS,
+    CurrentOverflow,
+    product,
+    shifted,
+)
+from neurotarget.sim.reference.operations import Call, Parameters
+
+Step = Callable[[int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """The place of a node in a stream.
+
+    Attributes:
+        node, prepared: of the network.
+        inputs: role -> what arrives, [*shape]; the role is empty where a node has none.
+        out: what the node sends, [*shape].
+        resets: what has to be done at the start of an utterance; builders add to it.
+    """
+
+    node: Node
+    prepared: Prepared
+    inputs: Mapping[str, np.ndarray]
+    out: np.ndarray
+    resets: list[Callable[[], None]]
+
+    @property
+    def parameters(self) -> Parameters:
+        return self.prepared.parameters[self.node.name]
+
+    @property
+    def integers(self) -> bool:
+        return self.prepared.dtype == INTEGER
+
+    def state(self, shape: tuple[int, ...], start: object = 0) -> np.ndarray:
+        """An array that lasts, set to `start` where an utterance starts."""
+        values = np.zeros(shape, self.prepared.dtype)
+
+        def reset() -> None:
+            values[...] = start
+
+        self.resets.append(reset)
+        return values
+
+
+def stepwise(site: Site) -> Step:
+    """The reference simulator's function, on one sample and one step."""
+    call = Call(site.node, site.parameters, site.prepared.dtype, {}, None, {})
+    operation, out = site.prepared.operations[site.node.kind], site.out
+    arriving = {role: array[None, None] for role, array in site.inputs.items()}
+    given = arriving if site.node.roles else arriving[""]
+    site.resets.append(call.state.clear)
+
+    def step(number: int) -> None:
+        out[...] = operation(call, given)[0, 0]
+
+    return step
+
+
+def spiking(site: Site) -> Step:
+    """LIF and IF in floating point, by the reference's kernel."""
+    p, n = site.parameters, site.node.neurons
+    if site.integers:
+        return integer_neuron(site)
+    constants = [p[key] for key in ("decay", "gain", "offset", "v_threshold", "v_reset")]
+    reset = dialect.RESETS.index(site.node.reset or dialect.RESET_ZERO)
+    v = site.state((1, n), p.get("v_initial", 0))
+    current, spikes = site.inputs[""].reshape(1, 1, n), site.out.reshape(1, 1, n)
+    theta, unobserved = p.get("theta", p["v_threshold"]), np.empty((0, 0, 0))
+
+    def step(number: int) -> None:
+        kernels.lif(current, *constants, theta, reset, v, spikes, unobserved)
+
+    return step
+
+
+def integer_neuron(site: Site) -> Step:
+    """Lava's fixed-point neurons, by the reference's kernel; LI, I and CubaLI send v."""
+    p, n, fires = site.parameters, site.node.neurons, site.node.kind in SPIKING
+    u, v = site.state((1, n)), site.state((1, n), p["v_initial"])
+    current, out = site.inputs[""].reshape(1, 1, n), site.out.reshape(1, 1, n)
+    nothing, unobserved = np.empty((0, 0, 0), INTEGER), np.empty((0, 0, 0, 2), INTEGER)
+    sent = (out, nothing) if fires else (nothing, out)
+    constants = [p[key] for key in ("keep_u", "keep_v", "bias", "threshold")]
+    peaks = np.zeros((1, 2), INTEGER)
+
+    def step(number: int) -> None:
+        if np.abs(current).max(initial=0) >= CURRENT_LIMIT:
+            raise CurrentOverflow(
+                f"node {site.node.name}: its input current overflows 32 bits after the shift by {ALIGN_BITS}"
+            )
+        integer_kernels.neuron(current, *constants, fires, p["reset"], u, v, *sent, unobserved, peaks)
+
+    return step
+
+
+def affine(site: Site) -> Step:
+    if site.inputs[""].ndim > 1:
+        return stepwise(site)
+    return _weighed(site, site.parameters["weight"], site.inputs[""])
+
+
+def _weighed(site: Site, weight: np.ndarray, x: np.ndarray) -> Step:
+    """`weight @ x + bias`; of integers shifted before the bias, and exact, in double precision where it holds them."""
+    p, out = site.parameters, site.out
+    bias = p.get("bias")
+    bias = np.zeros(1, out.dtype) if bias is None else bias
+    if not site.integers:
+
+        def step(number: int) -> None:
+            np.dot(weight, x, out=out)
+            np.add(out, bias, out=out)
+
+        return step
+    real, total = weight.astype(np.float64), np.empty(len(weight))
+    largest = 2**53 // max(1, int(np.abs(weight).sum(axis=1).max(initial=0)))
+
+    def step_in_integers(number: int) -> None:
+        if np.abs(x).max(initial=0) < largest:
+            np.dot(real, x.astype(np.float64), out=total)
+            out[...] = total
+        else:
+            out[...] = product(x[None], weight, site.node.name)[0]
+        out[...] = shifted(out, p["weight_exp"]) + bias
+
+    return step_in_integers
+
+
+def _past(site: Site) -> tuple[np.ndarray, Step]:
+    """The inputs of a convolution over time, [taps, inputs], the oldest first, and the function that takes in one."""
+    x = site.inputs[""]
+    past = site.state((site.parameters["weight"].shape[-1], len(x)))
+
+    def arrive(number: int) -> None:
+        past[:-1] = past[1:]
+        past[-1] = x
+
+    return past, arrive
+
+
+def temporal_conv(site: Site) -> Step:
+    weight = site.parameters["weight"]
+    past, arrive = _past(site)
+    columns = np.ascontiguousarray(np.moveaxis(weight, -1, 1).reshape(len(weight), -1))
+    weigh = _weighed(site, columns, past.reshape(-1))
+
+    def step(number: int) -> None:
+        arrive(number)
+        weigh(number)
+
+    return step
+
+
+def depthwise_conv(site: Site) -> Step:
+    p, out = site.parameters, site.out
+    past, arrive = _past(site)
+    weight = np.ascontiguousarray(p["weight"].T)
+    bias = 0 if p["bias"] is None else p["bias"]
+
+    def step(number: int) -> None:
+        arrive(number)
+        kernels.depthwise(past[None], weight, out[None, None])
+        out[...] = (shifted(out, p["weight_exp"]) if site.integers else out) + bias
+
+    return step
+
+
+def rotary(site: Site) -> Step:
+    """Pair i turned by step * angle[i], as the reference takes cos and sin; of integers by an oscillator a pair."""
+    p, out, x = site.parameters, site.out, site.inputs[""]
+    if site.integers:
+        return _integer_rotary(site)
+    angle, scale = p["angle"], p["scale"]
+
+    def step(number: int) -> None:
+        turn = number * angle
+        cos, sin = np.cos(turn), np.sin(turn)
+        even, odd = x[0::2], x[1::2]
+        out[0::2] = even * cos - odd * sin
+        out[1::2] = even * sin + odd * cos
+        np.multiply(out, scale, out=out)
+
+    return step
+
+
+def _integer_rotary(site: Site) -> Step:
+    p, out, x = site.parameters, site.out, site.inputs[""]
+    c, s = site.state(p["cos"].shape, 1 << ROTARY_BITS), site.state(p["sin"].shape)
+    drop = ROTARY_BITS - p["fraction_bits"]
+
+    def step(number: int) -> None:
+        even, odd = x[0::2], x[1::2]
+        out[0::2] = (even * c - odd * s) >> drop
+        out[1::2] = (even * s + odd * c) >> drop
+        turned = (c * p["cos"] - s * p["sin"]) >> ROTARY_BITS, (c * p["sin"] + s * p["cos"]) >> ROTARY_BITS
+        c[...], s[...] = turned
+
+    return step
+
+
+def attention(site: Site) -> Step:
+    """Adds k^T v to a state a head [d_head, d_head], then sends q times it: Katharopoulos et al. 2020, equation 20.
+
+    Arxiv 2006.16236, without their feature maps and normaliser.
+    """
+    p, out = site.parameters, site.out
+    heads, width = p["heads"], len(out)
+    if site.integers and not all(site.prepared.graph.nodes[name].kind in SPIKING for name in site.node.sources):
+        raise GraphError(
+            f"node {site.node.name}: attention over integers that are no spikes may overflow in a stream without end; "
+            "run whole utterances with sim.run"
+        )
+    state = site.state((heads, width // heads, width // heads))
+    query = site.inputs["query"].reshape(heads, 1, -1)
+    key, value = site.inputs["key"].reshape(heads, -1, 1), site.inputs["value"].reshape(heads, 1, -1)
+    read = out.reshape(heads, 1, -1)
+
+    def step(number: int) -> None:
+        np.add(state, key * value, out=state)
+        np.matmul(query, state, out=read)
+        out[...] = shifted(out, p["weight_exp"]) if site.integers else out * p["scale"]
+
+    return step
+
+
+def gate(site: Site) -> Step:
+    current, opening, out = site.inputs["current"], site.inputs["gate"], site.out
+
+    def step(number: int) -> None:
+        np.multiply(current, opening, out=out)
+
+    return step
+
+
+STEP_OPERATIONS: dict[str, Callable[[Site], Step]] = {
+    "affine": affine,
+    "lif": spiking,
+    "if": spiking,
+    "temporal_conv": temporal_conv,
+    "depthwise_conv": depthwise_conv,
+    "rotary": rotary,
+    "attention": attention,
+    "gate": gate,
+}
