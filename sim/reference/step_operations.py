@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from neurotarget.sim.graph import dialect
 from neurotarget.sim.graph.kinds import SPIKING
 from neurotarget.sim.graph.node import GraphError, Node
 from neurotarget.sim.reference import integer_kernels, kernels
@@ -27,6 +26,7 @@ from neurotarget.sim.reference.integer import (
     shifted,
 )
 from neurotarget.sim.reference.operations import Call, Parameters
+from neurotarget.sim.resets import RESET_ZERO, RESETS
 
 Step = Callable[[int], None]
 
@@ -87,7 +87,7 @@ def spiking(site: Site) -> Step:
     if site.integers:
         return integer_neuron(site)
     constants = [p[key] for key in ("decay", "gain", "offset", "v_threshold", "v_reset")]
-    reset = dialect.RESETS.index(site.node.reset or dialect.RESET_ZERO)
+    reset = RESETS.index(site.node.reset or RESET_ZERO)
     v = site.state((1, n), p.get("v_initial", 0))
     current, spikes = site.inputs[""].reshape(1, 1, n), site.out.reshape(1, 1, n)
     theta, unobserved = p.get("theta", p["v_threshold"]), np.empty((0, 0, 0))

@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from neurotarget.conversion.quantize import quantize
 from neurotarget.sim import reference
-from neurotarget.sim.graph import Graph, dialect, load
+from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.graph.kinds import KINDS, WHOLE_UTTERANCE
 from neurotarget.sim.graph.node import GraphError
 from neurotarget.sim.reference import Stream
 from neurotarget.sim.reference.operations import OPERATIONS
 from neurotarget.sim.reference.step_operations import STEP_OPERATIONS
+from neurotarget.sim.resets import RESETS
 
 from tests.sim.networks import DT, THETA, Network, chain, spike_scr, spikes
 
@@ -59,7 +60,7 @@ def every_reset() -> Graph:
     """Each reset, with a start of the potential."""
     net = Network(3, seed=5)
     current, ends = net.affine("a", N, 3, "input"), []
-    for reset in dialect.RESETS:
+    for reset in RESETS:
         said = {"reset": reset, "v_initial": np.array([0.75, -0.5, 1.5, 0.0])}
         ends.append(
             net.add(reset, nir.LIF(3 * DT * ONE, 3 * ONE, 0 * ONE, THETA * ONE, 0 * ONE, metadata=said), current)
