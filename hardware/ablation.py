@@ -201,11 +201,12 @@ def table(summary: Mapping[str, Any], costs: Mapping[str, Any]) -> str:
     lines.append("")
     for comparison in summary["comparisons"]:
         points = plus_minus(comparison["difference"], comparison["standard_deviation"], 2, 100)
-        error = 100 * comparison["standard_error"]
+        error = f"test utterances: ± {100 * comparison['standard_error']:.2f}"
+        if spread := comparison.get("bootstrap"):
+            paired = f"{100 * spread['low']:.2f} to {100 * spread['high']:.2f}"
+            error = f"paired, 95 % over {spread['units']} {spread['over']}: {paired}"
         answer = "holds" if comparison["holds"] else "does not hold"
-        lines.append(
-            f"- {comparison['name'].replace('_', ' ')}: {points} points (test utterances: ± {error:.2f}); {answer}"
-        )
+        lines.append(f"- {comparison['name'].replace('_', ' ')}: {points} points ({error}); {answer}")
     return "\n".join(lines)
 
 

@@ -32,15 +32,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from neurotarget.model.commands import ARMS
 from neurotarget.model.distill import distill
 from neurotarget.model.train import train
-from neurotarget.model.training import parallel, stages
+from neurotarget.model.training import checkpoint, parallel, stages
+from neurotarget.model.training.bootstrap import bootstrapped
+from neurotarget.model.training.evaluation import best_device, in_evaluation, split_scores
 from neurotarget.model.training.run_folder import Start, check_start
 from neurotarget.model.training.settings import SettingsError
 from neurotarget.model.training.stages import IN_SECONDS, Stage
 
 from neurotarget.cli import UsageError, run_verb
+from neurotarget.data import open_dataset
 from neurotarget.files import check_folder, write_text
 
 
@@ -159,6 +163,8 @@ def ablate(
         for seed in seeds
     ]
     samples = results[0][arms[0]]["test_samples"]
+    test = open_dataset(chain[-1].settings.data).split("test")
+    right = {arm: np.mean([_right(checkpoint_of(out / f"seed{seed}", arm)) for seed in seeds], axis=0) for arm in arms}
     rows = []
     for arm in arms:
         tests = [result[arm]["test_accuracy"] for result in results]
@@ -171,10 +177,13 @@ def ablate(
                 "test_accuracy_standard_deviation": standard_deviation(tests),
                 "test_accuracy_standard_error": standard_error(mean, samples),
                 "test_accuracy_by_seed": tests,
+                "test_accuracy_bootstrap": bootstrapped(right[arm], test),
                 "validation_accuracy": statistics.mean(result[arm]["validation_accuracy"] for result in results),
             }
         )
     comparisons = compare(rows, samples)
+    for row, claim in ((row, claim) for row in comparisons for claim in COMPARISONS if claim.name == row["name"]):
+        row["bootstrap"] = bootstrapped(right[claim.better] - right[claim.worse], test)
     summary = {
         "data": chain[0].settings.data,
         "seeds": list(seeds),
@@ -186,6 +195,14 @@ def ablate(
     if parallel.first():
         write_text(out / "metrics.json", json.dumps(summary, indent=2))
     return summary
+
+
+def _right(path: Path) -> np.ndarray:
+    """Which test utterances of its own data a network has right, 0.0 or 1.0 [samples]."""
+    loaded = parallel.from_first(lambda: checkpoint.load(path))
+    test = open_dataset(loaded.data, loaded.standardisation).split("test")
+    scores = split_scores(in_evaluation(loaded.model().to(best_device())), test)
+    return (scores.argmax(-1).cpu().numpy() == test.labels).astype(np.float64)
 
 
 def standard_deviation(values: Sequence[float]) -> float | None:
@@ -202,7 +219,7 @@ def compare(arms: Sequence[Mapping[str, Any]], samples: int) -> list[dict[str, A
     """What the arms at hand say about each of `COMPARISONS`, seed by seed.
 
     `standard_error` is that of two independent draws of test utterances. The arms share theirs, and as far as they
-    are right on the same ones, the error of the difference is smaller.
+    are right on the same ones, the error of the difference is smaller: `ablate` adds the paired one, `bootstrap`.
     """
     rows, found = {row["arm"]: row for row in arms}, []
     for claim in COMPARISONS:

@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 from neurotarget.model.training import checkpoint
-from neurotarget.model.training.evaluation import evaluate, in_evaluation, split_scores
+from neurotarget.model.training.bootstrap import bootstrapped
+from neurotarget.model.training.evaluation import evaluate, in_evaluation, loss_and_accuracy, split_scores
 from neurotarget.model.training.post_training import FLOAT_OPERATIONS, WEIGHT_BITS, quantised
 
 from neurotarget.cli import Result, UsageError
@@ -42,11 +43,14 @@ def work(arguments: argparse.Namespace) -> Result:
             "are brought to mean 0 by its own train split; train again to have it in the checkpoint"
         )
     split = dataclasses.replace(split, labels=renumbered(split.labels, dataset.classes, loaded.classes))
-    loss, accuracy = evaluate(loaded.model(), split)
+    scores = split_scores(in_evaluation(loaded.model()), split)
+    loss, accuracy = loss_and_accuracy(scores, split)
+    spread = bootstrapped(scores.argmax(-1).numpy() == split.labels, split)
     figures: dict[str, Any] = {"data": arguments.data, "split": arguments.split, "samples": len(split.labels)}
-    figures |= {"loss": loss, "accuracy": accuracy}
+    figures |= {"loss": loss, "accuracy": accuracy, "bootstrap": spread}
     text = (
-        f"{arguments.data}, {arguments.split}: accuracy {accuracy:.4f} on {len(split.labels)} samples, loss {loss:.4f}"
+        f"{arguments.data}, {arguments.split}: accuracy {accuracy:.4f} on {len(split.labels)} samples (standard error "
+        f"{spread['standard_error']:.4f}, over {spread['units']} {spread['over']}), loss {loss:.4f}"
     )
     if arguments.bits:
         forms = _quantised(loaded, arguments.bits, split)

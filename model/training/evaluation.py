@@ -54,9 +54,8 @@ def split_scores(scorer: Scorer, split: Split, batch: int = 64) -> torch.Tensor:
     return of_all[torch.from_numpy(np.argsort(order)).to(of_all.device)]
 
 
-def loss_and_accuracy(scorer: Scorer, split: Split, batch: int = 64) -> tuple[float, float]:
-    """Mean cross-entropy and share of right answers on a split."""
-    scores = split_scores(scorer, split, batch)
+def loss_and_accuracy(scores: torch.Tensor, split: Split) -> tuple[float, float]:
+    """Mean cross-entropy and share of right answers of the scores of a split."""
     labels = torch.from_numpy(split.labels.copy()).to(scores.device)
     return F.cross_entropy(scores, labels).item(), int((scores.argmax(-1) == labels).sum()) / len(labels)
 
@@ -68,4 +67,4 @@ def in_evaluation(network: registry.Network) -> Scorer:
 
 def evaluate(network: registry.Network, split: Split, batch: int = 64) -> tuple[float, float]:
     """Mean cross-entropy and accuracy on a split; the network is left in evaluation mode."""
-    return loss_and_accuracy(in_evaluation(network), split, batch)
+    return loss_and_accuracy(split_scores(in_evaluation(network), split, batch), split)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from neurotarget.model.training import parallel
-from neurotarget.model.training.evaluation import loss_and_accuracy
+from neurotarget.model.training.evaluation import loss_and_accuracy, split_scores
 from neurotarget.model.training.run_folder import COLUMNS, TrainingError
 from neurotarget.model.training.settings import Augmentation, Settings, Training
 from torch import nn
@@ -62,7 +62,7 @@ class Learner:
 
     def evaluate(self, split: Split, batch: int) -> tuple[float, float]:
         """Mean cross-entropy and accuracy on a split."""
-        return loss_and_accuracy(self.scores, split, batch)
+        return loss_and_accuracy(split_scores(self.scores, split, batch), split)
 
     def merit(self, row: Row) -> tuple[float, ...]:
         """By which the best epoch is chosen, of equals the first."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +127,10 @@ class SpikeFile:
         """Speaker number of each utterance, int64."""
         return self._numbers("extra/speaker")
 
+    def names_speakers(self) -> bool:
+        """Whether the file says who speaks; SSC's do not."""
+        return "extra/speaker" in self._file
+
     def events(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Times in seconds (float64) and units (int64) of one utterance's events, checked."""
         times = np.asarray(self._read(self._times, f"spikes/times[{index}]", index), np.float64)
@@ -183,10 +187,11 @@ def validation_speaker(speakers: np.ndarray) -> int:
 
 @dataclass(frozen=True)
 class Part:
-    """The utterances of one split: rows of one file."""
+    """The utterances of one split: rows of one file, and who speaks in each where the file says so."""
 
     file: Path
     rows: np.ndarray
+    speakers: tuple[str, ...] | None = None
 
 
 def _write(folder: Path, parts: Mapping[str, Part], steps: int, origin: str) -> None:
@@ -221,32 +226,36 @@ def open_parts(spec: Spec, parts: Mapping[str, Part], classes: tuple[str, ...]) 
         "origin": origin,
     }
     folder = cache.prepared(f"{spec.kind}-frames", identity, lambda target: _write(target, parts, steps, origin))
-    return cache.load_dataset(folder, spec.text, classes, 1 / steps)
+    found = cache.load_dataset(folder, spec.text, classes, 1 / steps)
+    splits = {name: replace(split, speakers=parts[name].speakers) for name, split in found.splits.items()}
+    return replace(found, splits=splits)
 
 
 def open_files(spec: Spec, train: Path, validation: Path | None, test: Path) -> Dataset:
     """Open SHD-like files; without a validation file its utterances are one speaker's of the train file."""
     sources = {"train": train, "validation": validation or train, "test": test}
-    rows: dict[str, np.ndarray] = {}
+    parts: dict[str, Part] = {}
     words: dict[str, tuple[str, ...]] = {}
     for name, path in sources.items():
         with SpikeFile(path) as source:
             words[name] = source.words
-            rows[name] = np.arange(len(source))
-            if validation is None and name != "test":
-                speakers = source.speakers()
+            rows, by_speaker = np.arange(len(source)), validation is None and name != "test"
+            speakers = source.speakers() if by_speaker or source.names_speakers() else None
+            if by_speaker and speakers is not None:
                 chosen = speakers == validation_speaker(speakers)
                 if chosen.all():
                     raise DataError(
                         f"{path}: all utterances are of speaker {speakers[0]}; expected two speakers or more, one of "
                         "them for the validation split"
                     )
-                rows[name] = np.flatnonzero(chosen if name == "validation" else ~chosen)
+                rows = np.flatnonzero(chosen if name == "validation" else ~chosen)
+            names = None if speakers is None else tuple(str(speaker) for speaker in speakers[rows])
+            parts[name] = Part(path, rows, names)
         if words[name] != words["train"]:
             raise DataError(
                 f"{path}: extra/keys lists {', '.join(words[name])}; expected the words of {train.name}, in its order"
             )
-    return open_parts(spec, {name: Part(sources[name], rows[name]) for name in sources}, words["train"])
+    return open_parts(spec, parts, words["train"])
 
 
 def open_spike_set(spec: Spec) -> Dataset:

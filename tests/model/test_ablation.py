@@ -63,6 +63,12 @@ def test_chosen_arms_train_alone_and_the_others_may_follow(chain_file, tmp_path,
     later = json.loads(capsys.readouterr().out)
     assert later["arms"][:2] == summary["arms"]
     assert (run / "seed0/ptcd/stage1_steps50/last.pt").read_bytes() == teacher
+    for row in later["arms"]:
+        spread = row["test_accuracy_bootstrap"]
+        assert (spread["over"], spread["units"]) == ("speakers", 1)  # speaker 3 is all of the test file
+        assert spread["low"] == spread["high"] == pytest.approx(row["test_accuracy"])
+    for row in later["comparisons"]:
+        assert row["bootstrap"]["low"] == pytest.approx(row["difference"])
     assert later["ptcd_above_scratch"] == later["arms"][2]["test_accuracy"] - later["arms"][1]["test_accuracy"]
     assert [row["arm"] for row in later["cost"]["arms"]] == ["teacher", "scratch", "ptcd"]
 

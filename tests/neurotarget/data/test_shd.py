@@ -100,6 +100,9 @@ def test_validation_is_the_speaker_with_nearest_to_a_tenth(shd_folder):
     dataset = open_dataset(f"shd:{shd_folder}")  # speaker 7 has one utterance of ten: row 4
     assert dataset.split("validation").keys == ("shd_train/000004",)
     assert dataset.split("train").keys == tuple(f"shd_train/{row:06d}" for row in range(10) if row != 4)
+    assert dataset.split("validation").speakers == ("7",)
+    assert dataset.split("train").speakers == tuple("311113313")
+    assert dataset.split("test").speakers == ("4",) * 4
     assert shd.validation_speaker(np.array([5] * 11 + [2] * 9)) == 2
     assert shd.validation_speaker(np.array([5] * 10 + [2] * 10)) == 2
 
