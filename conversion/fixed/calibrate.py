@@ -210,13 +210,9 @@ class Calibration:
         Args:
             whole: what it sends in integers, without the bias that the neurons hold, in steps of 1/64.
         """
-        real, node = self.real.value(name), self.graph.nodes[name]
-        error = whole * candidate.scale - real
-        if np.any(candidate.left[name]):
-            finest = candidate.scale / (1 << ALIGN_BITS)
-            error += finest * np.rint(candidate.left[name] / finest).reshape(-1, *[1] * (len(node.output_shape) - 1))
-        power = float(np.mean(np.square(real)))
-        return math.sqrt(float(np.mean(np.square(error))) / power) if power else 0.0
+        finest, shape = candidate.scale / (1 << ALIGN_BITS), self.graph.nodes[name].output_shape
+        left = finest * np.rint(candidate.left[name] / finest).reshape(-1, *[1] * (len(shape) - 1))
+        return merit.of_currents(self.real.value(name), whole, candidate.scale, left)
 
     def _matters(self, name: str, group: Group) -> bool:
         """Whether the current of a synapse can be noticed at a neuron that reads the group."""

@@ -78,15 +78,48 @@ def distance(real: np.ndarray, whole: np.ndarray, steps: float) -> float:
 
 @numba.njit(cache=True)
 def _squares(real, whole, kept):
-    """Sums of squares of the filtered difference, and of the filtered `real`, both uint8 [samples, steps, neurons]."""
+    """Sums of squares of the filtered difference, and of the filtered `real`, both uint8 [samples, steps, neurons].
+
+    A sum per neuron: what a neuron adds depends on no other, and a processor adds several at once.
+    """
     samples, steps, neurons = real.shape
-    between, from_silence = 0.0, 0.0
+    between, from_silence = np.zeros(neurons), np.zeros(neurons)
+    apart, alone = np.zeros(neurons), np.zeros(neurons)
     for sample in range(samples):
-        apart, alone = np.zeros(neurons), np.zeros(neurons)
+        apart[:], alone[:] = 0.0, 0.0
         for step in range(steps):
+            ours, theirs = real[sample, step], whole[sample, step]
             for n in range(neurons):
-                alone[n] = kept * alone[n] + real[sample, step, n]
-                apart[n] = kept * apart[n] + real[sample, step, n] - np.float64(whole[sample, step, n])
-                between += apart[n] * apart[n]
-                from_silence += alone[n] * alone[n]
-    return between, from_silence
+                alone[n] = kept * alone[n] + ours[n]
+                apart[n] = kept * apart[n] + ours[n] - np.float64(theirs[n])
+                between[n] += apart[n] * apart[n]
+                from_silence[n] += alone[n] * alone[n]
+    return between.sum(), from_silence.sum()
+
+
+def of_currents(real: np.ndarray, whole: np.ndarray, unit: float, left: np.ndarray) -> float:
+    """Root mean square of what integer currents lose, as a share of that of the real ones; 0 of none.
+
+    Args:
+        real: [samples, steps, *shape].
+        whole: the same in integers of `unit`.
+        left: what is added to them elsewhere, of a form that broadcasts to *shape.
+    """
+    columns = math.prod(real.shape[2:])
+    added = np.broadcast_to(left, real.shape[2:]).reshape(columns)
+    error, power = _losses(real.reshape(-1, columns), whole.reshape(-1, columns), unit, added)
+    return math.sqrt(error / power) if power else 0.0
+
+
+@numba.njit(cache=True)
+def _losses(real, whole, unit, added):
+    """Sums of squares of what is lost, and of `real`; both [rows, columns]."""
+    rows, columns = real.shape
+    error, power = np.zeros(columns), np.zeros(columns)
+    for row in range(rows):
+        ours, theirs = real[row], whole[row]
+        for n in range(columns):
+            lost = theirs[n] * unit - ours[n] + added[n]
+            error[n] += lost * lost
+            power[n] += ours[n] * ours[n]
+    return error.sum(), power.sum()

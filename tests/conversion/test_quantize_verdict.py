@@ -180,6 +180,25 @@ def test_distance_between_trains_by_hand():
     assert merit.distance(train(5, 90), train(5, 90), 2) == 0.0
 
 
+def test_distances_of_neurons_and_samples_add_up_as_squares():
+    rng = np.random.default_rng(0)
+    real, whole = (rng.integers(0, 2, (3, 20, 4)).astype(np.uint8) for _ in range(2))
+    kept = np.exp(-1 / 16)
+    filters = np.tril(kept ** np.subtract.outer(np.arange(20), np.arange(20)))  # f[t] = sum over s of kept^(t - s)
+    squares = [np.sum(np.square(filters @ spikes)) for spikes in (real.astype(float) - whole, real.astype(float))]
+    assert merit.distance(real, whole, 16) == pytest.approx(np.sqrt(squares[0] / squares[1]), rel=1e-12)
+
+
+def test_what_currents_lose_by_hand():
+    """In units of 0.5, 3 and 1 mean 1.5 and 0.5; the neurons add 0.25 to each: 1 and 0 are missed by 0.75."""
+    real, whole = np.array([[[1.0, 0.0]]]), np.array([[[3, 1]]])
+    assert merit.of_currents(real, whole, 0.5, np.array([0.25])) == pytest.approx(np.sqrt(2 * 0.75**2))
+    images = np.ones((1, 1, 2, 3, 3)), np.ones((1, 1, 2, 3, 3), np.int64)
+    of_one_channel = merit.of_currents(*images, 1.0, np.array([0.5, 0.0]).reshape(2, 1, 1))
+    assert of_one_channel == pytest.approx(np.sqrt(0.5 * 0.25))
+    assert merit.of_currents(np.zeros((1, 2, 1)), np.ones((1, 2, 1), np.int64), 1.0, np.zeros(1)) == 0.0
+
+
 def test_a_late_train_is_nearer_than_silence_and_a_wrong_rate_is_further_than_either():
     real = train(*range(0, 400, 8))
     late, silent = merit.of_spikes(real, np.roll(real, 1, axis=1)), merit.of_spikes(real, np.zeros_like(real))
