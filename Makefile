@@ -10,7 +10,7 @@ setup: .venv/ready
 .venv/ready: pyproject.toml requirements-lava.txt requirements-counters.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable ".[demo,dev,lava,tensorboard,delays,docs]"
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable ".[train,demo,dev,lava,tensorboard,delays,docs]"
 	$(BIN)/python -m pip install --quiet --no-deps --ignore-requires-python --requirement requirements-lava.txt
 	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-counters.txt
 	touch $@
