@@ -12,6 +12,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
 from neurotarget.cli import VERBS
 
 ROOT, DATA = Path(__file__).parents[1], Path(__file__).parent / "data"
