@@ -22,12 +22,18 @@ from neurotarget.sim.reference import integer
 from neurotarget.sim.reference.operations import (
     OPERATIONS,
     Call,
+    Overflow,
     Parameters,
     State,
+    all_finite,
     cast_parameters,
     summed,
 )
 from neurotarget.sim.trace import Trace, in_window, masked, partial_window, windowed
+
+CHUNK = 8  # samples that go through all nodes together
+# What is not finite reaches one of these: spiking neurons look at what they receive, of the others it is looked at.
+ENDS = STATEFUL - SPIKING | {"output"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,15 +135,41 @@ def check_labels(graph: Graph, labels: np.ndarray | None) -> None:
 
 
 def simulate(prepared: Prepared, frames: np.ndarray, lengths: np.ndarray, observe: Collection[str] = ()) -> Batch:
-    """Runs one batch.
+    """Runs one batch, `CHUNK` samples at a time through all nodes: what they send each other stays in the cache.
 
     Args:
         frames: [samples, steps, *features].
         lengths: int64 [samples].
         observe: neurons whose potentials are wanted.
+
+    Raises:
+        GraphError: values of a node overflow.
     """
+    looped = any(_loops(prepared.graph, component) for component in prepared.graph.components)
+    chunk = len(frames) if looped else CHUNK  # a loop goes step by step, and is the faster the more samples go with it
+    parts = []
+    for start in range(0, len(frames), chunk):
+        rows = slice(start, start + chunk)
+        try:
+            parts.append(_simulate(prepared, frames[rows], lengths[rows], observe, careful=False))
+        except Overflow:  # again, to find the node where it began
+            parts.append(_simulate(prepared, frames[rows], lengths[rows], observe, careful=True))
+    if len(parts) == 1:
+        return parts[0]
+    return Batch(
+        spikes={name: np.concatenate([part.spikes[name] for part in parts]) for name in parts[0].spikes},
+        output=np.concatenate([part.output for part in parts]),
+        potentials={name: np.concatenate([part.potentials[name] for part in parts]) for name in parts[0].potentials},
+        peaks={name: np.max([part.peaks[name] for part in parts], axis=0) for name in parts[0].peaks},
+    )
+
+
+def _simulate(
+    prepared: Prepared, frames: np.ndarray, lengths: np.ndarray, observe: Collection[str], careful: bool
+) -> Batch:
     graph = prepared.graph
-    run = _Run(prepared, partial_window(lengths, frames.shape[1]), {name: np.empty(0) for name in observe})
+    mask = partial_window(lengths, frames.shape[1])
+    run = _Run(prepared, mask, {name: np.empty(0) for name in observe}, careful=careful)
     values: dict[str, np.ndarray] = {}
     readers = {name: len(graph.targets(name)) for name in graph.nodes}
     for component in graph.components:
@@ -145,7 +177,7 @@ def simulate(prepared: Prepared, frames: np.ndarray, lengths: np.ndarray, observ
             run.loop(component, values)
         else:
             node = graph.nodes[component[0]]
-            inputs = windowed(np.asarray(frames), lengths) if node.kind == "input" else run.gather(node, values)
+            inputs = masked(np.asarray(frames), mask) if node.kind == "input" else run.gather(node, values)
             values[node.name] = run.apply(node, inputs, {})
         for source in {s for name in component for s in graph.nodes[name].sources}:
             readers[source] -= sum(source in graph.nodes[name].sources for name in component)
@@ -237,12 +269,14 @@ class _Run:
         mask: [samples, steps], the windows; None where all steps lie inside.
         potentials: a key for each neuron to observe, filled as it runs.
         peaks: filled as integer neurons run.
+        careful: look at every value of every node, not only at what neurons receive and what the network gives.
     """
 
     prepared: Prepared
     mask: np.ndarray | None
     potentials: dict[str, np.ndarray] = field(default_factory=dict)
     peaks: dict[str, np.ndarray] = field(default_factory=dict)
+    careful: bool = True
 
     def gather(self, node: Node, values: Mapping[str, np.ndarray]) -> Any:
         """What the sources of a node send it, summed; by role where it has roles."""
@@ -255,8 +289,14 @@ class _Run:
         """Runs one node over the steps in `inputs`; spikes outside the window are removed."""
         call = Call(node, self.prepared.parameters[node.name], self.prepared.dtype, state, self.mask, self.potentials)
         with np.errstate(over="ignore", invalid="ignore"):  # found below, and said by name
-            out = self.prepared.operations[node.kind](call, inputs)
-        _refuse_overflow(node, "values", [out, *state.values()], self.prepared.dtype)
+            try:
+                out = self.prepared.operations[node.kind](call, inputs)
+            except Overflow as error:
+                raise _overflow(node, "values", self.prepared.dtype) if self.careful else error from None
+        if self.careful:
+            _refuse_overflow(node, "values", [out, *state.values()], self.prepared.dtype)
+        elif node.kind in ENDS and not all(map(all_finite, (out, *state.values()))):
+            raise Overflow(node.name)
         if "peaks" in state:
             self.peaks[node.name] = state["peaks"]
         return masked(out, self.mask) if node.kind in SPIKING | {"output"} else out
@@ -276,7 +316,7 @@ class _Run:
         for step in range(steps):
             present = {name: value[:, step : step + 1] for name, value in outside.items()}
             mask = None if self.mask is None else self.mask[:, step : step + 1]
-            now = _Run(self.prepared, mask, {name: np.empty(0) for name in seen}, self.peaks)
+            now = _Run(self.prepared, mask, {name: np.empty(0) for name in seen}, self.peaks, self.careful)
             for node in nodes:
                 recurrent = {s for s in node.sources if (s, node.name) in graph.recurrent_edges}
                 arriving = {s: previous[s] if s in recurrent else present[s] for s in node.sources}
@@ -290,11 +330,15 @@ class _Run:
 
 
 def _refuse_overflow(node: Node, what: str, arrays: Iterable[np.ndarray], dtype: np.dtype) -> None:
-    if not all(np.isfinite(array).all() for array in arrays if array.dtype.kind == "f"):  # spikes are always finite
-        raise GraphError(
-            f"node {node.name} ({node.kind}): its {what} overflow {dtype}, whose largest number is "
-            f"{np.finfo(dtype).max:.3g}; make its weights or its input smaller"
-        )
+    if not all(map(all_finite, arrays)):
+        raise _overflow(node, what, dtype)
+
+
+def _overflow(node: Node, what: str, dtype: np.dtype) -> GraphError:
+    return GraphError(
+        f"node {node.name} ({node.kind}): its {what} overflow {dtype}, whose largest number is "
+        f"{np.finfo(dtype).max:.3g}; make its weights or its input smaller"
+    )
 
 
 def _loops(graph: Graph, component: tuple[str, ...]) -> bool:

@@ -21,8 +21,18 @@ from neurotarget.sim.graph.kinds import SPIKING, STATEFUL, SYNAPTIC
 from neurotarget.sim.graph.node import GraphError, Node
 from neurotarget.sim.reference import integer_kernels, spatial_kernels
 from neurotarget.sim.reference.integer_kernels import ALIGN_BITS, DECAY_BITS, STATE_LIMIT
-from neurotarget.sim.reference.operations import OPERATIONS, Call, Parameters, as_frames, state
+from neurotarget.sim.reference.operations import (
+    LINEAR,
+    OPERATIONS,
+    Call,
+    Parameters,
+    as_frames,
+    by_input,
+    linear,
+    state,
+)
 from neurotarget.sim.resets import RESET_ZERO, RESETS
+from neurotarget.sim.trace import masked
 
 INTEGER = np.dtype(np.int64)
 SCALES = (1e-30, 1e30)  # of input and output: beyond, a product with 24-bit integers leaves float32 or float64
@@ -68,7 +78,9 @@ def integer_parameters(node: Node, fixed: Mapping[str, Any]) -> Parameters:
     if node.kind in SYNAPTIC:
         if not np.array_equal(p["weight"], lava_weights(p["weight"])):
             raise GraphError(f"node {node.name}: Lava would clip or truncate its weights; quantise the file again")
-        p["weight_exp"] = _whole(node, fixed, "weight_exp")
+        p["weight_exp"], p["reach"] = _whole(node, fixed, "weight_exp"), reach(p["weight"])
+        if node.kind in LINEAR:
+            p["by_input"] = by_input(p["weight"])
     elif node.kind == "attention":
         p["weight_exp"] = _whole(node, fixed, "weight_exp")
     elif node.kind == "rotary":
@@ -171,17 +183,14 @@ def exact_type(bound: int, node: str) -> np.dtype:
     return np.dtype(np.float32 if bound < 2**24 else np.float64 if bound < 2**53 else INTEGER)
 
 
-def product(x: np.ndarray, weight: np.ndarray, node: str = "") -> np.ndarray:
-    """x [..., inputs] times weight [outputs, inputs], both of integers: int64 [..., outputs], exact."""
-    dtype = _bound(x, weight, node)
-    flat = x.reshape(-1, x.shape[-1]).astype(dtype)
-    return (flat @ weight.T.astype(dtype)).astype(INTEGER).reshape(*x.shape[:-1], len(weight))
+def reach(weight: np.ndarray) -> int:
+    """The largest |sum| of what is in -1 .. 1 times a row of weight [outputs, ...]."""
+    return int(np.abs(weight).reshape(len(weight), -1).sum(axis=-1).max(initial=0))
 
 
-def _bound(x: np.ndarray, weight: np.ndarray, node: str) -> np.dtype:
-    """`exact_type` of the sums of any of x times a row of weight [outputs, inputs]."""
-    largest = max(int(x.max(initial=0)), -int(x.min(initial=0)))
-    return exact_type(largest * int(np.abs(weight).sum(axis=-1).max(initial=0)), node)
+def refuse_too_large(x: np.ndarray, reach: int, node: str) -> None:
+    """Raises GraphError where sums of x times weights of this reach may leave 64 bits."""
+    exact_type(max(int(x.max(initial=0)), -int(x.min(initial=0))) * reach, node)
 
 
 def shifted(total: np.ndarray, exponent: int) -> np.ndarray:
@@ -191,8 +200,9 @@ def shifted(total: np.ndarray, exponent: int) -> np.ndarray:
 
 def _synapse(call: Call, total: np.ndarray) -> np.ndarray:
     out = shifted(total, call.parameters["weight_exp"])
-    bias = call.parameters.get("bias")
-    return out if bias is None else out + bias
+    if (bias := call.parameters.get("bias")) is not None:
+        out += bias
+    return out
 
 
 # ---- operations ------------------------------------------------------------------------------------------------------
@@ -209,7 +219,8 @@ def _output(call: Call, x: np.ndarray) -> np.ndarray:
 
 
 def _affine(call: Call, x: np.ndarray) -> np.ndarray:
-    return _synapse(call, product(x, call.parameters["weight"], call.node.name))
+    refuse_too_large(x, call.parameters["reach"], call.node.name)
+    return _synapse(call, linear(call, x, None))
 
 
 def _scale(call: Call, x: np.ndarray) -> np.ndarray:
@@ -218,24 +229,14 @@ def _scale(call: Call, x: np.ndarray) -> np.ndarray:
 
 def _conv(call: Call, x: np.ndarray) -> np.ndarray:
     p, weight = call.parameters, call.parameters["weight"]
-    _bound(x, weight.reshape(len(weight), -1), call.node.name)
+    refuse_too_large(x, call.parameters["reach"], call.node.name)
     total = shifted(spatial_kernels.convolve(as_frames(x), weight, p), p["weight_exp"])
     total += p["bias"].reshape(-1, *(1,) * (total.ndim - 2))
     return total.reshape(*x.shape[:2], *total.shape[1:])
 
 
 def _temporal_conv(call: Call, x: np.ndarray) -> np.ndarray:
-    p, weight = call.parameters, call.parameters["weight"]
-    x, taps = call.masked(x), weight.shape[-1]
-    padded = np.pad(x, [(0, 0), (taps - 1 - p["look_ahead"], p["look_ahead"]), (0, 0)])
-    if call.node.kind == "depthwise_conv":
-        total = np.zeros_like(x)
-        for tap in range(taps):
-            total += weight[:, tap] * padded[:, tap : tap + x.shape[1]]
-    else:
-        fields = np.concatenate([padded[:, i : i + x.shape[1]] for i in range(taps)], axis=-1)
-        total = product(fields, np.moveaxis(weight, -1, 1).reshape(len(weight), -1), call.node.name)
-    return _synapse(call, total)
+    return _affine(call, masked(x, call.mask))
 
 
 def _rotary(call: Call, x: np.ndarray) -> np.ndarray:
@@ -272,8 +273,6 @@ def _neuron(call: Call, x: np.ndarray) -> np.ndarray:
     """LIF, IF and CubaLIF; LI, I and CubaLI, which send v. The state holds `peaks` too, the largest |u| and |v|."""
     p, node, samples = call.parameters, call.node, len(x)
     current = np.ascontiguousarray(x.astype(INTEGER, copy=False)).reshape(samples, x.shape[1], node.neurons)
-    if max(int(current.max(initial=0)), -int(current.min(initial=0))) >= CURRENT_LIMIT:
-        raise CurrentOverflow(f"node {node.name}: its input current overflows 32 bits after the shift by {ALIGN_BITS}")
     u, v = (state(call, key, samples) for key in ("u", "v"))
     fires = node.kind in SPIKING
     nothing = (0, 0, 0)
@@ -283,11 +282,18 @@ def _neuron(call: Call, x: np.ndarray) -> np.ndarray:
     states = np.empty((*current.shape, 2) if observed else (0, 0, 0, 2), INTEGER)
     peaks = np.zeros((samples, 2), INTEGER)
     constants = (p[key] for key in ("keep_u", "keep_v", "bias", "threshold"))
-    integer_kernels.neuron(current, *constants, fires, p["reset"], u, v, spikes, potential, states, peaks)
+    largest = integer_kernels.neuron(current, *constants, fires, p["reset"], u, v, spikes, potential, states, peaks)
+    refuse_current(largest, node.name)
     call.state["peaks"] = np.maximum(call.state.get("peaks", 0), peaks.max(axis=0, initial=0))
     if observed:
         call.potentials[node.name] = states.reshape(*x.shape, 2)
     return (spikes if fires else potential).reshape(x.shape)
+
+
+def refuse_current(largest: int, node: str) -> None:
+    """Raises CurrentOverflow for a current of this size."""
+    if largest >= CURRENT_LIMIT:
+        raise CurrentOverflow(f"node {node}: its input current overflows 32 bits after the shift by {ALIGN_BITS}")
 
 
 def overflow(peaks: Mapping[str, np.ndarray]) -> dict[str, list[str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numba
 
-from neurotarget.compiled import compiled
+from neurotarget.compiled import compiled_alone
 
 STATE_LIMIT = 2**23  # u lies in -(2^23 - 1) .. 2^23, v in -(2^23 - 1) .. 2^23 - 1
 DECAY_BITS = 12
@@ -33,7 +33,7 @@ def wrapped(u):
     return u
 
 
-@compiled
+@compiled_alone
 def neuron(current, keep_u, keep_v, bias, threshold, fires, reset, u, v, spikes, potential, states, peaks):
     """`u = decay(u) + (a << 6)`, wrapped; `v = clip(decay(v) + u + bias)`; fire at `v > threshold`; then `v = 0`.
 
@@ -50,39 +50,49 @@ def neuron(current, keep_u, keep_v, bias, threshold, fires, reset, u, v, spikes,
         potential: int64 [samples, steps, neurons], v of a neuron that does not fire; of no samples otherwise.
         states: int64 [samples, steps, neurons, 2], u and v before the reset; of no samples when not recorded.
         peaks: int64 [samples, 2], largest |u| before it wraps and |v| before it is clipped; kept over calls.
+
+    Returns:
+        The largest |current|.
     """
     samples, steps, neurons = current.shape
     record = states.shape[0] > 0
-    for sample in numba.prange(samples):
+    largest = 0
+    for sample in range(samples):
         peak_u, peak_v = peaks[sample, 0], peaks[sample, 1]
+        own_u, own_v = u[sample].copy(), v[sample].copy()  # local: nothing overlaps, and the loops become vector code
         for step in range(steps):
             for n in range(neurons):
-                new_u = decayed(u[sample, n], keep_u) + (current[sample, step, n] << ALIGN_BITS)
+                arriving = current[sample, step, n]
+                largest = max(largest, abs(arriving))
+                new_u = decayed(own_u[n], keep_u) + (arriving << ALIGN_BITS)
                 peak_u = max(peak_u, abs(new_u))
-                new_u = wrapped(new_u)
-                new_v = decayed(v[sample, n], keep_v) + new_u + bias[n]
-                if fires and reset == 1 and v[sample, n] > threshold:
-                    new_v -= threshold
+                own_u[n] = wrapped(new_u)
+            for n in range(neurons):
+                new_v = decayed(own_v[n], keep_v) + own_u[n] + bias[n]
+                if reset == 1 and fires:
+                    new_v -= threshold if own_v[n] > threshold else 0
                 peak_v = max(peak_v, abs(new_v))
-                new_v = min(max(new_v, -STATE_LIMIT + 1), STATE_LIMIT - 1)
-                if record:
-                    states[sample, step, n, 0] = new_u
-                    states[sample, step, n, 1] = new_v
-                u[sample, n] = new_u
-                if fires:
-                    fired = new_v > threshold
-                    spikes[sample, step, n] = fired
-                    if not fired or reset == 1:
-                        v[sample, n] = new_v
-                    else:
-                        v[sample, n] = 0 if reset == 0 else new_v - threshold
-                else:
-                    potential[sample, step, n] = new_v
-                    v[sample, n] = new_v
+                own_v[n] = min(max(new_v, -STATE_LIMIT + 1), STATE_LIMIT - 1)
+            if record:
+                for n in range(neurons):
+                    states[sample, step, n, 0], states[sample, step, n, 1] = own_u[n], own_v[n]
+            if not fires:
+                for n in range(neurons):
+                    potential[sample, step, n] = own_v[n]
+                continue
+            for n in range(neurons):
+                spikes[sample, step, n] = own_v[n] > threshold
+            if reset != 1:
+                for n in range(neurons):
+                    after = 0 if reset == 0 else own_v[n] - threshold
+                    own_v[n] = after if own_v[n] > threshold else own_v[n]
+        for n in range(neurons):
+            u[sample, n], v[sample, n] = own_u[n], own_v[n]
         peaks[sample, 0], peaks[sample, 1] = peak_u, peak_v
+    return largest
 
 
-@compiled
+@compiled_alone
 def oscillate(cos, sin, bits, c, s):
     """Per-pair oscillators: state (1, 0) at step 0, turned by one angle a step; products floor by `>> bits`.
 
@@ -91,7 +101,7 @@ def oscillate(cos, sin, bits, c, s):
         c, s: int64 [steps, pairs] to fill.
     """
     steps, pairs = c.shape
-    for pair in numba.prange(pairs):
+    for pair in range(pairs):
         x, y = 1 << bits, 0
         for step in range(steps):
             c[step, pair], s[step, pair] = x, y

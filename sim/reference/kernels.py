@@ -1,8 +1,8 @@
 """Neuron dynamics over whole utterances, compiled.
 
 Every kernel takes currents [samples, steps, neurons] and parameters [neurons] in one precision and writes spikes
-uint8 [samples, steps, neurons]. Samples run in parallel; inside a sample the steps are in order and the neurons are
-contiguous, so that each step is one vector loop. `v` [samples, neurons] and `u` carry the state from call to call, so
+uint8 [samples, steps, neurons]. Inside a sample the steps are in order and the neurons are contiguous, so that each
+step is one vector loop. `v` [samples, neurons] and `u` carry the state from call to call, so
 the same kernel serves one step of a recurrent network and a whole utterance.
 
 The arithmetic is Euler's, in this order, because parity is judged to the last bit:
@@ -15,28 +15,33 @@ snntorch/_neurons/leaky.py, `reset_delay`).
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
-from neurotarget.compiled import compiled
+from neurotarget.compiled import compiled_alone
 
 
-@compiled
+@compiled_alone
 def lif(current, decay, gain, offset, v_threshold, v_reset, theta, reset, v, spikes, potential):
     """LIF and IF: `v = v * decay + (gain * I + offset)`.
 
     `reset` is the place of the word in `RESETS`: 0 zero, 1 subtract, 2 subtract_at_once. `potential` receives v
     before the reset where it has the shape of `current`; pass an array of no samples otherwise.
+
+    Returns:
+        Whether every current and every v at the end is finite.
     """
     samples, steps, neurons = current.shape
     record = potential.shape[0] > 0
-    for sample in numba.prange(samples):
+    wild = 0
+    for sample in range(samples):
         state = v[sample].copy()  # a local array: nothing overlaps, and the loops over neurons become vector code
         charged = np.empty(neurons, current.dtype)
         for step in range(steps):
             arriving, fired = current[sample, step], spikes[sample, step]
             for n in range(neurons):
                 charged[n] = state[n] * decay[n] + (gain[n] * arriving[n] + offset[n])
+            for n in range(neurons):
+                wild += not abs(arriving[n]) < np.inf
             if reset == 0:
                 for n in range(neurons):
                     state[n] = v_reset[n] if charged[n] > v_threshold[n] else charged[n]
@@ -52,25 +57,28 @@ def lif(current, decay, gain, offset, v_threshold, v_reset, theta, reset, v, spi
                 fired[n] = charged[n] > v_threshold[n]
             if record:
                 potential[sample, step] = charged
-        v[sample] = state
+        for n in range(neurons):
+            v[sample, n] = state[n]
+            wild += not abs(state[n]) < np.inf
+    return wild == 0
 
 
-@compiled
+@compiled_alone
 def leaky(current, decay, gain, offset, v, out):
     """LI and I, which never fire: the potential is the output."""
     samples, steps, neurons = current.shape
-    for sample in numba.prange(samples):
+    for sample in range(samples):
         for step in range(steps):
             for n in range(neurons):
                 v[sample, n] = v[sample, n] * decay[n] + (gain[n] * current[sample, step, n] + offset[n])
                 out[sample, step, n] = v[sample, n]
 
 
-@compiled
+@compiled_alone
 def synaptic_current(current, decay, gain, u, out):
     """Current-based synapse of CubaLI and CubaLIF: `u = u * (1 - dt/tau_syn) + dt/tau_syn * w_in * I`."""
     samples, steps, neurons = current.shape
-    for sample in numba.prange(samples):
+    for sample in range(samples):
         for step in range(steps):
             for n in range(neurons):
                 u[sample, n] = u[sample, n] * decay[n] + gain[n] * current[sample, step, n]
@@ -82,15 +90,14 @@ def as_rows(array: np.ndarray, neurons: int) -> np.ndarray:
     return np.ascontiguousarray(array).reshape(*array.shape[:2], neurons)
 
 
-@compiled
-def depthwise(padded, weight, out):
-    """Depthwise convolution over time: padded [samples, steps + taps - 1, neurons], weight [taps, neurons]."""
-    samples, steps, neurons = out.shape
-    taps = weight.shape[0]
-    for sample in numba.prange(samples):
+@compiled_alone
+def turned(x, cos, sin, scale, out):
+    """Pairs of neighbours of x [samples, steps, 2 * pairs] turned by the angles of cos, sin [steps, pairs], scaled."""
+    samples, steps, pairs = x.shape[0], cos.shape[0], cos.shape[1]
+    for sample in range(samples):
         for step in range(steps):
-            for n in range(neurons):
-                out[sample, step, n] = 0
-            for tap in range(taps):
-                for n in range(neurons):
-                    out[sample, step, n] += weight[tap, n] * padded[sample, step + tap, n]
+            for pair in range(pairs):
+                even, odd = x[sample, step, 2 * pair], x[sample, step, 2 * pair + 1]
+                c, s = cos[step, pair], sin[step, pair]
+                out[sample, step, 2 * pair] = (even * c - odd * s) * scale
+                out[sample, step, 2 * pair + 1] = (even * s + odd * c) * scale

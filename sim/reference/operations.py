@@ -14,12 +14,17 @@ import numpy as np
 from neurotarget.sim.graph import Graph, dialect
 from neurotarget.sim.graph.kinds import KINDS, LEAKY, SPIKING, STATEFUL
 from neurotarget.sim.graph.node import Node
-from neurotarget.sim.reference import kernels, spatial_kernels
+from neurotarget.sim.reference import kernels, spatial_kernels, sums
 from neurotarget.sim.resets import RESET_ZERO, RESETS
 from neurotarget.sim.trace import masked
 
 Parameters = Mapping[str, Any]
 State = dict[str, np.ndarray]
+LINEAR = {"affine", "temporal_conv", "depthwise_conv"}
+
+
+class Overflow(Exception):
+    """A neuron, named, received what is not finite; which node made it is not known yet."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +41,11 @@ class Call:
     def masked(self, array: np.ndarray) -> np.ndarray:
         """The array in this precision, zero outside the window."""
         return masked(array.astype(self.dtype, copy=False), self.mask)
+
+
+def all_finite(array: np.ndarray) -> bool:
+    """Whether all values are; integers, and so spikes, always."""
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
 
 
 def summed(arrays: Iterable[np.ndarray], dtype: np.dtype) -> np.ndarray:
@@ -61,6 +71,8 @@ def cast_parameters(node: Node, graph: Graph, dtype: np.dtype) -> Parameters:
     for key in ("weight", "bias"):
         if p.get(key) is not None:
             p[key] = p[key].astype(dtype)
+    if node.kind in LINEAR:
+        p["by_input"] = by_input(p["weight"])
     if node.kind in STATEFUL:
         ones = np.ones(node.neurons)
         flat = {key: np.broadcast_to(value, node.output_shape).reshape(-1) for key, value in p.items()}
@@ -82,6 +94,16 @@ def cast_parameters(node: Node, graph: Graph, dtype: np.dtype) -> Parameters:
             p["v_initial"] = flat[dialect.KEY_V_INITIAL]
         p = {key: np.ascontiguousarray(value, dtype=dtype) for key, value in p.items() if key != "threshold"}
     return p
+
+
+def by_input(weight: np.ndarray) -> np.ndarray:
+    """Weights as sums.py reads them: those of one input side by side [inputs, outputs], of taps one below the other.
+
+    Args:
+        weight: [outputs, inputs], over time [outputs, inputs, taps] or depthwise [channels, taps].
+    """
+    columns = weight.transpose(2, 1, 0).reshape(-1, len(weight)) if weight.ndim == 3 else weight.T
+    return np.ascontiguousarray(columns)
 
 
 def theta_of(v_threshold: np.ndarray, rule: str) -> np.ndarray:
@@ -123,7 +145,7 @@ def _spiking(call: Call, x: np.ndarray) -> np.ndarray:
     spikes = np.empty(current.shape, np.uint8)
     observe = call.node.name in call.potentials
     potential = np.empty(current.shape if observe else (0, 0, 0), call.dtype)
-    kernels.lif(
+    finite = kernels.lif(
         current,
         p["decay"],
         p["gain"],
@@ -136,6 +158,8 @@ def _spiking(call: Call, x: np.ndarray) -> np.ndarray:
         spikes,
         potential,
     )
+    if not finite:
+        raise Overflow(call.node.name)
     if observe:
         call.potentials[call.node.name] = potential.reshape(x.shape)
     return spikes.reshape(x.shape)
@@ -149,15 +173,33 @@ def _leaky(call: Call, x: np.ndarray) -> np.ndarray:
 
 
 def _compare(call: Call, x: np.ndarray) -> np.ndarray:
+    if not all_finite(x):
+        raise Overflow(call.node.name)
     threshold = call.parameters["v_threshold"].reshape(call.node.output_shape)
     return (x.astype(call.dtype) > threshold).astype(np.uint8)
 
 
+def typed(call: Call, x: np.ndarray) -> np.ndarray:
+    """x in the precision of the run; bytes stay bytes, which a weight turns into it."""
+    return x if x.dtype == np.uint8 else x.astype(call.dtype, copy=False)
+
+
+def linear(call: Call, x: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
+    """Sums of the weights of a linear layer by what arrives, x [samples, steps, ..., inputs], and the bias."""
+    p = call.parameters
+    out = np.empty((*x.shape[:-1], p["by_input"].shape[1]), call.dtype)
+    rows, sums_of_rows = np.ascontiguousarray(typed(call, x).reshape(-1, x.shape[-1])), out.reshape(-1, out.shape[-1])
+    added = np.empty(0, call.dtype) if bias is None else bias
+    if call.node.kind == "affine":
+        sums.weighted(rows, p["by_input"], added, sums_of_rows)
+    else:
+        fill = sums.weighted_alone if call.node.kind == "depthwise_conv" else sums.weighted_over_time
+        fill(rows, x.shape[1], p["by_input"], p["look_ahead"], added, sums_of_rows)
+    return out
+
+
 def _affine(call: Call, x: np.ndarray) -> np.ndarray:
-    out: np.ndarray = x.reshape(-1, x.shape[-1]).astype(call.dtype, copy=False) @ call.parameters["weight"].T
-    if call.parameters["bias"] is not None:
-        out += call.parameters["bias"]
-    return out.reshape(*x.shape[:-1], -1)
+    return linear(call, x, call.parameters["bias"])
 
 
 def _scale(call: Call, x: np.ndarray) -> np.ndarray:
@@ -171,7 +213,7 @@ def as_frames(x: np.ndarray) -> np.ndarray:
 
 def _conv(call: Call, x: np.ndarray) -> np.ndarray:
     p = call.parameters
-    frames = as_frames(x if x.dtype == np.uint8 else x.astype(call.dtype, copy=False))
+    frames = as_frames(typed(call, x))
     out = spatial_kernels.convolve(frames, p["weight"], p)
     out += p["bias"].reshape(-1, *(1,) * (out.ndim - 2))
     return out.reshape(*x.shape[:2], *out.shape[1:])
@@ -220,18 +262,8 @@ def _look_ahead(call: Call, x: np.ndarray) -> np.ndarray:
 
 
 def _temporal_conv(call: Call, x: np.ndarray) -> np.ndarray:
-    """y[t] = sum over i of W[..., i] x[t + look_ahead - (taps - 1) + i] + b, as one product a tap."""
-    p, weight = call.parameters, call.parameters["weight"]
-    x, taps = call.masked(x), weight.shape[-1]
-    padded = np.pad(x, [(0, 0), (taps - 1 - p["look_ahead"], p["look_ahead"]), (0, 0)])
-    if call.node.kind == "depthwise_conv":
-        out = np.empty_like(x)
-        kernels.depthwise(padded, np.ascontiguousarray(weight.T), out)
-    else:
-        fields = np.concatenate([padded[:, i : i + x.shape[1]] for i in range(taps)], axis=-1)
-        columns = np.moveaxis(weight, -1, 1).reshape(len(weight), -1)
-        out = (fields.reshape(-1, fields.shape[-1]) @ columns.T).reshape(*x.shape[:2], -1)
-    return out if p["bias"] is None else out + p["bias"]
+    """y[t] = sum over i of W[..., i] x[t + look_ahead - (taps - 1) + i] + b."""
+    return linear(call, masked(x, call.mask), call.parameters["bias"])
 
 
 def _gate(call: Call, x: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -242,11 +274,8 @@ def _rotary(call: Call, x: np.ndarray) -> np.ndarray:
     """Turns pair i by step * angle[i]: Su et al. 2021 (arXiv 2104.09864), equation 34, neighbours as pairs."""
     turn = np.arange(x.shape[1], dtype=np.float64)[:, None] * call.parameters["angle"]
     cos, sin = np.cos(turn).astype(call.dtype), np.sin(turn).astype(call.dtype)
-    even, odd = (x[..., i::2].astype(call.dtype, copy=False) for i in (0, 1))
     out = np.empty(x.shape, call.dtype)
-    out[..., 0::2] = even * cos - odd * sin
-    out[..., 1::2] = even * sin + odd * cos
-    out *= call.dtype.type(call.parameters["scale"])
+    kernels.turned(typed(call, x), cos, sin, call.dtype.type(call.parameters["scale"]), out)
     return out
 
 

@@ -14,15 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from neurotarget.sim.graph.kinds import SPIKING
 from neurotarget.sim.graph.node import GraphError, Node
-from neurotarget.sim.reference import integer_kernels, kernels
+from neurotarget.sim.reference import integer_kernels, kernels, sums
 from neurotarget.sim.reference.engine import Prepared
 from neurotarget.sim.reference.integer import (
-    ALIGN_BITS,
-    CURRENT_LIMIT,
     INTEGER,
     ROTARY_BITS,
-    CurrentOverflow,
-    product,
+    refuse_current,
+    refuse_too_large,
     shifted,
 )
 from neurotarget.sim.reference.operations import Call, Parameters
@@ -109,11 +107,8 @@ def integer_neuron(site: Site) -> Step:
     peaks = np.zeros((1, 2), INTEGER)
 
     def step(number: int) -> None:
-        if np.abs(current).max(initial=0) >= CURRENT_LIMIT:
-            raise CurrentOverflow(
-                f"node {site.node.name}: its input current overflows 32 bits after the shift by {ALIGN_BITS}"
-            )
-        integer_kernels.neuron(current, *constants, fires, p["reset"], u, v, *sent, unobserved, peaks)
+        largest = integer_kernels.neuron(current, *constants, fires, p["reset"], u, v, *sent, unobserved, peaks)
+        refuse_current(largest, site.node.name)
 
     return step
 
@@ -121,33 +116,23 @@ def integer_neuron(site: Site) -> Step:
 def affine(site: Site) -> Step:
     if site.inputs[""].ndim > 1:
         return stepwise(site)
-    return _weighed(site, site.parameters["weight"], site.inputs[""])
+    return _weighed(site, site.inputs[""])
 
 
-def _weighed(site: Site, weight: np.ndarray, x: np.ndarray) -> Step:
-    """`weight @ x + bias`; of integers shifted before the bias, and exact, in double precision where it holds them."""
+def _weighed(site: Site, x: np.ndarray) -> Step:
+    """The reference's sum of weights, of one row; of integers shifted before the bias."""
     p, out = site.parameters, site.out
-    bias = p.get("bias")
-    bias = np.zeros(1, out.dtype) if bias is None else bias
-    if not site.integers:
+    bias, nothing = p.get("bias"), np.empty(0, out.dtype)
+    added = nothing if bias is None or site.integers else bias
 
-        def step(number: int) -> None:
-            np.dot(weight, x, out=out)
-            np.add(out, bias, out=out)
+    def step(number: int) -> None:
+        if site.integers:
+            refuse_too_large(x, p["reach"], site.node.name)
+        sums.weighted(x[None], p["by_input"], added, out[None])
+        if site.integers:
+            out[...] = shifted(out, p["weight_exp"]) + (0 if bias is None else bias)
 
-        return step
-    real, total = weight.astype(np.float64), np.empty(len(weight))
-    largest = 2**53 // max(1, int(np.abs(weight).sum(axis=1).max(initial=0)))
-
-    def step_in_integers(number: int) -> None:
-        if np.abs(x).max(initial=0) < largest:
-            np.dot(real, x.astype(np.float64), out=total)
-            out[...] = total
-        else:
-            out[...] = product(x[None], weight, site.node.name)[0]
-        out[...] = shifted(out, p["weight_exp"]) + bias
-
-    return step_in_integers
+    return step
 
 
 def _past(site: Site) -> tuple[np.ndarray, Step]:
@@ -163,10 +148,8 @@ def _past(site: Site) -> tuple[np.ndarray, Step]:
 
 
 def temporal_conv(site: Site) -> Step:
-    weight = site.parameters["weight"]
     past, arrive = _past(site)
-    columns = np.ascontiguousarray(np.moveaxis(weight, -1, 1).reshape(len(weight), -1))
-    weigh = _weighed(site, columns, past.reshape(-1))
+    weigh = _weighed(site, past.reshape(-1))
 
     def step(number: int) -> None:
         arrive(number)
@@ -178,12 +161,11 @@ def temporal_conv(site: Site) -> Step:
 def depthwise_conv(site: Site) -> Step:
     p, out = site.parameters, site.out
     past, arrive = _past(site)
-    weight = np.ascontiguousarray(p["weight"].T)
     bias = 0 if p["bias"] is None else p["bias"]
 
     def step(number: int) -> None:
         arrive(number)
-        kernels.depthwise(past[None], weight, out[None, None])
+        np.add.reduce(p["by_input"] * past, axis=0, out=out)  # the oldest first, as the reference adds
         out[...] = (shifted(out, p["weight_exp"]) if site.integers else out) + bias
 
     return step

@@ -3,8 +3,8 @@
 Everything that lasts from step to step lies in arrays whose sizes are those of the network (step_operations.py): no
 step costs more than another, however long the stream. What is computed is the reference simulator's: its neurons are
 called with one step at a time, and what the simulator does over whole utterances is written in the form that needs the
-past only. In integers the two are equal bit for bit. In floating point (double precision) a sum of products has BLAS's
-order, which depends on how many steps it is given at once, here one; where sums are exact, bits are equal there too.
+past only. In integers the two are equal bit for bit, and in floating point (double precision) too, as both add in the
+same order (sums.py); attention alone adds in another, and is equal where its sums are exact, as those of spikes are.
 """
 
 from __future__ import annotations
