@@ -167,7 +167,9 @@ class Rotary(nn.Module):
 
 def rotary_angle(size: int, base: float = 10000.0) -> nn.Parameter:
     """RoFormer, equation 15: angle of pair i is base^(-2i / size)."""
-    return nn.Parameter(base ** (-torch.arange(0, size, 2, dtype=torch.float32) / size), requires_grad=False)
+    # On the processor, whatever the device of the rest: on `meta` torch.arange would load a compiler, in 1.7 s.
+    pairs = torch.arange(0, size, 2, dtype=torch.float32, device="cpu")
+    return nn.Parameter(base ** (-pairs / size), requires_grad=False)
 
 
 class Product(nn.Module):

@@ -211,6 +211,9 @@ def load_spiking(path: str | Path) -> Checkpoint:
 def _check_state(path: str | Path, config: registry.Config, state: Mapping[str, Any]) -> None:
     if config.blocks > len(state):
         raise CheckpointError(f"{path}: {len(state)} parameters cannot fill {config.blocks} blocks")
+    largest = max((value.numel() for value in state.values() if isinstance(value, torch.Tensor)), default=0)
+    if config.width > largest:
+        raise CheckpointError(f"{path}: its largest parameter has {largest} values; its network is {config.width} wide")
     with torch.device("meta"):  # shapes only: nothing is allocated for a file that does not fit
         expected = registry.build(config).state_dict()
     for name in sorted({*state, *expected}, key=str):
