@@ -172,8 +172,12 @@ def augmented(
 ) -> tuple[np.ndarray, np.ndarray]:
     """A batch of the split with its augmentation applied: frames [samples, steps, features], lengths [samples]."""
     frames, lengths = np.array(split.frames[rows]), split.lengths[rows]
+    if how.speed:
+        lengths = augment.speed(frames, lengths, rng, how.speed)
     if how.shift:
         lengths = augment.time_shift(frames, lengths, rng, how.shift)
+    if how.level:
+        augment.level(frames, lengths, rng, how.level)
     augment.time_mask(frames, lengths, rng, how.time_mask, how.probability, how.time_mask_width == "fixed")
     augment.neuron_mask(frames, rng, how.feature_mask, how.probability)
     return frames, lengths

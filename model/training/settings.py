@@ -73,6 +73,8 @@ class Augmentation:
         feature_mask: largest number of neighbouring features silenced in one band.
         probability: of each of the two masks.
         shift: largest shift in time, in steps, either way.
+        speed: largest change of speed, as a share, either way; of log-mel frames.
+        level: largest change of level, in standard deviations of a feature, either way; of log-mel frames.
     """
 
     time_mask: float = number(0.0, at_least=0, at_most=1)
@@ -80,6 +82,8 @@ class Augmentation:
     feature_mask: int = number(0, at_least=0)
     probability: float = number(0.5, at_least=0, at_most=1)
     shift: int = number(0, at_least=0)
+    speed: float = number(0.0, at_least=0, at_most=0.5)
+    level: float = number(0.0, at_least=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,13 +163,19 @@ def check_augmentation(config: Settings, dataset: Dataset) -> None:
     """Refuses what cannot be done to the data set's frames.
 
     Raises:
-        SettingsError: an augmentation that is larger than they are, or neighbouring features of images.
+        SettingsError: an augmentation that is larger than they are, of graded frames for counts, or neighbouring
+            features of images.
     """
     how, steps, features = config.augmentation, dataset.split("train").frames.shape[1], dataset.shape[0]
     if len(dataset.shape) > 1 and how.feature_mask:
         raise SettingsError(
             f"augmentation: feature_mask {how.feature_mask}: frames of {config.data} are images, whose pixels are no "
             "row of features; leave it out"
+        )
+    if dataset.standardisation is None and (how.speed or how.level):
+        raise SettingsError(
+            f"augmentation: speed {how.speed:g} and level {how.level:g} are for log-mel frames; those of {config.data} "
+            "are counts; leave them out"
         )
     if how.feature_mask > features or how.shift >= steps:
         raise SettingsError(

@@ -66,6 +66,39 @@ def time_shift(frames: np.ndarray, lengths: np.ndarray, generator: np.random.Gen
     return moved_lengths
 
 
+def speed(frames: np.ndarray, lengths: np.ndarray, generator: np.random.Generator, largest: float) -> np.ndarray:
+    """Play each sample of graded frames faster or slower, by a factor uniform in 1 - `largest` to 1 + `largest`.
+
+    Frames between those of the sample are interpolated linearly; what would be longer than the frame is cut off.
+    Returns the new lengths, int64 [batch]. `lengths` is left as it is.
+    """
+    if not 0 <= largest < 1:
+        raise ValueError(f"largest is {largest}; expected 0 to below 1")
+    steps, played = frames.shape[1], np.empty(len(lengths), np.int64)
+    for row, (sample, length) in enumerate(zip(frames, lengths, strict=True)):
+        factor = generator.uniform(1 - largest, 1 + largest)
+        whole = max(1, round(int(length) / factor))
+        played[row] = min(steps, whole)
+        place = np.clip((np.arange(played[row]) + 0.5) * (length / whole) - 0.5, 0, length - 1)
+        before = place.astype(np.int64)
+        share = (place - before)[:, None].astype(frames.dtype)
+        after = np.minimum(before + 1, length - 1)
+        moved = sample[before] * (1 - share) + sample[after] * share
+        sample[:] = 0
+        sample[: played[row]] = moved
+    return played
+
+
+def level(frames: np.ndarray, lengths: np.ndarray, generator: np.random.Generator, largest: float) -> None:
+    """Add one number, uniform within `largest` either way, to a sample's features: log-mel frames of other gain.
+
+    Features that are zero throughout the batch are of filters that hear nothing, and stay.
+    """
+    heard = frames.any(axis=(0, 1))
+    for sample, length in zip(frames, lengths, strict=True):
+        sample[:length] += heard * frames.dtype.type(generator.uniform(-largest, largest))
+
+
 def _stretch(generator: np.random.Generator, size: int, max_width: int, least: int = 0) -> tuple[int, int]:
     width = int(generator.integers(least, max_width + 1))
     return int(generator.integers(0, size - width + 1)), width

@@ -55,6 +55,37 @@ def test_probability_is_that_of_a_sample(probability):
     assert touched == pytest.approx(probability * 39 / 40, abs=0.03)
 
 
+def test_speed_stretches_a_ramp_to_a_ramp_of_another_length():
+    """A ramp stays one: linear interpolation is exact on it, from half a step inside its ends."""
+    lengths = np.full(200, 40)
+    frames = np.zeros((200, 60, 2), np.float32)
+    frames[:, :40] = (np.arange(40) + 0.5)[None, :, None]
+    played = augment.speed(frames, lengths, np.random.default_rng(1), 0.25)
+    assert played.min() < 34 and played.max() > 50 and np.all((played >= 32) & (played <= 53))
+    for sample, length in zip(frames, played, strict=True):
+        ramp = np.clip((np.arange(length) + 0.5) * 40 / length, 0.5, 39.5)
+        np.testing.assert_allclose(sample[:length, 0], ramp, rtol=1e-5)
+        assert not sample[length:].any()
+    assert (lengths == 40).all()
+
+
+def test_speed_cuts_what_would_be_longer_than_the_frame():
+    frames = ones(batch=100, steps=10)
+    played = augment.speed(frames, np.full(100, 10), np.random.default_rng(0), 0.5)
+    assert played.max() == 10 and played.min() == 7 and (frames[played == 10] == 1).all()
+
+
+def test_level_moves_all_features_of_a_sample_alike_and_nothing_behind_it():
+    frames, lengths = ones(batch=100), np.arange(100) % 50 + 1
+    frames[:, :, 7] = 0
+    augment.level(frames, lengths, np.random.default_rng(1), 0.5)
+    moved = frames[:, 0, 0]
+    assert moved.min() < 0.6 and moved.max() > 1.4 and np.abs(moved - 1).max() <= 0.5
+    assert not frames[:, :, 7].any()
+    for sample, length, value in zip(np.delete(frames, 7, axis=2), lengths, moved, strict=True):
+        assert (sample[:length] == value).all() and (sample[length:] == 1).all()
+
+
 def test_time_shift_moves_without_wrapping():
     frames = np.zeros((300, 20, 2), np.uint8)
     lengths = np.full(300, 15)
