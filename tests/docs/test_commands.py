@@ -7,43 +7,40 @@ import tomllib
 import pytest
 from neurotarget.model.training import settings, stages
 
-from neurotarget.cli import VERBS, Command
+from neurotarget.cli import VERBS, Command, command
 from neurotarget.data.spec import parse
 from tests.docs.documented import ROOT, Documented, commands, documented
 
 FOUND = documented()
-MODULES = {module for module, _ in VERBS.values()}
+COMMANDS = {command(verb).door: command(verb) for verb in VERBS}
 VARIABLES = ("NEUROTARGET_SHD", "NEUROTARGET_SSC", "NEUROTARGET_GSC", "NEUROTARGET_FSDD")
 
 
 def module_and_arguments(words):
     """The module that a command runs and its arguments; torchrun runs a module too."""
     if words[0] == "neurotarget":
-        return (VERBS[words[1]][0], words[2:]) if words[1] != "--version" else (None, [])
+        verb = words[1]
+        return (command(verb).door, words[2:]) if verb in VERBS else (None if verb == "--version" else verb, [])
     if "-m" not in words:
         return None, []
     at = words.index("-m")
     return words[at + 1].removeprefix("neurotarget."), words[at + 2 :]
 
 
-RUN = [command for command in FOUND if module_and_arguments(command.words)[0]]
+RUN = [shown for shown in FOUND if module_and_arguments(shown.words)[0]]
 
 
-def named(command):
-    return f"{command.page}: {command.text}"
+def named(shown):
+    return f"{shown.page}: {shown.text}"
 
 
-@pytest.mark.parametrize("command", RUN, ids=named)
-def test_the_parser_takes_it(command, monkeypatch):
-    module, arguments = module_and_arguments(command.words)
-    if module in ("torch.distributed.run", "pytest", "venv", "pip"):
-        return
-    found = importlib.import_module(f"neurotarget.{module}" if module in MODULES else module)
-    if not isinstance(getattr(found, "main", None), Command):
-        return  # a module of the tests or of the site, without a parser of its own here
-    if not arguments:
-        return  # named within a sentence
-    parsed = found.main.parser().parse_args(arguments)
+@pytest.mark.parametrize("shown", RUN, ids=named)
+def test_the_parser_takes_it(shown, monkeypatch):
+    module, arguments = module_and_arguments(shown.words)
+    found = COMMANDS.get(module) or getattr(importlib.import_module(module), "main", None)
+    if not isinstance(found, Command) or not arguments:
+        return  # a module of the tests or of Python's, or one that a sentence names
+    parsed = found.parser().parse_args(arguments)
     for name in ("data", "input", "calibrate"):
         spec = getattr(parsed, name, None)
         if isinstance(spec, str) and re.match(r"[a-z0-9]+(:|\?|$)", spec) and not spec.endswith(".npz"):
@@ -60,19 +57,19 @@ def test_the_parser_takes_it(command, monkeypatch):
 def test_what_it_names_ships():
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
-    for command in FOUND:
-        if command.words[0] == "make":
-            wanted = {word for word in command.words[1:] if "=" not in word}
-            assert wanted <= targets, named(command)
-        for extra in re.findall(r"(?:neurotarget|\.)\[([\w,]+)\]", command.text):
-            assert set(extra.split(",")) <= extras, named(command)
-        for config in re.findall(r"configs/\w+\.toml", command.text):
-            assert (ROOT / config).is_file(), named(command)
+    for shown in FOUND:
+        if shown.words[0] == "make":
+            wanted = {word for word in shown.words[1:] if "=" not in word}
+            assert wanted <= targets, named(shown)
+        for extra in re.findall(r"(?:neurotarget|\.)\[([\w,]+)\]", shown.text):
+            assert set(extra.split(",")) <= extras, named(shown)
+        for config in re.findall(r"configs/\w+\.toml", shown.text):
+            assert (ROOT / config).is_file(), named(shown)
 
 
 def test_there_are_commands_of_every_verb():
     """The pages show each verb at least once, and what finds commands finds them."""
-    assert {module_and_arguments(command.words)[0] for command in RUN} >= MODULES
+    assert {module_and_arguments(shown.words)[0] for shown in RUN} > set(COMMANDS)
     assert len(RUN) > 100
 
 

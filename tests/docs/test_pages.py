@@ -4,7 +4,6 @@
 """
 
 import tomllib
-from pathlib import Path
 
 from neurotarget.hardware.chips.limits import load_chip, shipped
 from neurotarget.hardware.energy.prices import SHIPPED
@@ -13,16 +12,10 @@ import neurotarget
 from docs.generate import api, commands, tables
 from docs.generate.__main__ import FROM_THE_ROOT, MADE, generate, relinked
 from neurotarget.cli import VERBS, command
+from tests.docs.documented import ROOT, sources
 
-ROOT = Path(__file__).parents[2]
 LONGEST = 120  # characters of a line; a row of a table cannot be broken
-
-
 LATER = {"README.md", "CHANGELOG.md", "docs/training.md", "docs/lava.md", "docs/report.md"}
-
-
-def sources():
-    return [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def test_lines_are_short():
