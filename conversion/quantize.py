@@ -44,6 +44,7 @@ from neurotarget.cli import Result, complain
 from neurotarget.errors import CheckFailed
 from neurotarget.files import check_output, write_bytes
 
+LARGEST_VALUES = 2**28  # of all nodes at all steps of the calibration samples; about 2 bytes each were measured
 # What happens to the float network before its groups of synapses are rounded, in order.
 STEPS = [refuse_loops_without_spikes, thresholds_as_lif, resets_to_zero, give_every_neuron_a_synapse, make_uniform]
 
@@ -234,8 +235,23 @@ def quantize_file(
     return _write(graph, target, data, progress, accept)[0]
 
 
+def calibrating(graph: Graph, data: Input) -> Input:
+    """The samples on which integers are chosen: all whose values in the network are `LARGEST_VALUES` at most."""
+    values = sum(node.neurons for node in graph.nodes.values()) * data.frames.shape[1]
+    samples = max(LARGEST_VALUES // values, 1)
+    if samples >= len(data.lengths):
+        return data
+    return data.rows(np.linspace(0, len(data.lengths) - 1, samples).round().astype(int))
+
+
 def _write(graph: Graph, target: Path, data: Input, progress: bool, accept: bool) -> tuple[Report, Graph]:
-    network, choices, _ = quantize(graph, data.frames, data.lengths, progress, accept)
+    few = calibrating(graph, data)
+    if len(few.lengths) < len(data.lengths):
+        complain(
+            f"note: the integers are chosen on {len(few.lengths)} of the {len(data.lengths)} samples, evenly spaced, "
+            "as all values of the network on all of them would not fit the memory; compared are all"
+        )
+    network, choices, _ = quantize(graph, few.frames, few.lengths, progress, accept)
     content = to_bytes(network)
     integers = load(target, content=content)
     departing = Departing(graph, reference.Again(integers))
@@ -260,9 +276,10 @@ def work(arguments: argparse.Namespace) -> Result:
     check_output(target)
     graph = load(arguments.model, arguments.dt, arguments.reset)
     data = open_input(arguments.calibrate, graph, arguments.split, arguments.samples)
-    result = quantize_file(
-        arguments.model, target, data, arguments.dt, arguments.reset, progress=True, accept=arguments.accept
-    )
+    with reference.sharing(arguments.workers):
+        result = quantize_file(
+            arguments.model, target, data, arguments.dt, arguments.reset, progress=True, accept=arguments.accept
+        )
     figures = {"file": str(target), **dataclasses.asdict(result)}
     if result.refusal:
         return Result(figures | {"file": None}, as_text(result), holds=False, notes=[result.refusal])

@@ -57,7 +57,8 @@ def beside(text: str) -> Side:
 
 def work(arguments: argparse.Namespace) -> Result:
     check_folder(arguments.out)
-    made, trace = build(arguments)
+    with reference.sharing(arguments.workers):
+        made, trace = build(arguments)
     write(arguments.out, made, trace, arguments.latex)
     holds = all(check.holds for check in made.parity if check.required)
     holds &= made.chip_simulation is None or made.chip_simulation.holds

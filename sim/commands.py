@@ -39,6 +39,22 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def worker_count(text: str) -> int:
+    """At least 1; else argparse.ArgumentTypeError."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r}: a whole number from 1 is expected")
+    return int(text)
+
+
+def add_workers_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--workers",
+        type=worker_count,
+        help="processes that share the samples of the reference, the same numbers for any (default one per core, where "
+        "the run is long enough)",
+    )
+
+
 def add_lava_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lava",
@@ -56,6 +72,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", default="reference", choices=BACKENDS)
     add_lava_argument(parser)
     parser.add_argument("--trace", type=Path, help="write the spikes of every node to this .npz")
+    add_workers_argument(parser)
 
 
 run: Command = Command(

@@ -93,12 +93,13 @@ def work(arguments: argparse.Namespace) -> Result:
     graph = load(arguments.model, arguments.dt, arguments.reset)
     data = open_input(arguments.input, graph, arguments.split, arguments.samples)
     started = time.perf_counter()
-    if arguments.trace or arguments.backend != "reference":
-        trace = simulate(graph, data, arguments.backend, arguments.precision, arguments.lava)
-        observed = observe(trace)
-    else:
-        folds, precision = [observe], arguments.precision
-        [observed] = reference.folded(graph, data.frames, data.lengths, data.labels, folds, precision, progress=True)
+    with reference.sharing(arguments.workers):
+        if arguments.trace or arguments.backend != "reference":
+            trace = simulate(graph, data, arguments.backend, arguments.precision, arguments.lava)
+            observed = observe(trace)
+        else:
+            samples = (data.frames, data.lengths, data.labels)
+            [observed] = reference.folded(graph, *samples, [observe], arguments.precision, progress=True)
     seconds = time.perf_counter() - started
     if arguments.trace:
         trace.save(arguments.trace)

@@ -1,6 +1,6 @@
 """The reference simulator: whole utterances in batches, or a stream; in floating point or in Lava's integers."""
 
-from neurotarget.sim.reference.batches import BATCH, Again, Attempt, Attempting, Fold, folded, run, traces
+from neurotarget.sim.reference.batches import BATCH, Again, Attempt, Attempting, Fold, folded, run
 from neurotarget.sim.reference.engine import (
     Batch,
     Prepared,
@@ -13,6 +13,7 @@ from neurotarget.sim.reference.engine import (
     synaptic_input,
 )
 from neurotarget.sim.reference.streaming import Stream
+from neurotarget.sim.reference.workers import sharing
 
 __all__ = [
     "BATCH",
@@ -29,8 +30,8 @@ __all__ = [
     "potentials",
     "prepare",
     "run",
+    "sharing",
     "simulate",
     "states",
     "synaptic_input",
-    "traces",
 ]

@@ -2,25 +2,32 @@
 
 A fold is a function of the trace of one batch; what it gives adds up with `+`, in the order of the samples. Only one
 batch is in memory at a time, so that a run of any number of samples takes no more than its input and its results.
+Batches run here, or where there is enough to do on all cores (workers.py); no result depends on which or how many.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 import operator
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from neurotarget.sim.graph import Graph
+from neurotarget.sim.graph.kinds import SLIDING
 from neurotarget.sim.graph.node import GraphError
-from neurotarget.sim.reference import integer
-from neurotarget.sim.reference.engine import Prepared, check_labels, checked_lengths, prepare, simulate
+from neurotarget.sim.reference import integer, workers
+from neurotarget.sim.reference.engine import CHUNK, Prepared, check_labels, checked_lengths, prepare, simulate
+from neurotarget.sim.reference.room import Room
 from neurotarget.sim.trace import Trace, windowed
 from tqdm import tqdm
 
 BATCH = 64
+# Products of a run from which workers save more than their start takes, seconds; and from which they do once started.
+WORTH_STARTING, WORTH_ASKING = 1e11, 1e9
+PRODUCTS_PER_NEURON = 50  # that take as long as the update of a neuron
 
 Fold = Callable[[Trace], Any]
 
@@ -32,6 +39,7 @@ def run(
     labels: np.ndarray | None = None,
     precision: str = "float64",
     progress: bool = False,
+    processes: int | None = None,
 ) -> Trace:
     """Runs a network on a set of samples and keeps every spike.
 
@@ -40,47 +48,37 @@ def run(
         lengths: int64 [samples]; all steps when left out.
         labels: int64 [samples], kept in the trace.
         progress: show a bar.
+        processes: worker processes that share the batches, 1 for none; when left out, as `sharing` says, or one per
+            core where that is worth their start.
 
     Returns:
         The trace, with every spiking node and the output.
 
     Raises:
         GraphError: the input does not fit the network.
+        WorkerLost: workers died.
     """
-    whole: Trace | None = None
-    at = 0
-    for part in traces(graph, frames, lengths, labels, precision, progress=progress):
-        if whole is None:
-            whole = _empty(part, len(frames))
-        rows = slice(at, at + part.samples)
-        for name, array in part.spikes.items():
-            whole.spikes[name][rows] = array
-        whole.output[rows], whole.input[rows], whole.lengths[rows] = part.output, part.input, part.lengths
-        if whole.labels is not None:
-            whole.labels[rows] = part.labels
-        for name, peaks in part.peaks.items():
-            np.maximum(whole.peaks[name], peaks, out=whole.peaks[name])
-        at += part.samples
-    assert whole is not None  # `checked_lengths` refuses none
-    return replace(whole, header={**whole.header, **integer.overflow(whole.peaks)}) if graph.quantised else whole
-
-
-def _empty(part: Trace, samples: int) -> Trace:
-    """Room for a run of so many samples like these."""
-
-    def room(array: np.ndarray) -> np.ndarray:
-        return np.empty((samples, *array.shape[1:]), array.dtype)
-
-    return Trace(
-        spikes={name: room(array) for name, array in part.spikes.items()},
-        output=room(part.output),
-        input=room(part.input),
-        lengths=room(part.lengths),
-        labels=None if part.labels is None else room(part.labels),
-        header=part.header,
-        graph=part.graph,
-        peaks={name: np.zeros_like(peaks) for name, peaks in part.peaks.items()},
-    )
+    frames, lengths = np.asarray(frames), checked_lengths(graph, frames, lengths)
+    check_labels(graph, labels)
+    processes = _planned(graph, int(lengths.sum())) if processes is None else processes
+    arrays = {f"spikes/{node.name}": (node.output_shape, np.uint8) for node in graph.spiking}
+    layout = {**arrays, "output": (graph.output.output_shape, np.float64)}
+    shaped = {name: ((*frames.shape[:2], *shape), np.dtype(dtype)) for name, (shape, dtype) in layout.items()}
+    with Room(shaped, shared=processes > 1) as room:
+        batches = [(room, rows.start, frames[rows], lengths[rows]) for rows in _rows(len(frames), BATCH, processes)]
+        peaks: dict[str, np.ndarray] = {}
+        for part in _done(_keeping(graph, precision), batches, processes, progress):
+            peaks = {name: np.maximum(peak, peaks.get(name, 0)) for name, peak in part.items()}
+        return Trace(
+            spikes={node.name: room.arrays[f"spikes/{node.name}"] for node in graph.spiking},
+            output=room.arrays["output"],
+            input=windowed(frames, lengths),
+            lengths=lengths,
+            labels=labels,
+            header=_header(graph, precision, peaks),
+            graph=graph,
+            peaks=peaks,
+        )
 
 
 def folded(
@@ -92,67 +90,130 @@ def folded(
     precision: str = "float64",
     progress: bool = False,
     batch: int = BATCH,
+    processes: int | None = None,
 ) -> list[Any]:
     """Runs a network and keeps what the folds make of it.
 
     Args:
-        frames, lengths, labels: as of `run`.
-        folds: what each gives of the trace of a batch is added up over the batches.
+        frames, lengths, labels, processes: as of `run`.
+        folds: what each gives of the trace of a batch is added up over the batches. With workers, what pickles.
         batch: samples at a time; no result depends on it.
 
     Returns:
         The sum of each fold, in their order.
 
     Raises:
-        GraphError: the input does not fit the network.
+        GraphError, WorkerLost: as of `run`.
     """
-    parts = traces(graph, frames, lengths, labels, precision, batch, progress)
-    return functools.reduce(_added, ([fold(trace) for fold in folds] for trace in parts))
+    frames, lengths = np.asarray(frames), checked_lengths(graph, frames, lengths)
+    check_labels(graph, labels)
+    processes = _planned(graph, int(lengths.sum())) if processes is None else processes
+    batches = [
+        (frames[rows], lengths[rows], None if labels is None else labels[rows])
+        for rows in _rows(len(frames), batch, processes)
+    ]
+    return functools.reduce(_added, _done(Folding(graph, precision, tuple(folds)), batches, processes, progress))
 
 
 def _added(sums: list[Any], parts: list[Any]) -> list[Any]:
     return list(map(operator.add, sums, parts))
 
 
-def traces(
-    graph: Graph,
-    frames: np.ndarray,
-    lengths: np.ndarray | None = None,
-    labels: np.ndarray | None = None,
-    precision: str = "float64",
-    batch: int = BATCH,
-    progress: bool = False,
-) -> Iterator[Trace]:
-    """The trace of each batch, one after the other.
+def _planned(graph: Graph, steps: int) -> int:
+    """Worker processes for a run of so many steps: as `sharing` says, or one per core where that saves time."""
+    if (count := workers.chosen()) is not None:
+        return count
+    per_step = 0
+    for node in graph.nodes.values():
+        weight = node.parameters.get("weight")
+        products = 0 if weight is None else node.neurons * weight[0].size if node.kind in SLIDING else weight.size
+        per_step += products + PRODUCTS_PER_NEURON * node.neurons
+    cores = workers.cores()
+    return cores if steps * per_step > (WORTH_ASKING if workers.running(cores) else WORTH_STARTING) else 1
 
-    Args:
-        frames, lengths, labels: as of `run`.
 
-    Raises:
-        GraphError: the input does not fit the network; before the first.
-    """
-    lengths = checked_lengths(graph, frames, lengths)
-    check_labels(graph, labels)
-    prepared = prepare(graph, precision)
-    starts = range(0, len(frames), batch)
-    for start in tqdm(starts, desc="reference", unit="batch", disable=None if progress else True):
-        rows = slice(start, start + batch)
-        yield trace_of(prepared, frames[rows], lengths[rows], None if labels is None else labels[rows])
+def _rows(samples: int, batch: int, processes: int) -> list[slice]:
+    """Batches; smaller ones where several workers would otherwise get less than four each."""
+    if processes > 1:
+        batch = min(batch, CHUNK * math.ceil(samples / (4 * processes) / CHUNK))
+    return [slice(start, min(start + batch, samples)) for start in range(0, samples, batch)]
+
+
+def _done(
+    task: Callable[..., Any], batches: Sequence[tuple[Any, ...]], processes: int, progress: bool
+) -> Iterator[Any]:
+    """`task(*batch)` of every batch, in order: here, or by so many workers."""
+    with tqdm(total=len(batches), desc="reference", unit="batch", disable=None if progress else True) as bar:
+        for answer in _answers(task, batches, processes):
+            bar.update()
+            yield answer
+
+
+def _answers(task: Callable[..., Any], batches: Sequence[tuple[Any, ...]], processes: int) -> Iterator[Any]:
+    if processes > 1:
+        yield from workers.shared(processes).map(task, batches)
+    else:
+        yield from (task(*batch) for batch in batches)
+
+
+def _header(graph: Graph, precision: str, peaks: dict[str, np.ndarray]) -> dict[str, Any]:
+    header = {"backend": "reference", "precision": precision, "source": graph.source, "dt": graph.dt}
+    if graph.quantised:
+        header |= {"precision": graph.arithmetic, **integer.overflow(peaks)}
+    return {**header, "readout": graph.readout, "latency_steps": 0}
+
+
+# ---- what is done with a batch, here or by a worker ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Keeping:
+    """Runs a batch and puts what it sends in its place in a room; gives the peaks of its neurons."""
+
+    graph: Graph
+    precision: str
+
+    @functools.cached_property
+    def prepared(self) -> Prepared:
+        return prepare(self.graph, self.precision)
+
+    def __call__(self, room: Room, start: int, frames: np.ndarray, lengths: np.ndarray) -> dict[str, np.ndarray]:
+        part = simulate(self.prepared, frames, lengths)
+        room.put(start, {**{f"spikes/{name}": array for name, array in part.spikes.items()}, "output": part.output})
+        return dict(part.peaks)
+
+
+# Of the networks that ran last: workers then have them already.
+_keeping = functools.lru_cache(maxsize=4)(Keeping)
+
+
+@dataclass(frozen=True, eq=False)
+class Folding:
+    """Runs a batch and folds its trace."""
+
+    graph: Graph
+    precision: str
+    folds: tuple[Fold, ...]
+
+    @functools.cached_property
+    def prepared(self) -> Prepared:
+        return prepare(self.graph, self.precision)
+
+    def __call__(self, frames: np.ndarray, lengths: np.ndarray, labels: np.ndarray | None) -> list[Any]:
+        trace = trace_of(self.prepared, frames, lengths, labels)
+        return [fold(trace) for fold in self.folds]
 
 
 def trace_of(prepared: Prepared, frames: np.ndarray, lengths: np.ndarray, labels: np.ndarray | None) -> Trace:
     """The trace of samples that are known to fit."""
     graph, part = prepared.graph, simulate(prepared, frames, lengths)
-    header = {"backend": "reference", "precision": prepared.dtype.name, "source": graph.source, "dt": graph.dt}
-    if graph.quantised:
-        header |= {"precision": graph.arithmetic, **integer.overflow(part.peaks)}
     return Trace(
         spikes=part.spikes,
         output=part.output.astype(np.float64, copy=False),
         input=windowed(np.asarray(frames), lengths),
         lengths=lengths,
         labels=labels,
-        header={**header, "readout": graph.readout, "latency_steps": 0},
+        header=_header(graph, prepared.dtype.name, dict(part.peaks)),
         graph=graph,
         peaks=part.peaks,
     )

@@ -22,14 +22,18 @@ DATA = Path(__file__).parents[1] / "data"
 SAMPLES = 6
 
 
+def golden(folder, file):
+    """A golden network and its input."""
+    path = folder / file
+    path.write_bytes(gzip.decompress((DATA / f"{file}.gz").read_bytes()))
+    with np.load(DATA / "input.npz") as data:
+        return load(path), data["input"][:SAMPLES], data["length"][:SAMPLES]
+
+
 @pytest.fixture(scope="module", params=["model.nir", "model.q.nir"])
 def ran(request, tmp_path_factory):
     """A golden network, its input and its whole run."""
-    path = tmp_path_factory.mktemp("golden") / request.param
-    path.write_bytes(gzip.decompress((DATA / f"{request.param}.gz").read_bytes()))
-    graph = load(path)
-    with np.load(DATA / "input.npz") as data:
-        frames, lengths = data["input"][:SAMPLES], data["length"][:SAMPLES]
+    graph, frames, lengths = golden(tmp_path_factory.mktemp("golden"), request.param)
     labels = np.arange(len(frames)) % graph.output.neurons
     return graph, frames, lengths, labels, reference.run(graph, frames, lengths, labels)
 

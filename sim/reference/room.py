@@ -1,0 +1,77 @@
+"""Room for what a run sends: arrays that batches fill, here or in another process."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+MEMORY = Path("/dev/shm")  # files here never reach a disk
+
+
+class Room:
+    """Named arrays whose first axis is that of the samples.
+
+    They lie in the memory of this process, or in a file that a pickle of the room finds again in another. The file has
+    no name any more once the room is left; its arrays last as long as somebody holds them.
+    """
+
+    def __init__(self, layout: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]], shared: bool) -> None:
+        self.layout, self.path = dict(layout), ""
+        if not shared:
+            self.arrays = {name: np.empty(shape, dtype) for name, (shape, dtype) in layout.items()}
+            return
+        in_memory = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2 * self._places()[1]
+        descriptor, self.path = tempfile.mkstemp(".room", "neurotarget-", MEMORY if in_memory else None)
+        try:
+            os.truncate(descriptor, max(self._places()[1], 1))
+            self._map(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _places(self) -> tuple[dict[str, int], int]:
+        """Where each array begins, in bytes, at multiples of a cache line; and where all end."""
+        places, end = {}, 0
+        for name, (shape, dtype) in self.layout.items():
+            places[name] = end
+            end += -(-int(np.prod(shape)) * dtype.itemsize // 64) * 64
+        return places, end
+
+    def _map(self, descriptor: int) -> None:
+        places, end = self._places()
+        mapped = mmap.mmap(descriptor, max(end, 1))
+        self.arrays = {
+            name: np.ndarray(shape, dtype, mapped, places[name]) for name, (shape, dtype) in self.layout.items()
+        }
+
+    def put(self, start: int, values: Mapping[str, np.ndarray]) -> None:
+        """Fills the samples from `start`."""
+        for name, array in values.items():
+            self.arrays[name][start : start + len(array)] = array
+
+    def __enter__(self) -> Room:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self.path:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path)
+
+    def __getstate__(self) -> tuple[Any, str]:
+        return self.layout, self.path
+
+    def __setstate__(self, state: tuple[Any, str]) -> None:
+        self.layout, self.path = state
+        descriptor = os.open(self.path, os.O_RDWR)
+        try:
+            self._map(descriptor)
+        finally:
+            os.close(descriptor)
