@@ -1,8 +1,6 @@
 """A run that is folded batch by batch says what the whole run says, in whatever batches it ran."""
 
 import dataclasses
-import gzip
-from pathlib import Path
 
 import nir
 import numpy as np
@@ -18,16 +16,9 @@ from neurotarget.sim.observed import observe
 from neurotarget.sim.parity import compare, compare_part
 from neurotarget.sim.reference import Again, Attempt, Attempting
 
-DATA = Path(__file__).parents[1] / "data"
+from tests.sim.golden import fields, golden
+
 SAMPLES = 6
-
-
-def golden(folder, file):
-    """A golden network and its input."""
-    path = folder / file
-    path.write_bytes(gzip.decompress((DATA / f"{file}.gz").read_bytes()))
-    with np.load(DATA / "input.npz") as data:
-        return load(path), data["input"][:SAMPLES], data["length"][:SAMPLES]
 
 
 @pytest.fixture(scope="module", params=["model.nir", "model.q.nir"])
@@ -36,14 +27,6 @@ def ran(request, tmp_path_factory):
     graph, frames, lengths = golden(tmp_path_factory.mktemp("golden"), request.param)
     labels = np.arange(len(frames)) % graph.output.neurons
     return graph, frames, lengths, labels, reference.run(graph, frames, lengths, labels)
-
-
-def fields(value):
-    """A dataclass as what `==` compares, arrays as lists."""
-    return {
-        key: item.tolist() if isinstance(item, np.ndarray) else item
-        for key, item in ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
-    }
 
 
 @settings(max_examples=6, deadline=None, derandomize=True)

@@ -13,7 +13,7 @@ from neurotarget.sim.observed import observe
 from neurotarget.sim.reference import workers
 from neurotarget.sim.reference.workers import WorkerLost
 
-from tests.sim.test_batches import fields, golden
+from tests.sim.golden import fields, golden
 
 
 def doubled(number):
