@@ -15,6 +15,7 @@ from typing import IO, Any
 import numpy as np
 
 from neurotarget.errors import UserError
+from neurotarget.mapped import Order, is_mappable, map_array
 
 LARGEST_BYTES = 2**30  # of all arrays of one file, as the float64 that they become: 134 million numbers
 LONGEST_HEADER = 10_000  # characters; numpy's own limit
@@ -52,6 +53,8 @@ def read_arrays(
         wanted: which of them to read; the others are neither read nor judged.
         largest_bytes: of all of them together, each value counted as 8 bytes or more.
 
+    Large arrays that are stored uncompressed are mapped, read-only, and count for nothing.
+
     Raises:
         ArraysError: the file is missing, damaged, encrypted or no archive; an array holds objects, has a header that is
             none or a shape that cannot be; all of them together would take more than `largest_bytes`.
@@ -71,10 +74,10 @@ def read_arrays(
                     raise ArraysError(f"{place} is in the file twice; keep one of them")
                 try:
                     with archive.open(entry) as file:
-                        arrays[name] = _read(file, entry.file_size, left, place)
+                        arrays[name] = _read(file, path, entry, left, place)
                 except DAMAGE as error:
                     raise ArraysError(f"{place} is damaged ({_first_line(error)}); write the file again") from error
-                left -= _weight(arrays[name].shape, arrays[name].dtype)
+                left -= 0 if is_mappable(entry) else _weight(arrays[name].shape, arrays[name].dtype)
     except FileNotFoundError:
         raise ArraysError(f"{path}: no such file") from None
     except OSError as error:
@@ -84,7 +87,7 @@ def read_arrays(
     return arrays
 
 
-def _read(file: IO[bytes], announced: int, left: int, place: str) -> np.ndarray:
+def _read(file: IO[bytes], path: str | Path, entry: zipfile.ZipInfo, left: int, place: str) -> np.ndarray:
     version = np.lib.format.read_magic(file)
     if version not in HEADERS:
         raise ArraysError(f"{place} is in version {version} of numpy's format; 1.0 and 2.0 are read")
@@ -94,17 +97,21 @@ def _read(file: IO[bytes], announced: int, left: int, place: str) -> np.ndarray:
         raise ArraysError(f"{place} is of type {dtype}; numbers or texts are expected")
     if any(isinstance(size, bool) or not 0 <= size < 2**63 for size in shape):
         raise ArraysError(f"{place} has shape {_short(shape)}, which no array has")
+    announced = entry.file_size
+    order: Order = "F" if fortran else "C"
+    if is_mappable(entry) and math.prod(shape) * dtype.itemsize == announced - file.tell():
+        return map_array(path, entry, file.tell(), shape, dtype, order)
     if _weight(shape, dtype) > left:
         raise ArraysError(
             f"{place} of shape {_short(shape)} takes {_weight(shape, dtype):.3g} bytes as float64, where the limit "
-            f"leaves {left}; split the file"
+            f"leaves {left}; split the file, or save it with np.savez, uncompressed: it is then not read into memory"
         )
     count = math.prod(shape)
     if count * dtype.itemsize > announced:  # before memory is taken: the header may lie
         raise ArraysError(f"{place} of shape {_short(shape)} is cut off: {announced} bytes stand in the file")
     flat = np.empty(count, dtype)
     _fill(file, flat.view(np.uint8).data, place)
-    return flat.reshape(shape, order="F" if fortran else "C")
+    return flat.reshape(shape, order=order)
 
 
 def _fill(file: IO[bytes], target: memoryview, place: str) -> None:

@@ -18,6 +18,8 @@ from neurotarget.data.spec import as_written, expanded, unlabelled
 from neurotarget.errors import UserError
 from neurotarget.standardisation import Standardisation
 
+AT_ONCE = 64  # samples
+
 
 class InputError(UserError):
     """An INPUT that cannot be used: the message names it and what is expected."""
@@ -68,7 +70,7 @@ def as_input(
     if file is not None:
         of_frames, of_lengths, of_labels = (f"{file}: `{name}`" for name in ("input", "length", "label"))
     frames = _array(frames)
-    if frames.ndim < 3 or frames.dtype.kind not in "biuf" or not np.isfinite(frames).all():
+    if frames.ndim < 3 or frames.dtype.kind not in "biuf" or not _finite(frames):
         found = f"{frames.dtype} {frames.shape}"
         raise InputError(f"{of_frames} must be finite numbers [samples, steps, features], found {found}")
     whole = {}
@@ -84,6 +86,12 @@ def as_input(
     steps, numbers = whole[of_lengths], whole[of_labels]
     steps = np.full(len(frames), frames.shape[1]) if steps is None else steps
     return Input(spec, frames, steps.astype(np.int64), None if numbers is None else numbers.astype(np.int64))
+
+
+def _finite(frames: np.ndarray) -> bool:
+    """Whether all are finite; looked at in parts, as frames that are mapped may be larger than the memory."""
+    whole = frames.dtype.kind != "f"
+    return whole or all(np.isfinite(frames[at : at + AT_ONCE]).all() for at in range(0, len(frames), AT_ONCE))
 
 
 def _array(values: Any) -> np.ndarray:

@@ -178,7 +178,7 @@ class Keeping:
         return prepare(self.graph, self.precision)
 
     def __call__(self, room: Room, start: int, frames: np.ndarray, lengths: np.ndarray) -> dict[str, np.ndarray]:
-        part = simulate(self.prepared, frames, lengths)
+        part = simulate(self.prepared, np.require(frames, requirements="A"), lengths)
         room.put(start, {**{f"spikes/{name}": array for name, array in part.spikes.items()}, "output": part.output})
         return dict(part.peaks)
 
@@ -200,7 +200,7 @@ class Folding:
         return prepare(self.graph, self.precision)
 
     def __call__(self, frames: np.ndarray, lengths: np.ndarray, labels: np.ndarray | None) -> list[Any]:
-        trace = trace_of(self.prepared, frames, lengths, labels)
+        trace = trace_of(self.prepared, np.require(frames, requirements="A"), lengths, labels)
         return [fold(trace) for fold in self.folds]
 
 
