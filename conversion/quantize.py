@@ -43,6 +43,7 @@ from tqdm import tqdm
 from neurotarget.cli import Result, complain
 from neurotarget.errors import CheckFailed
 from neurotarget.files import check_output, write_bytes
+from neurotarget.terminal import aligned
 
 LARGEST_VALUES = 2**28  # of all nodes at all steps of the calibration samples; about 2 bytes each were measured
 # What happens to the float network before its groups of synapses are rounded, in order.
@@ -324,8 +325,7 @@ def as_text(result: Report) -> str:
                 "-" if layer["disagreement"] is None else f"{layer['disagreement']:.3%}",
             )
         )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
-    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
+    lines = aligned(rows)
     lines.append(
         f"{result.samples} samples, {result.steps} steps: {result.spikes} spikes in float, "
         f"{result.mismatched} places differ in integers"

@@ -163,3 +163,19 @@ ablation: Command = Command(
     work=Later("hardware.ablation:work"),
     interrupted="interrupted; the networks counted so far are kept, the same command goes on",
 )
+
+
+# ---- doctor ----------------------------------------------------------------------------------------------------------
+
+
+def add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    """Takes none but `--json`."""
+
+
+doctor: Command = Command(
+    door="hardware.doctor",
+    description="Say what works on this machine, and the command that gets the rest.",
+    example="--json",
+    add_arguments=add_doctor_arguments,
+    work=Later("hardware.doctor:work"),
+)

@@ -26,6 +26,7 @@ from neurotarget.sim.trace import Trace
 
 from neurotarget.cli import Result
 from neurotarget.files import check_output
+from neurotarget.terminal import aligned
 
 
 def place(
@@ -78,21 +79,17 @@ def _run(graph: Graph, spec: str, samples: int) -> Observed:
 
 
 def words(result: Fit) -> str:
-    """The answer for a terminal."""
-    lines = [result.sentence]
-    lines += [f"  {finding.rule}: {finding.sentence}" for finding in result.findings]
-    lines.append("core  fullest  compartments  axons in  axons out  memory bits  populations")
+    """The answer for a terminal: the cores, the traffic between them, what does not fit, and whether the whole does."""
+    rows = [("core", "fullest, %", "compartments", "axons in", "axons out", "memory, bits", "populations")]
     for core in result.cores:
-        use = core.use
-        numbers = f"{use['compartments']:>12}  {use['input_axons']:>8}  {use['output_axons']:>9}"
-        lines.append(
-            f"{core.index:>4}  {100 * core.fullest:>5.0f} %  {numbers}  {use['memory_bits']:>11}  "
-            f"{', '.join(core.populations)}"
-        )
+        use = [str(core.use[key]) for key in ("compartments", "input_axons", "output_axons", "memory_bits")]
+        rows.append((str(core.index), f"{100 * core.fullest:.0f}", *use, ", ".join(core.populations)))
+    lines = aligned(rows, texts=0, last_is_text=True)
     mesh = result.mesh
     energy = "no energy per hop is published" if mesh.energy_uj is None else f"{mesh.energy_uj:.3g} uJ (estimate)"
     lines.append(
         f"mesh: {mesh.messages:.4g} messages per inference ({mesh.rate_source}), "
         f"{mesh.mean_hops:.2f} hops per message, {energy}"
     )
-    return "\n".join(lines)
+    lines += [f"{finding.rule}: {finding.sentence}" for finding in result.findings]
+    return "\n".join([*lines, result.sentence])

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 import neurotarget
 from neurotarget import imported
 from neurotarget.errors import NeurotargetError, UserError, nearest, printable, training_missing
+from neurotarget.terminal import shown
 
 # verb -> where its command is, `module:name` below neurotarget, and what it does
 VERBS = {
@@ -40,6 +41,7 @@ VERBS = {
     "report": ("hardware.commands:report", "count, price and compare: report.html and report.json"),
     "measure": ("hardware.commands:measure", "measure networks on this machine: energy, latency, throughput"),
     "validate": ("hardware.commands:validate", "hold the price tables against measurements that others published"),
+    "doctor": ("hardware.commands:doctor", "say what works on this machine, and how to get the rest"),
     "ablation-cost": ("hardware.commands:ablation", "count and price the networks of an ablation"),
 }
 
@@ -164,7 +166,7 @@ class Command:
         for note in result.notes:
             complain(f"note: {note}")
         code = 0 if result.holds else 1
-        return _say(json.dumps(result.figures) if arguments.json else result.text, code)
+        return _say(json.dumps(result.figures) if arguments.json else shown(result.text, result.holds), code)
 
     def _interruption(self, arguments: argparse.Namespace) -> str:
         if not vars(arguments):  # while they are parsed

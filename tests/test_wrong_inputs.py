@@ -179,6 +179,7 @@ WRONG = [
     ),
     (["compare", "good.nir", "--input", "good.npz", "--backends", "reference"], "--backends reference: two of"),
     (["validate", "chip.toml"], "unrecognized arguments: chip.toml"),
+    (["doctor", "good.nir"], "unrecognized arguments: good.nir"),
 ]
 
 

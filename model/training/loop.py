@@ -107,7 +107,9 @@ def train_epoch(learner: Learner, dataset: Dataset, config: Settings, epoch: int
     parameters = list(learner.network.parameters())
     batches = dealt(split, schedule, rng)
     measured, correct = [], torch.zeros((), dtype=torch.float64, device=parameters[0].device)
-    for index, rows in enumerate(batches):
+    silent = None if parallel.first() else True
+    bar = tqdm(batches, desc=f"epoch {epoch}", unit="batch", leave=False, disable=silent)
+    for index, rows in enumerate(bar):
         rate = learner.begin_step(schedule, epoch - 1 + index / len(batches))
         frames, lengths = shown(*augmented(split, rows, config.augmentation, rng), schedule)
         mine = parallel.begin_batch(len(rows))

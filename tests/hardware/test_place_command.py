@@ -24,7 +24,7 @@ def model(tmp_path: Path) -> Path:
 def test_the_command(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "chip.png"
     assert main([str(model), "--chip", "loihi1", "--picture", str(picture)]) == 0
-    assert capsys.readouterr().out.startswith("Fits Loihi 1: 1 of 128 cores")
+    assert capsys.readouterr().out.splitlines()[-1].startswith("Fits Loihi 1: 1 of 128 cores")
     assert matplotlib.image.imread(picture)[..., :3].std() > 0.02
     np.savez(tmp_path / "in.npz", input=3 * np.ones((2, 5, 8)))
     assert main([str(model), "--chip", "loihi1", "--json", "--input", str(tmp_path / "in.npz")]) == 1

@@ -1,0 +1,53 @@
+"""Colours on a terminal only, the same words everywhere, and columns that stand below each other."""
+
+import io
+import re
+
+import pytest
+
+from neurotarget.terminal import aligned, shown
+
+TEXT = "layer 3: identical, 12 spikes\nwritten: a.nir"
+ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setattr("sys.stdout", Terminal())
+
+
+def test_elsewhere_a_result_is_plain(monkeypatch):
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    assert shown(TEXT, True) == TEXT
+
+
+def test_on_a_terminal_words_stay_and_the_last_line_says_how_it_went(terminal):
+    good, bad = shown(TEXT, True), shown(TEXT, False)
+    assert ESCAPES.sub("", good) == ESCAPES.sub("", bad) == TEXT
+    assert "\x1b[32midentical\x1b[0m" in good and "\x1b[36m12\x1b[0m" in good
+    assert good.endswith("\x1b[1;32mwritten: a.nir\x1b[0m") and bad.endswith("\x1b[1;31mwritten: a.nir\x1b[0m")
+
+
+def test_long_lines_and_brackets_are_left_alone(terminal):
+    text = f"{'word ' * 60}[bold]x[/bold]\nend"
+    assert ESCAPES.sub("", shown(text, True)) == text
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_a_terminal_without_colours(terminal, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]", shown(TEXT, True))
+
+
+def test_aligned():
+    rows = [("layer", "rate", "where"), ("a", "0.25", "core 1"), ("longer", "10", "core")]
+    assert aligned(rows, last_is_text=True) == ["layer   rate  where", "a       0.25  core 1", "longer    10  core"]
+    assert aligned([("a", "b"), ("10", "2")], texts=0) == [" a  b", "10  2"]
