@@ -80,7 +80,8 @@ def _run(graph: Graph, spec: str, samples: int) -> Observed:
 
 def words(result: Fit) -> str:
     """The answer for a terminal: the cores, the traffic between them, what does not fit, and whether the whole does."""
-    rows = [("core", "fullest, %", "compartments", "axons in", "axons out", "memory, bits", "populations")]
+    header = ("core", "fullest, %", "compartments", "axons in", "axons out", "memory, bits", "populations")
+    rows: list[tuple[str, ...]] = [header]
     for core in result.cores:
         use = [str(core.use[key]) for key in ("compartments", "input_axons", "output_axons", "memory_bits")]
         rows.append((str(core.index), f"{100 * core.fullest:.0f}", *use, ", ".join(core.populations)))

@@ -25,7 +25,8 @@ def aligned(rows: Sequence[Sequence[str]], texts: int = 1, last_is_text: bool = 
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     left = [place < texts or (last_is_text and place == len(widths) - 1) for place in range(len(widths))]
     sides = [str.ljust if words else str.rjust for words in left]
-    return ["  ".join(side(*at) for side, *at in zip(sides, row, widths, strict=True)).rstrip() for row in rows]
+    cells = [[side(cell, width) for side, cell, width in zip(sides, row, widths, strict=True)] for row in rows]
+    return ["  ".join(row).rstrip() for row in cells]
 
 
 def shown(text: str, holds: bool) -> str:

@@ -17,11 +17,18 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture
-def terminal(monkeypatch):
+def on_terminal(monkeypatch):
+    """`shown`, with standard output a terminal."""
     for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setattr("sys.stdout", Terminal())
+
+    def call(text, holds):
+        with monkeypatch.context() as during:  # in here: between fixture and test pytest puts its own in its place
+            during.setattr("sys.stdout", Terminal())
+            return shown(text, holds)
+
+    return call
 
 
 def test_elsewhere_a_result_is_plain(monkeypatch):
@@ -29,22 +36,22 @@ def test_elsewhere_a_result_is_plain(monkeypatch):
     assert shown(TEXT, True) == TEXT
 
 
-def test_on_a_terminal_words_stay_and_the_last_line_says_how_it_went(terminal):
-    good, bad = shown(TEXT, True), shown(TEXT, False)
+def test_on_a_terminal_words_stay_and_the_last_line_says_how_it_went(on_terminal):
+    good, bad = on_terminal(TEXT, True), on_terminal(TEXT, False)
     assert ESCAPES.sub("", good) == ESCAPES.sub("", bad) == TEXT
     assert "\x1b[32midentical\x1b[0m" in good and "\x1b[36m12\x1b[0m" in good
     assert good.endswith("\x1b[1;32mwritten: a.nir\x1b[0m") and bad.endswith("\x1b[1;31mwritten: a.nir\x1b[0m")
 
 
-def test_long_lines_and_brackets_are_left_alone(terminal):
+def test_long_lines_and_brackets_are_left_alone(on_terminal):
     text = f"{'word ' * 60}[bold]x[/bold]\nend"
-    assert ESCAPES.sub("", shown(text, True)) == text
+    assert ESCAPES.sub("", on_terminal(text, True)) == text
 
 
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
-def test_a_terminal_without_colours(terminal, monkeypatch, name, value):
+def test_a_terminal_without_colours(on_terminal, monkeypatch, name, value):
     monkeypatch.setenv(name, value)
-    assert not re.search(r"\x1b\[[0-9;]*3[0-9]", shown(TEXT, True))
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]", on_terminal(TEXT, True))
 
 
 def test_aligned():
