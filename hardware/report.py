@@ -26,6 +26,7 @@ from neurotarget.hardware.energy.prices import load_tables, with_measured
 from neurotarget.hardware.page.assembly import Given, make
 from neurotarget.hardware.page.card import layers_csv, render_card
 from neurotarget.hardware.page.contents import Report, as_json
+from neurotarget.hardware.page.origin import made_now
 from neurotarget.hardware.page.paper import bibtex, energies_csv, latex, usual_line
 from neurotarget.hardware.page.render import render_page
 from neurotarget.hardware.sanafe import parent as sanafe
@@ -59,7 +60,7 @@ def work(arguments: argparse.Namespace) -> Result:
     check_folder(arguments.out)
     with reference.sharing(arguments.workers):
         made, trace = build(arguments)
-    write(arguments.out, made, trace, arguments.latex)
+    write(arguments.out, made, trace, arguments.command, arguments.latex)
     holds = all(check.holds for check in made.parity if check.required)
     holds &= made.chip_simulation is None or made.chip_simulation.holds
     return Result(as_json(made), words(made, arguments.out), holds)
@@ -129,7 +130,7 @@ def report(
     torch_network = None if network is None else own_network(graph, network, "network", data)
     given = Given(Path(file), graph, data, torch_network, lava_samples=lava_samples, counters=compare_counters)
     made, trace = make(given)
-    write(Path(folder), made, trace)
+    write(Path(folder), made, trace, f'neurotarget.report("{file}", frames, "{folder}")')
     return made
 
 
@@ -203,15 +204,16 @@ def own_network(graph: Graph, network: nn.Module, name: str, data: Input) -> Tor
 # ---- files -----------------------------------------------------------------------------------------------------------
 
 
-def write(folder: Path, report: Report, trace: Trace, for_paper: bool = False) -> None:
+def write(folder: Path, report: Report, trace: Trace, command: str, for_paper: bool = False) -> None:
     """Writes the report's files; none appears under its name before all are complete.
 
     Args:
+        command: that was given, for the page.
         for_paper: LaTeX and BibTeX too.
     """
     texts = {
         "report.json": json.dumps(as_json(report), indent=1) + "\n",
-        "report.html": render_page(report, trace),
+        "report.html": render_page(report, trace, made_now(command)),
         "layers.csv": layers_csv(report),
         "energies.csv": energies_csv(report),
         "model_card.md": render_card(report),

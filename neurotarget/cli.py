@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -145,7 +146,8 @@ class Command:
         argv = sys.argv[1:] if argv is None else argv
         arguments = argparse.Namespace()
         try:
-            arguments = self.parser(prog).parse_args(argv)
+            parser = self.parser(prog)
+            arguments = parser.parse_args(argv, argparse.Namespace(command=f"{parser.prog} {shlex.join(argv)}"))
             work = self.work.function() if isinstance(self.work, Later) else self.work
             _take_over()
             result = work(arguments)

@@ -143,7 +143,7 @@ def keep(made: Path) -> None:
 @pytest.fixture
 def no_pictures(monkeypatch):
     """The page's pictures take longer than all that is compared here."""
-    monkeypatch.setattr(Figure, "savefig", lambda self, stream, **_: stream.write(b""))
+    monkeypatch.setattr(Figure, "savefig", lambda self, stream, **_: stream.write(b"<svg>"))
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -28,7 +28,6 @@ LONGEST = 400  # lines
 KNOWN = {
     "tests/conversion/test_quantize.py is longer than 400 lines",
     "tests/conversion/test_to_netx.py is longer than 400 lines",
-    "tests/hardware/test_report.py is longer than 400 lines",
     "tests/sim/test_integer.py is longer than 400 lines",
 }
 

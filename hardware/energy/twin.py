@@ -174,8 +174,12 @@ class TwinComparison:
     grade: str
 
 
-def compare(counts: Sequence[LayerCount], weight_bits: int = 8) -> TwinComparison:
-    """The spiking network against both twins."""
+def compare(counts: Sequence[LayerCount], weight_bits: int = 8, sample: str = "an utterance") -> TwinComparison:
+    """The spiking network against both twins.
+
+    Args:
+        sample: what a sample is called, with its article.
+    """
     totals = sum_up(counts)
     samples, rate, density = totals.samples, totals.spike_rate, totals.synops_per_synapse
     steps = max(round(totals.steps_per_sample), 1)
@@ -194,7 +198,7 @@ def compare(counts: Sequence[LayerCount], weight_bits: int = 8) -> TwinCompariso
         spike_rate=rate,
         snn=snn,
         twins=(
-            _twin("once", "once an utterance, rate-coded", snn, once, macs / steps),
+            _twin("once", f"once {sample}, rate-coded", snn, once, macs / steps),
             _twin("every_step", "in every step, temporal", snn, every, macs),
         ),
         dense_ratio=dense_ratio(steps),

@@ -39,6 +39,7 @@ from neurotarget.hardware.verdict.integers import (
 )
 from neurotarget.hardware.verdict.left_out import left_out
 from neurotarget.hardware.verdict.rows import conclude
+from neurotarget.hardware.verdict.words import words_of
 from neurotarget.sim import reference
 from neurotarget.sim.activity import activity
 from neurotarget.sim.graph import Graph
@@ -114,10 +115,12 @@ def make(given: Given) -> tuple[Report, Trace]:
     withheld = silent(run.totals) or at_chance(observed)
     verdicts = by_boundary(run.energy, measured, withheld)
     placement = run.placement
-    twins = twin.compare(counts)
+    words = words_of(data.spec, data.frames.ndim)
+    twins = twin.compare(counts, sample=words.a_sample)
     simulation = simulate(graph, head, given.chip_samples) if given.chip_samples else None
     trained = rivals(given, run)
     sound = sound_of(given, run)
+    integer_run, why_no_integers = in_integers(given, observed, also.get("integers"), why_no_integers)
     seconds = None if graph.dt_is_default else graph.dt * run.totals.steps_per_sample
     made = Report(
         format=FORMAT,
@@ -132,19 +135,20 @@ def make(given: Given) -> tuple[Report, Trace]:
         verdict=conclude(
             [
                 questions.float_row(parity, unavailable),
-                questions.integers_row(*in_integers(given, observed, also.get("integers"), why_no_integers)),
+                questions.integers_row(integer_run, why_no_integers),
                 questions.chip_row(placement),
                 *([] if simulation is None else [questions.simulated_row(simulation)]),
                 questions.twin_row(twins, trained, run.accuracy, withheld),
                 questions.dense_row(verdicts, withheld),
                 questions.measured_row(measured, measured_twin),
             ],
-            left_out(sound, observed, run.totals.parameters, seconds),
+            left_out(sound, observed, run.totals.parameters, seconds, words.a_sample),
         ),
         verdicts=tuple(verdicts),
         parity=tuple(parity),
         parity_unavailable=tuple(unavailable),
         precision=single_precision(graph, also["single"]) if "single" in also else None,
+        integers=integer_run,
         layers=tuple(mean_layer(layer) for layer in counts),
         totals=run.totals,
         energy=run.energy,

@@ -5,36 +5,34 @@ from __future__ import annotations
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from neurotarget.hardware.chips.fit import CoreLoad, Fit
 from neurotarget.hardware.page import plots
-from neurotarget.hardware.page.plots import Picture, Theme
+from neurotarget.hardware.page.plots import INKS, Picture
 
 LISTED = 14
 CHIPS_SHOWN = 2
 
 
 def picture(result: Fit) -> Picture:
-    """The picture in both themes, of a network on a chip."""
+    """The picture of a network on a chip."""
     chips = min(max(-(-len(result.cores) // result.grid.cores), 1), CHIPS_SHOWN)
     height = 3.0 * chips
     alt = f"{len(result.cores)} cores of {result.chip} in use, shaded by how full they are"
-    return plots.picture(lambda axes, theme: draw(axes, theme, result), alt, 8.6, height)
+    return plots.picture(lambda axes: draw(axes, result), alt, 8.6, height)
 
 
 def save(result: Fit, path: Path) -> None:
-    """Writes the light version as a PNG."""
-    path.write_bytes(plots.png(lambda axes: draw(axes, plots.LIGHT, result), 8.6, 3.0))
+    """Writes the picture as a PNG."""
+    path.write_bytes(plots.png(lambda axes: draw(axes, result), 8.6, 3.0))
 
 
-def draw(axes: Axes, theme: Theme, result: Fit) -> None:
+def draw(axes: Axes, result: Fit) -> None:
     """One square per core; the darker, the fuller its fullest resource. Above the limit: the warning colour."""
     grid = result.grid
     columns, rows, per_tile = grid.columns, grid.rows, grid.tile_cores
     side = max(int(per_tile**0.5), 1)
     used = {core.index: core for core in result.cores}
-    shade = LinearSegmentedColormap.from_list("full", [theme.paper, theme.spiking])
     chips = min(max(-(-len(used) // grid.cores), 1), CHIPS_SHOWN)
     for board in range(chips):
         top = board * (rows + 0.6)
@@ -44,7 +42,7 @@ def draw(axes: Axes, theme: Theme, result: Fit) -> None:
             box = FancyBboxPatch(
                 (column + 0.04, top + row + 0.04), 0.92, 0.92, boxstyle="round,pad=0,rounding_size=0.06"
             )
-            box.set(facecolor="none", edgecolor=theme.grid, linewidth=0.8)
+            box.set(facecolor="none", edgecolor=INKS.line, linewidth=0.8)
             axes.add_patch(box)
             for slot in range(per_tile):
                 index = (board * columns * rows + tile) * per_tile + slot
@@ -52,17 +50,19 @@ def draw(axes: Axes, theme: Theme, result: Fit) -> None:
                 place = (column + 0.09 + x * 0.42, top + row + 0.09 + y * 0.42)
                 core = used.get(index)
                 full = 0.0 if core is None else core.fullest
-                colour = theme.multiply if full > 1 else shade(0.18 + 0.72 * full) if core else theme.paper
-                axes.add_patch(Rectangle(place, 0.4, 0.4, facecolor=colour, edgecolor=theme.grid, linewidth=0.5))
+                colour = INKS.dense if full > 1 else INKS.spiking
+                axes.add_patch(Rectangle(place, 0.4, 0.4, facecolor="none", edgecolor=INKS.line, linewidth=0.5))
                 if core is not None:
-                    ink = theme.paper if full > 0.45 else theme.ink
+                    shade = 1.0 if full > 1 else 0.18 + 0.72 * full
+                    axes.add_patch(Rectangle(place, 0.4, 0.4, facecolor=colour, alpha=shade, linewidth=0))
+                    ink = INKS.paper if full > 0.45 else INKS.ink
                     centre = (place[0] + 0.2, place[1] + 0.2)
                     axes.text(*centre, str(index), color=ink, fontsize=6, ha="center", va="center")
     names = [_line(core) for core in result.cores[:LISTED]]
     if len(result.cores) > LISTED:
         names.append(f"and {len(result.cores) - LISTED} more")
     listed = "\n".join(names)
-    axes.text(columns + 0.3, 0.1, listed, color=theme.ink, fontsize=6.6, va="top", ha="left", linespacing=1.75)
+    axes.text(columns + 0.3, 0.1, listed, color=INKS.ink, fontsize=6.6, va="top", ha="left", linespacing=1.75)
     axes.set_xlim(-0.1, columns + 6.4)
     axes.set_ylim(chips * (rows + 0.6) - 0.5, -0.1)
     axes.set_aspect("equal")

@@ -25,6 +25,7 @@ from neurotarget.hardware.energy.verdict import Verdict
 from neurotarget.hardware.energy.whole_chip import WholeChip
 from neurotarget.hardware.meters.measurement import Measured, Unmeasured
 from neurotarget.hardware.sanafe.simulation import ChipSimulation
+from neurotarget.hardware.verdict.integers import IntegerForm
 from neurotarget.hardware.verdict.parity import ParityCheck, ParityUnavailable
 from neurotarget.hardware.verdict.rows import Conclusion
 from neurotarget.sim.activity import Activity, run_words
@@ -109,6 +110,7 @@ class Report:
         parity_unavailable: comparisons that were not made.
         precision: the reference in single against double precision. The same file in one simulator: a measurement of
             precision and no parity. `null` with a checkpoint, of which PyTorch's single precision stands in parity.
+        integers: the quantised file on the same samples; `null` where there is none.
         layers: counts by layer.
         totals: sums over the layers.
         energy: energies by price table and boundary.
@@ -143,6 +145,7 @@ class Report:
     parity: tuple[ParityCheck, ...]
     parity_unavailable: tuple[ParityUnavailable, ...]
     precision: ParityCheck | ParityUnavailable | None
+    integers: IntegerForm | None
     layers: tuple[Layer, ...]
     totals: Totals
     energy: tuple[EnergyFigure, ...]

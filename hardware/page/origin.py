@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
@@ -14,6 +16,23 @@ from neurotarget.sim.graph import Graph
 from neurotarget.sim.observed import Observed
 
 SYNTHETIC = "synthetic speech, made by a speech synthesiser: says nothing about accuracy on people"
+
+
+@dataclass(frozen=True)
+class Made:
+    """How a page came about.
+
+    Attributes:
+        command: that was given.
+        date: in UTC.
+    """
+
+    command: str
+    date: str
+
+
+def made_now(command: str) -> Made:
+    return Made(command, f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
 
 
 def describe_model(graph: Graph, path: Path, totals: Totals) -> Model:

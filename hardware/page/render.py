@@ -2,39 +2,48 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from neurotarget.hardware.energy.break_even import break_even_curves
-from neurotarget.hardware.page import chip_picture, plots
+from neurotarget.hardware.page import bars, chip_picture, plots, text
 from neurotarget.hardware.page.contents import Report
+from neurotarget.hardware.page.limits import fullest
+from neurotarget.hardware.page.origin import Made
 from neurotarget.hardware.page.paper import usual_line
+from neurotarget.hardware.page.raster import strips
+from neurotarget.hardware.verdict.words import words_of
 from neurotarget.sim.trace import Trace
 
 from neurotarget import figures
 
 TEMPLATES = Path(__file__).with_name("templates")
-SECTIONS = (
-    "verdict",
-    "claims",
-    "dense",
-    "energy",
-    "uncertainty",
-    "networks",
-    "twin",
-    "trained_twin",
-    "layers",
-    "waterfall",
-    "counters",
-    "chips",
-    "simulated",
-    "raster",
-    "parity",
-    "measured",
-    "published",
-    "method",
-    "environment",
-)
+SCRIPT = TEMPLATES / "script.js"
+SECTIONS = {
+    "verdict": "Verdict",
+    "claims": "Claims",
+    "dense": "Against the dense network",
+    "energy": "Energy by price",
+    "networks": "Beside other networks",
+    "twin": "Against a quantised twin",
+    "trained_twin": "Against a trained twin",
+    "layers": "Where it goes, by layer",
+    "spikes": "Spikes",
+    "integers": "In integers",
+    "chips": "On a chip",
+    "simulated": "On a simulated chip",
+    "parity": "The same everywhere?",
+    "counters": "Other counters",
+    "measured": "PyTorch, measured",
+    "published": "What others published",
+    "method": "How to read this",
+    "glossary": "Glossary",
+    "sources": "Sources",
+    "environment": "How it was made",
+}
 BOUNDARIES = {
     "operations": "Operations only",
     "memory": "Memory included",
@@ -59,6 +68,9 @@ def sentence(clause: str) -> str:
 
 
 FILTERS = {
+    "explained": text.explained,
+    "linked": text.linked,
+    "anchor": text.anchor,
     "sentence": sentence,
     "rounded": figures.rounded,
     "percent": figures.percent,
@@ -81,22 +93,44 @@ def page_templates() -> Environment:
     environment.filters |= FILTERS
     environment.globals |= {
         "boundaries": BOUNDARIES,
+        "bars": bars,
         "break_even_curves": break_even_curves,
         "chip_picture": chip_picture.picture,
+        "fullest": fullest,
+        "glossary": text.GLOSSARY,
         "plots": plots,
         "usual_line": usual_line,
     }
     return environment
 
 
-def render_page(report: Report, trace: Trace) -> str:
+def render_page(report: Report, trace: Trace, made: Made) -> str:
     """The page as text.
 
     Args:
         trace: the reference run; its first sample is the raster.
+        made: by which command, and when.
     """
-    steps = int(trace.lengths[0])
-    spikes = {name: array[0] for name, array in trace.spikes.items()}
-    count = sum(int(array[:steps].sum()) for array in spikes.values())
-    raster = {"spikes": spikes, "steps": steps, "count": count}
-    return page_templates().get_template("page.html.j2").render(report=report, raster=raster, sections=SECTIONS)
+    templates = page_templates()
+    words = words_of(report.input.spec, trace.input.ndim)
+    known = {"report": report, "words": words, "made": made, "quote": text.quote(report, words)}
+    known |= {"strips": list(strips(trace)), "steps": int(trace.lengths[0]), "sources": sources(report)}
+    sections = [
+        (name, title, Markup(section))
+        for name, title in SECTIONS.items()
+        if (section := templates.get_template(f"{name}.html.j2").render(known).strip())
+    ]
+    script = SCRIPT.read_text()
+    page = templates.get_template("page.html.j2")
+    return page.render(known, sections=sections, script=Markup(script), script_hash=script_hash(script))
+
+
+def script_hash(script: str) -> str:
+    """What the page's policy names the one script by that may run."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def sources(report: Report) -> list[str]:
+    """What prices and published figures rest on, each once; [1] is the first."""
+    prices, published = ([row.source for row in rows] for rows in (report.energy, report.published))
+    return list(dict.fromkeys([*prices, *published, report.twin.source]))

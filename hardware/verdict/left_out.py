@@ -14,19 +14,22 @@ DRAM_PJ_PER_64_BITS = (1300.0, 2600.0)  # 45 nm: M. Horowitz, ISSCC 2014
 WEIGHT_BITS = 8
 
 
-def left_out(front_end: FrontEnd | str, run: Observed, parameters: int, seconds: float | None) -> list[LeftOut]:
+def left_out(
+    front_end: FrontEnd | str, run: Observed, parameters: int, seconds: float | None, sample: str
+) -> list[LeftOut]:
     """The rows.
 
     Args:
         front_end: of the data, or why it is not known.
         run: for what enters and leaves.
         parameters: stored weights and biases.
-        seconds: that an utterance lasts, mean; None where the file does not say how long a step is.
+        seconds: that a sample lasts, mean; None where the file does not say how long a step is.
+        sample: what it is called, with its article.
     """
     rows = {row.name: row for row in load_measured()}
     return [
         _front_end(front_end),
-        _static(rows[BOARD], seconds),
+        _static(rows[BOARD], seconds, sample),
         _host(rows[BOARD], rows[WITHOUT_HOST]),
         _ports(run),
         _weights(parameters),
@@ -45,13 +48,13 @@ def _front_end(found: FrontEnd | str) -> LeftOut:
     return LeftOut("front end", f"{figure}. {found.note}", ESTIMATED)
 
 
-def _static(board: Measurement, seconds: float | None) -> LeftOut:
+def _static(board: Measurement, seconds: float | None, sample: str) -> LeftOut:
     assert board.total_uj and board.dynamic_uj and board.seconds
     watts = (board.total_uj - board.dynamic_uj) / 1e6 / board.seconds
     figure = f"a board of Loihi 1 idles at {rounded(watts)} W"
     if seconds is None:
         return LeftOut("static power", f"{figure}; how long a step takes is not known", UNKNOWN)
-    figure += f": {rounded(watts * seconds * 1e6)} µJ over the {rounded(seconds)} s of an utterance in real time"
+    figure += f": {rounded(watts * seconds * 1e6)} µJ over the {rounded(seconds)} s of {sample} in real time"
     return LeftOut("static power", figure, ESTIMATED)
 
 

@@ -1,24 +1,15 @@
-"""Headless Chromium, where there is one."""
+"""The Chromium of this machine under Playwright, where both are there; the one that Playwright brings is not used."""
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import shutil
-import subprocess
-import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-QUIET = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    # The page must need no network: every name resolves to nothing.
-    "--host-resolver-rules=MAP * ~NOTFOUND",
-)
+import pytest
 
 
 def find_browser() -> str | None:
@@ -27,22 +18,35 @@ def find_browser() -> str | None:
     return next((path for name in names if (path := shutil.which(name))), None)
 
 
-def dump_dom(page: Path, width: int, dark: bool = False) -> str:
-    """The document after its scripts ran."""
-    return _run(page, width, dark, "--dump-dom", "--virtual-time-budget=5000")
+def missing() -> str:
+    """What keeps a page from being opened; empty where nothing does."""
+    if importlib.util.find_spec("playwright") is None:
+        return "Playwright is not installed (extra 'dev')"
+    return "" if find_browser() else "no Chromium on PATH"
 
 
-def screenshot(page: Path, target: Path, width: int, dark: bool = False) -> None:
-    _run(page, width, dark, f"--screenshot={target}")
+needed = pytest.mark.skipif(bool(missing()), reason=missing())
 
 
-def _run(page: Path, width: int, dark: bool, *arguments: str) -> str:
-    browser = find_browser()
-    assert browser is not None
-    with tempfile.TemporaryDirectory() as profile:
-        command = [browser, *QUIET, f"--user-data-dir={profile}", f"--window-size={width},1600"]
-        command.append(f"--blink-settings=preferredColorScheme={0 if dark else 1}")
-        done = subprocess.run(
-            [*command, *arguments, page.as_uri()], capture_output=True, text=True, timeout=120, check=True
-        )
-    return done.stdout
+@contextlib.contextmanager
+def opened() -> Iterator[Any]:
+    """A browser for which no name resolves: a page must need no network."""
+    from playwright.sync_api import sync_playwright
+
+    rules = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND"]
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=find_browser(), args=rules)
+        yield browser
+        browser.close()
+
+
+def show(browser: Any, page: Path, width: int, dark: bool = False) -> Any:
+    """The page in a window of so many pixels; what its script complains of is an error here."""
+    shown = browser.new_page(
+        viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light", bypass_csp=True
+    )
+    complaints: list[str] = []
+    shown.on("pageerror", lambda error: complaints.append(str(error)))
+    shown.goto(page.as_uri())
+    assert not complaints
+    return shown

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import html
-import io
 import itertools
 import json
 import re
 from pathlib import Path
 from typing import Any
 
-import matplotlib.image
 import nir
 import numpy as np
 import pytest
-from neurotarget.hardware.chips.fit import Fit
 from neurotarget.hardware.energy.prices import SHIPPED
 from neurotarget.hardware.meters.measurement import measure
-from neurotarget.hardware.page.card import render_card
-from neurotarget.hardware.page.render import render_page
-from neurotarget.hardware.report import build, main
+from neurotarget.hardware.report import main
 from neurotarget.sim.trace import Trace
 
 from neurotarget.figures import rounded
-from tests.hardware.browser import dump_dom, find_browser, screenshot
 from tests.hardware.metered import Machine
 from tests.hardware.networks import lif, nir_graph, temporal
 
@@ -53,26 +46,6 @@ PARITY_KEYS = {"sides", "samples", "steps", "spikes", "mismatched", "near_thresh
 LAYER_KEYS = {"name", "kind", "neurons", "fan_in", "fan_out", "events", "payload_sum", "acs", "macs", "dense_macs"}
 LAYER_KEYS |= {"neuron_updates", "spikes", "spike_rate"}
 ENERGY_KEYS = {"table", "boundary", "snn_uj", "ann_uj", "ratio", "kind", "source"}
-SECTIONS = (
-    "Verdict",
-    "Claims",
-    "Against the same network computed densely",
-    "Energy by table",
-    "Where the answer flips",
-    "Beside other networks",
-    "Against a quantised twin",
-    "Where the operations go",
-    "Where the energy goes",
-    "On a chip",
-    "Spikes of one utterance",
-    "Is it the same network everywhere?",
-    "PyTorch on this machine",
-    "What others published",
-    "How to read this",
-    "Environment",
-)
-
-
 CLAIMS = """[[claim]]
 name = "Takes less than half"
 boundary = "operations"
@@ -199,12 +172,6 @@ def test_the_layers_as_csv_and_the_model_card(report: Path) -> None:
         assert words in card
 
 
-def test_the_page_needs_nothing_from_elsewhere(report: Path) -> None:
-    text = (report / "report.html").read_text()
-    assert not re.search(r"""(?:src|href|srcset)\s*=\s*["'](?!data:)""", text)
-    assert not re.search(r"url\(|@import|<script|<link|<iframe", text)
-
-
 def test_layers_add_up_to_the_energy_with_memory(report: Path) -> None:
     content = read(report)
     figures = [row for row in content["energy"] if row["boundary"] == "memory"]
@@ -303,43 +270,6 @@ def test_other_networks_stand_beside(report: Path, files: tuple[Path, Path]) -> 
 def test_beside_nothing_is_wrong_usage(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(files[0]), "--input", str(files[1]), "--out", "never", "--beside", "=synth"]) == 2
     assert "MODEL.nir=INPUT is expected" in capsys.readouterr().err
-
-
-def images(text: str) -> list[str]:
-    return re.findall(r'(?:src|srcset)="(data:image/png;base64,[^"]+)"', text)
-
-
-def test_no_picture_is_empty(report: Path) -> None:
-    found = images((report / "report.html").read_text())
-    # 2 claims, one in rate and in steps, energy, break-even, networks, layers, 3 waterfalls, 2 chips, raster; all twice
-    assert len(found) == 28
-    for uri in found:
-        pixels = matplotlib.image.imread(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
-        assert pixels.shape[0] > 100 and pixels.shape[1] > 400
-        assert pixels[..., :3].std() > 0.02
-
-
-def test_hostile_names_are_text(files: tuple[Path, Path], tmp_path: Path) -> None:
-    from dataclasses import replace
-
-    claims = tmp_path / "claims.toml"
-    claims.write_text(CLAIMS.partition("\n\n")[0])
-    options = ["--input", str(files[1]), "--out", str(tmp_path), "--lava-samples", "0", "--claims", str(claims)]
-    report, _ = build(main.parser().parse_args([str(files[0]), *options]))
-    script, image = "<script>alert(1)</script>", "<img src=x onerror=alert(1)>"
-    first, *others = report.placement
-    assert isinstance(first, Fit)
-    hostile = replace(
-        report,
-        layers=(replace(report.layers[0], name=script), *report.layers[1:]),
-        model=replace(report.model, file=image),
-        claims=(replace(report.claims[0], name=script, source=image, reason=script),),
-        placement=(replace(first, cores=(replace(first.cores[0], populations=(script,)),)), *others),
-    )
-    trace = Trace({"<b>": np.ones((1, 3, 2), np.uint8)}, np.zeros((1, 3, 1)), np.zeros((1, 3, 1)), np.array([3]))
-    page = render_page(hostile, trace)
-    assert "<script>" not in page and "<img src=x" not in page and "&lt;script&gt;" in page
-    assert "<script>" not in render_card(hostile)
 
 
 @pytest.mark.parametrize(
@@ -456,54 +386,3 @@ def test_lava_that_cannot_run_is_said(
     assert main([str(files[0]), "--input", str(files[1]), "--out", str(tmp_path / "r")]) == 0
     assert "Lava is not installed" in read(tmp_path / "r")["parity_unavailable"][-1]["reason"]
     assert "Lava is not installed" in (tmp_path / "r" / "report.html").read_text()
-
-
-# ---- in a browser ----------------------------------------------------------------------------------------------------
-
-browser = pytest.mark.skipif(find_browser() is None, reason="no Chromium on PATH")
-# Writes what the browser made of the page into the page, so that --dump-dom shows it.
-PROBE = """<script>addEventListener("load", () => { const out = document.createElement("pre"); out.id = "probe";
-document.querySelectorAll("details").forEach(e => e.open = true);
-const boxes = [...document.querySelectorAll(".scroll, .plot")].map(e => e.getBoundingClientRect().right);
-out.textContent = JSON.stringify({ images: [...document.images].map(i => [i.naturalWidth, i.naturalHeight, i.width]),
-  page: document.documentElement.scrollWidth, window: innerWidth, boxes: Math.max(...boxes),
-  paper: getComputedStyle(document.body).backgroundColor });
-document.body.append(out); });</script></body>"""
-
-
-@browser
-@pytest.mark.slow
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("width", [500, 820, 1280])
-def test_the_page_in_chromium(report: Path, tmp_path: Path, width: int, dark: bool) -> None:
-    copy = tmp_path / "probe.html"
-    copy.write_text((report / "report.html").read_text().replace("</body>", PROBE))
-    document = dump_dom(copy, width, dark)
-    match = re.search(r'<pre id="probe">(.*?)</pre>', document, re.S)
-    assert match
-    seen = json.loads(html.unescape(match[1]))
-    assert len(seen["images"]) == 14 and all(size > 0 for image in seen["images"] for size in image)
-    # Wide tables and plots scroll inside their own box: the page itself never does.
-    assert seen["page"] <= seen["window"] and seen["boxes"] <= seen["window"]
-    assert seen["paper"] == ("rgb(23, 27, 33)" if dark else "rgb(255, 255, 255)")
-    text = html.unescape(re.sub(r"<[^>]+>", " ", document))
-    for section in SECTIONS:
-        assert section in text
-    for word in (
-        "embed",
-        "hidden",
-        "45 nm arithmetic, 32-bit floating point",
-        "access by one line",
-        "unavailable",
-        "Horowitz",
-        "Loihi 2",
-    ):
-        assert word in text
-
-
-@browser
-@pytest.mark.slow
-def test_a_screenshot_is_not_blank(report: Path, tmp_path: Path) -> None:
-    screenshot(report / "report.html", tmp_path / "page.png", 1280)
-    pixels = matplotlib.image.imread(tmp_path / "page.png")[..., :3]
-    assert pixels.std() > 0.05

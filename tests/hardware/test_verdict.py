@@ -24,7 +24,7 @@ from neurotarget.hardware.energy.verdict import verdicts
 from neurotarget.hardware.meters.measurement import Unmeasured
 from neurotarget.hardware.report import main
 from neurotarget.hardware.verdict import questions
-from neurotarget.hardware.verdict.integers import IntegerForm, integer_form, load_integers, quantised_beside
+from neurotarget.hardware.verdict.integers import InIntegers, IntegerForm, integer_form, load_integers, quantised_beside
 from neurotarget.hardware.verdict.parity import ParityCheck, ParityUnavailable
 from neurotarget.hardware.verdict.rows import FAVOURABLE, OPEN, STANDINGS, UNFAVOURABLE, VerdictRow, conclude
 from neurotarget.sim import reference
@@ -102,7 +102,7 @@ def test_the_same_spikes_in_float(checks: list[ParityCheck], standing: str) -> N
     ],
 )
 def test_the_same_class_in_integers(before: float | None, after: float | None, equal: float, standing: str) -> None:
-    row = questions.integers_row(IntegerForm("m.q.nir", 50, before, after, equal), "")
+    row = questions.integers_row(IntegerForm("m.q.nir", 50, before, after, equal, ()), "")
     assert row.standing == standing and row.kind == "simulated"
     assert f"{100 * equal:.3g} % of 50 answers equal" in row.figure
     missing = questions.integers_row(None, "no quantised file")
@@ -147,6 +147,10 @@ def form(accuracy: float | None, *ratios: tuple[float, float]) -> TrainedTwin:
             1.0,
             ratio,
             skipping,
+            None,
+            None,
+            None,
+            None,
             "estimated",
             "",
             table.grade,
@@ -299,11 +303,32 @@ def test_the_quantised_file_answers_on_the_same_samples(files: Path) -> None:
     assert quantised_beside(files / "net.nir") == files / "net.q.nir"
     assert load_integers(graph, files / "net.q.nir").quantised
     runs = [reference.run(one, frames, None, labels) for one in (graph, integers)]
-    found = integer_form(files / "net.q.nir", *map(observe, runs))
+    found = integer_form(files / "net.q.nir", observe(runs[0]), InIntegers(reference.Again(integers))(runs[0]))
     answers = [reference.run(one, frames).spikes["last"].sum(1).argmax(-1) for one in (graph, integers)]
     assert found.equal == np.mean(answers[0] == answers[1])
     assert (found.accuracy_float, found.accuracy) == tuple(np.mean(one == labels) for one in answers)
     assert (found.samples, found.file) == (8, str(files / "net.q.nir"))
+    for layer in found.layers:
+        ours, theirs = (run.spikes[layer.name] != 0 for run in runs)
+        assert (layer.spikes_float, layer.spikes, layer.places) == (ours.sum(), theirs.sum(), ours.size)
+        assert layer.differing == (ours ^ theirs).sum() and layer.share == layer.differing / ours.size
+    assert [layer.name for layer in found.layers] == [node.name for node in graph.spiking]
+
+
+def test_what_two_parts_of_a_run_differ_in_adds_up(files: Path) -> None:
+    """Spikes of which three are changed, in two samples: the files themselves spike alike."""
+    graph, integers = load(files / "net.nir"), load(files / "net.q.nir")
+    with np.load(files / "in.npz") as data:
+        run = reference.run(graph, data["input"], None, data["label"])
+    last = run.spikes["last"].copy()
+    for place in ((0, 0, 0), (0, 3, 1), (7, 2, 0)):
+        last[place] = 1 - last[place]
+    run = replace(run, spikes={**run.spikes, "last": last})
+    fold = InIntegers(reference.Again(integers))
+    parts = fold(run.rows(slice(3))) + fold(run.rows(slice(3, 8)))
+    whole, again = (integer_form(files / "net.q.nir", observe(run), one) for one in (fold(run), parts))
+    assert whole == again
+    assert {layer.name: layer.differing for layer in whole.layers} == {"hidden": 0, "last": 3}
 
 
 def test_another_network_or_one_in_float_is_no_quantised_file(files: Path) -> None:
