@@ -44,7 +44,7 @@ from neurotarget.model.training.settings import SettingsError
 from neurotarget.model.training.stages import IN_SECONDS, Stage
 
 from neurotarget.cli import UsageError, run_verb
-from neurotarget.data import open_dataset
+from neurotarget.data import Split, open_dataset
 from neurotarget.files import check_folder, write_text
 
 
@@ -163,8 +163,11 @@ def ablate(
         for seed in seeds
     ]
     samples = results[0][arms[0]]["test_samples"]
-    test = open_dataset(chain[-1].settings.data).split("test")
-    right = {arm: np.mean([_right(checkpoint_of(out / f"seed{seed}", arm)) for seed in seeds], axis=0) for arm in arms}
+    fine, test = (open_dataset(stage.settings.data).split("test") for stage in (chain[0], chain[-1]))
+    right = {
+        arm: np.mean([_right(out / f"seed{seed}", arm, fine if arm == "teacher" else test) for seed in seeds], axis=0)
+        for arm in arms
+    }
     rows = []
     for arm in arms:
         tests = [result[arm]["test_accuracy"] for result in results]
@@ -197,10 +200,9 @@ def ablate(
     return summary
 
 
-def _right(path: Path) -> np.ndarray:
-    """Which test utterances of its own data a network has right, 0.0 or 1.0 [samples]."""
-    loaded = parallel.from_first(lambda: checkpoint.load(path))
-    test = open_dataset(loaded.data, loaded.standardisation).split("test")
+def _right(folder: Path, arm: str, test: Split) -> np.ndarray:
+    """Which test utterances, at its own time scale, an arm's network has right: 0.0 or 1.0 [samples]."""
+    loaded = parallel.from_first(lambda: checkpoint.load(checkpoint_of(folder, arm)))
     scores = split_scores(in_evaluation(loaded.model().to(best_device())), test)
     return (scores.argmax(-1).cpu().numpy() == test.labels).astype(np.float64)
 
