@@ -1,7 +1,8 @@
-"""Gathers the pages of the site in one folder: docs/, README as the first page, and what is made from the code."""
+"""Gathers the pages of the site in one folder: docs/, README and its like, and what is made from the code."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -16,25 +17,38 @@ MADE = {
     "reference/prices.md": tables.prices,
     "reference/chips.md": tables.chips,
 }
-FROM_THE_ROOT = {"README.md": "index.md", "CHANGELOG.md": "changelog.md"}
-LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)#:\s]+)(#[^)]*)?\)")
+# Pages that stand outside docs/ in the checkout.
+OUTSIDE = {
+    "README.md": "index.md",
+    "examples/README.md": "examples.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
+    "CHANGELOG.md": "changelog.md",
+}
+LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#:\s]+)(#[^)]*)?\)")
+
+
+def place(path: Path) -> str | None:
+    """Where a file of the checkout stands on the site, None for one that does not."""
+    if path.is_relative_to(ROOT / "docs"):
+        return path.relative_to(ROOT / "docs").as_posix()
+    path = path / "README.md" if path.is_dir() else path
+    return OUTSIDE.get(path.relative_to(ROOT).as_posix()) if path.is_relative_to(ROOT) else None
 
 
 def relinked(text: str, source: Path) -> str:
-    """A page's text with its links as they are on the site.
-
-    A link from README into docs/ loses the folder. One to a file that is no page, such as a test, becomes its text.
-    """
+    """A page's text with its links as they are on the site; one to a file that is no page becomes its words."""
+    here = place(source)
+    assert here is not None
 
     def link(found: re.Match[str]) -> str:
-        words, target, anchor = found.group(1), found.group(2), found.group(3) or ""
-        path = (source.parent / target).resolve()
-        if not path.is_relative_to(ROOT / "docs"):
-            made = FROM_THE_ROOT.get(path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else "")
-            return f"[{words}]({made}{anchor})" if made and source.parent == ROOT else words
-        return f"[{words}]({target.removeprefix('docs/') if source.parent == ROOT else target}{anchor})"
+        picture, words, target, anchor = found.groups(default="")
+        there = place((source.parent / target).resolve())
+        if there is None:
+            return words
+        return f"{picture}[{words}]({os.path.relpath(there, os.path.dirname(here) or '.')}{anchor})"
 
-    return LINK.sub(link, text).replace("](docs/", "](")
+    return LINK.sub(link, text)
 
 
 def generate(folder: Path) -> None:
@@ -48,7 +62,7 @@ def generate(folder: Path) -> None:
         elif path.suffix == ".md":
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_text(relinked(path.read_text(encoding="utf-8"), path), encoding="utf-8")
-    for name, page in FROM_THE_ROOT.items():
+    for name, page in OUTSIDE.items():
         text = (ROOT / name).read_text(encoding="utf-8")
         (folder / page).write_text(relinked(text, ROOT / name), encoding="utf-8")
     for page, make in MADE.items():

@@ -36,7 +36,9 @@ def _group(name: str, tables: list[PriceTable]) -> str:
     lines.append("")
     for table in tables:
         checked = f" Checked: {table.checked}" if table.checked else ""
-        lines.append(f"- **`{table.name}`**: {table.title} ({table.grade}). {table.conditions}")
+        points = ", ".join(f"{energy:g} at {size:g} bytes" for size, energy in table.access_pj)
+        access = f" Access to memory, pJ: {points}." if points else ""
+        lines.append(f"- **`{table.name}`**: {table.title} ({table.grade}). {table.conditions}{access}")
         lines.append(f"  Source: {table.source}.{checked}")
     return "\n".join([*lines, ""])
 

@@ -10,7 +10,7 @@ from neurotarget.hardware.energy.prices import SHIPPED
 
 import neurotarget
 from docs.generate import api, commands, tables
-from docs.generate.__main__ import FROM_THE_ROOT, MADE, generate, relinked
+from docs.generate.__main__ import MADE, OUTSIDE, generate, relinked
 from neurotarget.cli import VERBS, command
 from tests.docs.documented import ROOT, sources
 
@@ -51,6 +51,7 @@ def test_prices_and_chips_have_every_figure():
         cells = {cell.strip() for cell in row.split("|")}
         assert cells >= {f"{price:g}" for price in table["prices_pj"].values()}
         assert table["source"].split('"')[0] in prices
+        assert all(f"{energy:g} at {size:g} bytes" in prices for size, energy in table.get("access_pj", ()))
     for name in shipped():
         for key, limit in load_chip(name).limits.items():
             assert f"| `{key}` | {limit.value} | {limit.unit} | {limit.grade} |" in chips
@@ -66,13 +67,16 @@ def test_every_page_is_in_the_navigation_once(tmp_path):
     generate(tmp_path / "pages")
     pages = {path.relative_to(tmp_path / "pages").as_posix() for path in (tmp_path / "pages").rglob("*.md")}
     named = list(navigation(tomllib.loads((ROOT / "zensical.toml").read_text())["project"]["nav"]))
-    assert sorted(named) == sorted(pages) and set(MADE) | set(FROM_THE_ROOT.values()) < pages
+    assert sorted(named) == sorted(pages) and set(MADE) | set(OUTSIDE.values()) < pages
 
 
 def test_links_from_readme_lead_to_pages_of_the_site():
     text = "[a](docs/data.md#cache) ![b](docs/report.png) [c](CHANGELOG.md) [d](tests/conftest.py) [e](#data)"
     assert relinked(text, ROOT / "README.md") == "[a](data.md#cache) ![b](report.png) [c](changelog.md) d [e](#data)"
-    assert relinked("[a](../data.md) [b](../../Makefile)", ROOT / "docs/guide/x.md") == "[a](../data.md) b"
+    text = "[a](../data.md) [b](../../Makefile) [c](../../examples/README.md) [d](../reference/api.md)"
+    there = "[a](../data.md) b [c](../examples.md) [d](../reference/api.md)"
+    assert relinked(text, ROOT / "docs/guide/x.md") == there
+    assert relinked("[a](own_network.py) [b](../README.md#data)", ROOT / "examples/README.md") == "a [b](index.md#data)"
 
 
 def test_nothing_is_loaded_from_elsewhere():
