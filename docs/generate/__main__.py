@@ -16,6 +16,7 @@ MADE = {
     "reference/api.md": api.page,
     "reference/prices.md": tables.prices,
     "reference/chips.md": tables.chips,
+    "reference/report_words.md": tables.report_words,
 }
 # Pages that stand outside docs/ in the checkout.
 OUTSIDE = {

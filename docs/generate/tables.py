@@ -1,9 +1,10 @@
-"""The pages of prices and of chip limits, made from the TOML files that the commands read."""
+"""The pages of prices, chip limits and words of the report, made from the TOML files that the commands read."""
 
 from __future__ import annotations
 
 from neurotarget.hardware.chips.limits import Chip, load_chip, shipped
 from neurotarget.hardware.energy.prices import SHIPPED, PriceTable, load_table
+from neurotarget.hardware.page.text import GLOSSARY
 
 PRICES_HEAD = """# Prices
 
@@ -15,6 +16,11 @@ CHIPS_HEAD = """# Chip limits
 
 Every limit of the chips that ship, made from `hardware/chips/*.toml`. How a network is placed under them stands in
 [hardware_limits.md](../hardware_limits.md); how to describe another chip in [a recipe](../design/add_a_chip.md).
+"""
+WORDS_HEAD = """# Words of the report
+
+What stands in heads of tables, tiles and sentences of `report.html`, as the page explains it when a word is pointed at.
+Other words are in the [glossary](../glossary.md).
 """
 
 
@@ -55,6 +61,12 @@ def _chip(chip: Chip) -> str:
         for name, limit in limits.items():
             lines.append(_row(f"`{name}`", str(limit.value), limit.unit, limit.grade, limit.source))
     return "\n".join([*lines, ""])
+
+
+def report_words() -> str:
+    """The page of the words that a report explains."""
+    rows = [_row(term, meaning) for term, meaning in sorted(GLOSSARY.items(), key=lambda item: item[0].lower())]
+    return "\n".join([WORDS_HEAD, *_head("word", "means"), *rows, ""])
 
 
 def _head(*cells: str) -> list[str]:

@@ -7,6 +7,7 @@ import tomllib
 
 from neurotarget.hardware.chips.limits import load_chip, shipped
 from neurotarget.hardware.energy.prices import SHIPPED
+from neurotarget.hardware.page.text import GLOSSARY
 
 import neurotarget
 from docs.generate import api, commands, tables
@@ -55,6 +56,11 @@ def test_prices_and_chips_have_every_figure():
     for name in shipped():
         for key, limit in load_chip(name).limits.items():
             assert f"| `{key}` | {limit.value} | {limit.unit} | {limit.grade} |" in chips
+
+
+def test_every_word_of_the_report_is_explained():
+    page = tables.report_words()
+    assert len(GLOSSARY) > 50 and all(f"| {word} | {meaning} |" in page for word, meaning in GLOSSARY.items())
 
 
 def navigation(entries):
