@@ -9,6 +9,7 @@ import dataclasses
 import inspect
 import re
 import sys
+import textwrap
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from neurotarget.hardware.page.contents import Report
 
 from neurotarget.files import write_text
 
+WIDTH = 120  # of a line of the documents
 START, END = "<!-- made by hardware.page.documentation -->\n", "<!-- end of what is made -->\n"
 WORDS = {int: "integer", float: "number", str: "text", bool: "true or false", type(None): "null"}
 
@@ -79,6 +81,7 @@ def _dataclasses_in(hint: Any) -> Iterator[type]:
 def _section(key: str, kind: type) -> str:
     hints = typing.get_type_hints(kind)
     about = " ".join(inspect.getdoc(kind).partition("\nAttributes:\n")[0].split())  # type: ignore[union-attr]
+    about = textwrap.fill(about, WIDTH, break_long_words=False, break_on_hyphens=False)
     lines = [f"### {key}: {kind.__name__}", "", about, "", "| key | type | holds |", "|---|---|---|"]
     for names, text in attributes(kind).items():
         keys = ", ".join(f"`{name}`" for name in names)
