@@ -59,7 +59,8 @@ def test_chosen_arms_train_alone_and_the_others_may_follow(chain_file, tmp_path,
     assert "ptcd_above_scratch" not in summary
     assert sorted(path.name for path in (run / "seed0").iterdir()) == ["ptcd", "scratch"]
     teacher = (run / "seed0/ptcd/stage1_steps50/last.pt").read_bytes()
-    assert ablation.main([*command, "--set", "stage.2.epochs=1", "--arms", "teacher,scratch,ptcd", "--resume"]) == 0
+    more = ["--set", "stage.2.epochs=1", "--arms", "teacher,scratch,ptcd,in_seconds", "--resume"]
+    assert ablation.main([*command, *more]) == 0
     later = json.loads(capsys.readouterr().out)
     assert later["arms"][:2] == summary["arms"]
     assert (run / "seed0/ptcd/stage1_steps50/last.pt").read_bytes() == teacher
@@ -70,7 +71,7 @@ def test_chosen_arms_train_alone_and_the_others_may_follow(chain_file, tmp_path,
     for row in later["comparisons"]:
         assert row["bootstrap"]["low"] == pytest.approx(row["difference"])
     assert later["ptcd_above_scratch"] == later["arms"][2]["test_accuracy"] - later["arms"][1]["test_accuracy"]
-    assert [row["arm"] for row in later["cost"]["arms"]] == ["teacher", "scratch", "ptcd"]
+    assert [row["arm"] for row in later["cost"]["arms"]] == ["teacher", "scratch", "ptcd", "in_seconds"]
 
 
 def arm(name, *accuracies):
