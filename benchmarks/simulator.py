@@ -9,10 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import statistics
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +20,14 @@ from neurotarget.model.networks.parts import Rotary, TemporalConv
 from neurotarget.model.spikescr import SpikeSCR, SpikeSCRConfig, readout
 from neurotarget.model.training import checkpoint
 from neurotarget.sim import reference
-from neurotarget.sim.graph import load
+from neurotarget.sim.graph import Graph, load
+from neurotarget.sim.reference.workers import cores
+from neurotarget.sim.trace import Trace
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
-from tqdm import tqdm
 
-from benchmarks import results
+from benchmarks import engine, results
+from benchmarks.timing import alternate
 from neurotarget.cli import Command, Result
 
 BATCH, STEPS = 64, 100
@@ -55,35 +54,43 @@ def stock(network: SpikeSCR) -> SpikeSCR:
     return network
 
 
-def alternate(repeats: int, first: Callable[[], object], second: Callable[[], object]) -> tuple[float, float]:
-    """Median seconds of two functions that take turns, after one unmeasured call of each."""
-    seconds: tuple[list[float], list[float]] = ([], [])
-    for function in (first, second):
-        function()
-    for _ in tqdm(range(repeats), desc="alternating", disable=None):
-        for function, list_ in zip((first, second), seconds, strict=True):
-            started = time.perf_counter()
-            function()
-            list_.append(time.perf_counter() - started)
-    return statistics.median(seconds[0]), statistics.median(seconds[1])
-
-
 def inference(path: Path | None, repeats: int) -> dict[str, float]:
-    """Reference simulator (float32) against PyTorch with SpikingJelly's neurons, one batch of the shd preset."""
+    """Reference simulator (float32) on all cores against PyTorch with SpikingJelly's neurons, one batch of preset shd.
+
+    Beside it the same with SpikingJelly split over processes, the matrix products alone, integers, and growth.
+    """
     torch.manual_seed(0)
     network = checkpoint.load(path).model() if path else SpikeSCR(SpikeSCRConfig.preset("shd")).eval()
-    prepared = reference.prepare(load(to_nir(network, (network.config.features,))), "float32")
+    graph = load(to_nir(network, (network.config.features,)))
     rng = np.random.default_rng(0)
     frames = rng.poisson(0.3, (BATCH, STEPS, network.config.features)).astype(np.float32)
-    lengths = np.full(BATCH, STEPS)
     torch_network, x = stock(network), torch.from_numpy(frames)
 
     def by_torch() -> None:
         with torch.no_grad():
             torch_network(x)
 
-    ours, theirs = alternate(repeats, lambda: reference.simulate(prepared, frames, lengths), by_torch)
-    return {"reference_seconds": ours, "spikingjelly_seconds": theirs, "ratio": theirs / ours}
+    def by_us(graph: Graph = graph) -> Trace:
+        return reference.run(graph, frames, precision="float32", processes=cores())
+
+    ours, theirs = alternate(repeats, by_us, by_torch)
+    rows = {"inference_reference_seconds": ours, "inference_spikingjelly_seconds": theirs}
+    rows["inference_ratio"] = rows["reference_vs_spikingjelly"] = theirs / ours
+    workers, in_parts = engine.split_over_processes(torch_network, x)
+    ours, theirs = alternate(repeats, by_us, in_parts)
+    workers.end()
+    rows["reference_vs_spikingjelly_split"] = theirs / ours
+    ours, floor = alternate(repeats, by_us, engine.matrix_products(graph, BATCH * STEPS))
+    rows["reference_vs_gemm_floor"] = ours / floor
+    integers = engine.integer_form(graph, frames)
+    ours, whole = alternate(repeats, by_us, lambda: by_us(integers))
+    spikes = sum(int(array.sum()) for array in by_us().spikes.values())
+    places = sum(node.neurons for node in graph.spiking) * BATCH * STEPS
+    return rows | {
+        "integer_vs_float": whole / ours,
+        "growth_steps": engine.growth_with_steps(graph, 3),
+        "inference_spikes_per_neuron_and_step": spikes / places,
+    }
 
 
 def training(repeats: int) -> dict[str, float]:
@@ -138,16 +145,30 @@ def convolutional(repeats: int) -> dict[str, float]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", type=Path, help="trained network (default: random weights, which spike less)")
     parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument(
+        "--memory-samples",
+        type=int,
+        default=engine.LARGE_SAMPLES,
+        help="utterances of the run whose memory is measured",
+    )
 
 
 def work(arguments: argparse.Namespace) -> Result:
+    peak = engine.peak_memory_mb(arguments.memory_samples)  # first: before other children hold more
+    found = {"peak_memory_mb": peak, "peak_memory_samples": arguments.memory_samples}
+    found |= inference(arguments.checkpoint, arguments.repeats) | engine.layers_against_peers(arguments.repeats)
     rows = {
-        "inference": inference(arguments.checkpoint, arguments.repeats),
         "convolutional": convolutional(arguments.repeats),
         "training_step": training(arguments.repeats),
     }
+    against_peers = ", ".join(f"{name} {found[f'mlp_vs_{name}']:.2f}" for name in engine.PEERS)
     text = (
-        f"inference, batch {BATCH}, {STEPS} steps: reference simulator {rows['inference']['ratio']:.2f} times as fast\n"
+        f"batch {BATCH}, {STEPS} steps, times as fast as SpikingJelly {found['reference_vs_spikingjelly']:.2f}, "
+        f"as it split over processes {found['reference_vs_spikingjelly_split']:.2f}\n"
+        f"times as long: as its products in BLAS {found['reference_vs_gemm_floor']:.2f}, integers as float "
+        f"{found['integer_vs_float']:.2f}; time grows with the steps to the power of {found['growth_steps']:.3f}\n"
+        f"{arguments.memory_samples} utterances of preset ssc, two blocks: at most {peak:.0f} MB\n"
+        f"{'-'.join(map(str, engine.SIZES))}, times as fast: {against_peers}\n"
         f"convolutional network, {SAMPLES_2D} samples of {STEPS_2D} steps of 2 x 34 x 34: "
         f"{rows['convolutional']['ratio']:.2f} times as fast, {rows['convolutional']['spikes_that_differ']} of "
         f"{rows['convolutional']['spikes']} spikes differ\n"
@@ -161,7 +182,7 @@ def work(arguments: argparse.Namespace) -> Result:
         "torch_threads": torch.get_num_threads(),
         **checkpoint.versions(),
     }
-    result = {f"{name}_{key}": value for name, row in rows.items() for key, value in row.items()} | environment
+    result = found | {f"{name}_{key}": value for name, row in rows.items() for key, value in row.items()} | environment
     results.add(result)
     return Result(result, text)
 

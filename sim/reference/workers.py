@@ -1,7 +1,7 @@
 """Batches of samples on all cores: worker processes, each with one core, that are started once and kept.
 
-Processes, not threads: on two threads the same work took 26 to 52 ms from one run to the next. A worker holds one task
-at a time, the network and what is wanted of its batches; batches go out as it answers, and answers come back in order.
+Processes, not threads: on two threads the same work took 26 to 52 ms from one run to the next. A worker holds the last
+tasks, each a network and what is wanted of its batches; batches go out as it answers, and answers come back in order.
 What a worker was doing when it died is done by another; what ends two of them is named.
 """
 
@@ -23,6 +23,8 @@ from typing import Any
 
 from neurotarget.errors import UserError
 
+KEPT = 4  # tasks that a worker holds
+WAITING = 16  # answers that may wait for one before them
 AHEAD = 2  # batches that lie with a worker: it has the next one when it answers
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -43,13 +45,13 @@ class Worker:
     """One process and what lies with it.
 
     Attributes:
-        known: number of the task that it holds.
+        known: numbers of the tasks that it was given.
         batches: numbers of the batches that it has not answered, in order.
     """
 
     process: subprocess.Popen[bytes]
     connection: Connection
-    known: int = 0
+    known: set[int] = field(default_factory=set)
     batches: deque[int] = field(default_factory=deque)
 
     def end(self) -> None:
@@ -72,9 +74,8 @@ class Workers:
 
     def __init__(self, count: int) -> None:
         self.alive = [_started() for _ in range(count)]
-        self.task: Task | None = None
-        self.pickled = b""
-        self.number = 0
+        self.tasks: dict[int, tuple[Task, bytes]] = {}  # by number, the last `KEPT`; each pickled once
+        self.given = 0
 
     def end(self) -> None:
         """Ends the processes."""
@@ -86,7 +87,7 @@ class Workers:
         """`task(*batch)` of every batch, in their order.
 
         Args:
-            task: what pickles; a worker keeps it for as long as the same object is asked for.
+            task: what pickles; workers keep the last `KEPT`, so that the same object is sent once.
             batches: arguments of one call each; they are taken as workers come free.
 
         Raises:
@@ -100,8 +101,11 @@ class Workers:
             raise
 
     def _map(self, task: Task, batches: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
-        if task is not self.task:
-            self.task, self.pickled, self.number = task, pickle.dumps(task), self.number + 1
+        current = next((number for number, (known, _) in self.tasks.items() if known is task), None)
+        if current is None:
+            self.given = current = self.given + 1
+            self.tasks[current] = task, pickle.dumps(task)
+            self.tasks.pop(current - KEPT, None)
         coming = enumerate(batches)
         sent: dict[int, tuple[Any, ...]] = {}
         again: deque[int] = deque()
@@ -109,23 +113,20 @@ class Workers:
         answers: dict[int, tuple[bool, Any]] = {}
         due = 0
         while True:
-            while len(sent) + len(answers) < 4 * AHEAD * len(self.alive):
-                worker = min(self.alive, key=lambda worker: len(worker.batches))
-                if len(worker.batches) == AHEAD:
-                    break
+            while len((worker := min(self.alive, key=lambda worker: len(worker.batches))).batches) < AHEAD:
                 if again:
                     number = again.popleft()
-                elif (following := next(coming, None)) is not None:
-                    number, sent[following[0]] = following[0], following[1]
+                elif len(answers) < WAITING and (following := next(coming, None)) is not None:
+                    number, sent[following[0]] = following
                 else:
                     break
-                self._send(worker, number, sent[number])
+                self._send(worker, current, number, sent[number])
             if not sent and not answers:
                 return
             for connection in wait([worker.connection for worker in self.alive]):
                 worker = next(worker for worker in self.alive if worker.connection is connection)
                 try:
-                    number, *answer = worker.connection.recv()
+                    number, *answer = pickle.loads(worker.connection.recv_bytes())
                     worker.batches.remove(number)
                     del sent[number]
                     answers[number] = tuple(answer)
@@ -138,13 +139,14 @@ class Workers:
                 yield value
                 due += 1
 
-    def _send(self, worker: Worker, number: int, batch: tuple[Any, ...]) -> None:
+    def _send(self, worker: Worker, task: int, number: int, batch: tuple[Any, ...]) -> None:
         worker.batches.append(number)
         try:
-            if worker.known != self.number:
-                worker.connection.send_bytes(self.pickled)
-                worker.known = self.number
-            worker.connection.send_bytes(pickle.dumps((number, batch), protocol=5))
+            if task not in worker.known:
+                worker.connection.send_bytes(pickle.dumps((task, KEPT)))
+                worker.connection.send_bytes(self.tasks[task][1])
+                worker.known.add(task)
+            worker.connection.send_bytes(pickle.dumps((task, number, batch), protocol=5))
         except OSError:  # it has died; said when its answer is read
             pass
 
