@@ -38,6 +38,7 @@ VERBS = {
     "to-netx": ("conversion.commands:to_netx", "write a quantised NIR file as the HDF5 that lava-dl's NetX loads"),
     "run": ("sim.commands:run", "run a NIR file on the reference simulator or on Lava"),
     "compare": ("sim.commands:compare", "compare two back ends spike for spike"),
+    "stream": ("sim.commands:stream", "run a causal network step by step and print words as they come"),
     "place": ("hardware.commands:place", "place a NIR file on the cores of a chip: what fits, what does not"),
     "report": ("hardware.commands:report", "count, price and compare: report.html and report.json"),
     "measure": ("hardware.commands:measure", "measure networks on this machine: energy, latency, throughput"),

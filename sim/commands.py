@@ -104,3 +104,33 @@ compare: Command = Command(
     add_arguments=add_compare_arguments,
     work=Later("sim.compare:work"),
 )
+
+
+# ---- stream ----------------------------------------------------------------------------------------------------------
+
+FRAMES, SOUND = "-", "wav:"  # --input: frames as text on standard input; a WAV file, or `wav:-`
+
+
+def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, help="NIR file of a causal network")
+    parser.add_argument(
+        "--input",
+        default=FRAMES,
+        help="frames on standard input, one a line, an empty line after a word (default -); wav:FILE; a WAV file on "
+        "standard input (wav:-); or the samples of a data SPEC or .npz",
+    )
+    parser.add_argument("--split", default="test", help="split of a data SPEC (default test)")
+    parser.add_argument("--samples", type=int, help="samples of a data SPEC or .npz (default all)")
+    parser.add_argument("--pause", type=float, default=300, help="ms of quiet after which a word has ended (300)")
+    parser.add_argument("--quiet", type=float, default=-40, help="dB of full scale below which sound is quiet (-40)")
+    add_reading_arguments(parser)
+
+
+stream: Command = Command(
+    door="sim.stream",
+    description="Run a causal network step by step and print words as they come.",
+    example="runs/causal/ckpt.nir --input synth --samples 5",
+    add_arguments=add_stream_arguments,
+    work=Later("sim.stream:work"),
+    interrupted="interrupted: the words so far have been printed",
+)

@@ -76,10 +76,16 @@ def log_mel(sound: np.ndarray, hop_samples: int, filters: np.ndarray | scipy.spa
     padded = np.zeros((frames - 1) * hop_samples + FFT_SAMPLES + hop_samples, np.float32)
     padded[before : before + len(sound)] = sound
     windows = np.lib.stride_tricks.sliding_window_view(padded, FFT_SAMPLES)[: frames * hop_samples : hop_samples]
+    decibels = mel_decibels(windows, filters)
+    return np.maximum(decibels, decibels.max() - RANGE_DECIBELS).astype(np.float32)
+
+
+def mel_decibels(windows: np.ndarray, filters: np.ndarray | scipy.sparse.csr_array) -> np.ndarray:
+    """Mel power in dB, float64 [frames, 140], of windows [frames, 256] of a sound at 8 kHz."""
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FFT_SAMPLES) / FFT_SAMPLES)
     power = np.abs(np.fft.rfft(windows * hann, axis=1)) ** 2
-    decibels = 10 * np.log10(np.maximum(power @ filters, POWER_FLOOR))
-    return np.maximum(decibels, decibels.max() - RANGE_DECIBELS).astype(np.float32)
+    decibels: np.ndarray = 10 * np.log10(np.maximum(power @ filters, POWER_FLOOR))
+    return decibels
 
 
 def hop_of(spec: Spec) -> int:
@@ -189,7 +195,7 @@ def _prepared(
     )
 
 
-def _sparse_filters(fmax_hz: int) -> scipy.sparse.csr_array:
+def sparse_filters(fmax_hz: int) -> scipy.sparse.csr_array:
     # Two weights an FFT bin at most. A dense product would start the BLAS threads for each word, which costs more than
     # it saves and makes the last digits depend on their number.
     return scipy.sparse.csr_array(mel_filters(fmax_hz))
@@ -197,7 +203,7 @@ def _sparse_filters(fmax_hz: int) -> scipy.sparse.csr_array:
 
 def _measure(train: Sequence[Utterance], rate_hz: int, hop_samples: int, fmax_hz: int, path: Path) -> None:
     """Writes the mean and the standard deviation of each feature over the frames of the train split."""
-    filters = _sparse_filters(fmax_hz)
+    filters = sparse_filters(fmax_hz)
     sums, squares, count = np.zeros(MELS), np.zeros(MELS), 0
     for utterance in tqdm(train, desc="log-mel, mean and deviation", unit="utterance", leave=False, disable=None):
         decibels = log_mel(read_at_8_khz(utterance.path, (rate_hz,)), hop_samples, filters)
@@ -226,7 +232,7 @@ def _write(
     hop_samples: int,
     standardisation: Standardisation,
 ) -> None:
-    filters = _sparse_filters(standardisation.fmax_hz)
+    filters = sparse_filters(standardisation.fmax_hz)
     # The padded length has to be known before the first frame is written.
     lengths = {
         name: np.array([frame_count(count_at_8_khz(u.path, rates_hz), hop_samples) for u in of_split], np.int64)
