@@ -178,7 +178,7 @@ WRONG = [
         "unknown key 'epoch' (did you mean epochs?)",
     ),
     (["compare", "good.nir", "--input", "good.npz", "--backends", "reference"], "--backends reference: two of"),
-    (["stream", "good.nir", "--input", "good.npz"], "looks 1 steps (10 ms) ahead, and 2 other layers too"),
+    (["stream", "good.nir", "--input", "good.npz"], "looks 1 step (0.1 ms) ahead, and 2 other layers too"),
     (["validate", "chip.toml"], "unrecognized arguments: chip.toml"),
     (["doctor", "good.nir"], "unrecognized arguments: good.nir"),
 ]

@@ -54,6 +54,11 @@ class Site:
     def integers(self) -> bool:
         return self.prepared.dtype == INTEGER
 
+    @property
+    def of_spikes(self) -> bool:
+        """Whether nothing but spikes arrives."""
+        return all(self.prepared.graph.nodes[name].kind in SPIKING for name in self.node.sources)
+
     def state(self, shape: tuple[int, ...], start: object = 0) -> np.ndarray:
         """An array that lasts, set to `start` where an utterance starts."""
         values = np.zeros(shape, self.prepared.dtype)
@@ -123,14 +128,21 @@ def _weighed(site: Site, x: np.ndarray) -> Step:
     """The reference's sum of weights, of one row; of integers shifted before the bias."""
     p, out = site.parameters, site.out
     bias, nothing = p.get("bias"), np.empty(0, out.dtype)
-    added = nothing if bias is None or site.integers else bias
+    row, by_input, total = x[None], p["by_input"], out[None]
+    if not site.integers:
+        added = nothing if bias is None else bias
+        return lambda number: sums.weighted(row, by_input, added, total)  # type: ignore[no-any-return]
+    shift, exponent = (np.left_shift if p["weight_exp"] > 0 else np.right_shift), abs(p["weight_exp"])
+    if binary := site.of_spikes:  # then the number of sources is the largest that arrives
+        refuse_too_large(np.array([len(site.node.sources)]), p["reach"], site.node.name)
 
     def step(number: int) -> None:
-        if site.integers:
+        if not binary:
             refuse_too_large(x, p["reach"], site.node.name)
-        sums.weighted(x[None], p["by_input"], added, out[None])
-        if site.integers:
-            out[...] = shifted(out, p["weight_exp"]) + (0 if bias is None else bias)
+        sums.weighted(row, by_input, nothing, total)
+        shift(out, exponent, out=out)
+        if bias is not None:
+            np.add(out, bias, out=out)
 
     return step
 
@@ -211,7 +223,7 @@ def attention(site: Site) -> Step:
     """
     p, out = site.parameters, site.out
     heads, width = p["heads"], len(out)
-    if site.integers and not all(site.prepared.graph.nodes[name].kind in SPIKING for name in site.node.sources):
+    if site.integers and not site.of_spikes:
         raise GraphError(
             f"node {site.node.name}: attention over integers that are no spikes may overflow in a stream without end; "
             "run whole utterances with sim.run"

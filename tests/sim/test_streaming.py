@@ -196,7 +196,7 @@ def test_memory_does_not_grow(graph: Graph) -> None:
 @pytest.mark.parametrize(
     ("network", "said"),
     [
-        (spike_scr, r"node embed \(temporal_conv\) looks 1 steps \(0.1 ms\) ahead, and 2 other layers too"),
+        (spike_scr, r"node embed \(temporal_conv\) looks 1 step \(0.1 ms\) ahead, and 2 other layers too"),
         (lambda: waiting("attention"), r"node a \(attention\) waits for the end of the utterance: graph in memory"),
         (lambda: waiting("look_ahead"), r"node a \(look_ahead\) looks 3 steps \(0.3 ms\) ahead: graph in memory"),
     ],
