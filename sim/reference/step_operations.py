@@ -131,7 +131,7 @@ def _weighed(site: Site, x: np.ndarray) -> Step:
     row, by_input, total = x[None], p["by_input"], out[None]
     if not site.integers:
         added = nothing if bias is None else bias
-        return lambda number: sums.weighted(row, by_input, added, total)  # type: ignore[no-any-return]
+        return lambda number: sums.weighted(row, by_input, added, total)
     shift, exponent = (np.left_shift if p["weight_exp"] > 0 else np.right_shift), abs(p["weight_exp"])
     if binary := site.of_spikes:  # then the number of sources is the largest that arrives
         refuse_too_large(np.array([len(site.node.sources)]), p["reach"], site.node.name)

@@ -132,7 +132,8 @@ def refuse_what_waits(graph: Graph) -> None:
         return
     name, ahead = next(iter(waiting.items()))
     milliseconds = "" if graph.dt_is_default or ahead is None else f" ({1000 * graph.dt * ahead:g} ms)"
-    waits = "waits for the end of the utterance" if ahead is None else f"looks {ahead} step{"s" * (ahead != 1)}{milliseconds} ahead"
+    steps = f"{ahead} step{'' if ahead == 1 else 's'}"
+    waits = "waits for the end of the utterance" if ahead is None else f"looks {steps}{milliseconds} ahead"
     others = f", and {len(waiting) - 1} other layers too" if len(waiting) > 1 else ""
     raise GraphError(
         f"node {name} ({graph.nodes[name].kind}) {waits}{others}: {graph.source} cannot answer each step as it comes; "
