@@ -4,7 +4,7 @@ FROM python:3.11-slim
 
 WORKDIR /work
 COPY . .
-# EXTRA_INDEX: an index of wheels of PyTorch without CUDA, which take a fifth of the space.
+# EXTRA_INDEX: an index of wheels of PyTorch without CUDA, which take much less space.
 ARG EXTRA_INDEX=""
 RUN pip install --no-cache-dir ${EXTRA_INDEX:+--extra-index-url "$EXTRA_INDEX"} --editable ".[train,demo]"
 
