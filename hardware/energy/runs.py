@@ -28,6 +28,7 @@ from neurotarget.sim.run import print_notes
 if TYPE_CHECKING:
     from neurotarget.conversion.export.torch_network import TorchNetwork
 
+AT_ONCE = 16  # samples that are counted together: what all nodes send is then held in double precision
 OWN = (None, None, None, None)  # key of the report's own model
 GPU_TABLES = ("gpu-a100-fp32", "gpu-a100-fp16", "gpu-orin-nano-gemm64")  # what stands beside a measurement
 
@@ -84,7 +85,7 @@ def run_and_price(
     counting = Counting(graph)
     folds: list[Fold] = [observe, counting, *also]
     observed, tallies, *others = folded(
-        graph, data.frames, data.lengths, data.labels, folds, precision=precision, progress=progress
+        graph, data.frames, data.lengths, data.labels, folds, precision, progress, AT_ONCE
     )
     counts = layer_counts(counting, tallies)
     placement = place_everywhere(graph, observed)
