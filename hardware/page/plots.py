@@ -17,6 +17,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from neurotarget.hardware.energy.beside import NetworkRow
 from neurotarget.hardware.energy.break_even import Curve
 from neurotarget.hardware.energy.judgement import ClaimRow, JudgedClaim
@@ -83,6 +84,10 @@ def _drawn(draw: Callable[[Axes], None], width: float, height: float, form: str,
         axes.grid(axis="x", color=INKS.line, linewidth=0.7)
         axes.set_axisbelow(True)
         draw(axes)
+        for axis in (axes.xaxis, axes.yaxis):
+            if axis.get_scale() == "log":  # powers in plain figures: what Matplotlib writes is mathematics
+                axis.set_major_formatter(lambda value, _: f"{value:g}")
+                axis.set_minor_formatter(NullFormatter())
         stream = io.BytesIO()
         figure.savefig(stream, format=form, facecolor=INKS.paper, metadata={"Date": None} if form == "svg" else None)
     return stream.getvalue()

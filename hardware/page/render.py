@@ -70,6 +70,7 @@ def sentence(clause: str) -> str:
 FILTERS = {
     "explained": text.explained,
     "linked": text.linked,
+    "breakable": text.breakable,
     "anchor": text.anchor,
     "sentence": sentence,
     "rounded": figures.rounded,

@@ -40,6 +40,11 @@ def explained(words: str) -> Markup:
     return link.format(anchor(term), GLOSSARY[term], words)
 
 
+def breakable(name: str) -> Markup:
+    """A layer's name that may go on in the next line behind each dot."""
+    return Markup(".<wbr>").join(name.split("."))
+
+
 def linked(source: str) -> Markup:
     """A source with each address, arXiv number or repository in it as a link."""
     pieces, end = [], 0

@@ -27,7 +27,7 @@ from neurotarget.hardware.page.limits import fullest
 from neurotarget.hardware.page.origin import Made
 from neurotarget.hardware.page.raster import MOST_COLUMNS, MOST_ROWS, strips
 from neurotarget.hardware.page.render import SECTIONS, TEMPLATES, render_page, script_hash
-from neurotarget.hardware.page.text import GLOSSARY, anchor, explained, linked
+from neurotarget.hardware.page.text import GLOSSARY, anchor, breakable, explained, linked
 from neurotarget.hardware.report import main
 from neurotarget.hardware.verdict.words import words_of
 from neurotarget.sim.trace import Trace
@@ -154,6 +154,10 @@ def test_every_term_of_the_glossary_is_used() -> None:
     assert unused == []
 
 
+def test_a_name_breaks_behind_its_dots() -> None:
+    assert breakable("blocks.0.<b>") == "blocks.<wbr>0.<wbr>&lt;b&gt;"
+
+
 def test_sources_are_links() -> None:
     found = linked("A <b>, arXiv 2409.08290, and github.com/nengo/keras-spiking), PMC8934428")
     assert found == (
@@ -197,7 +201,7 @@ def test_plots_are_drawn_once_in_the_colours_of_the_style_sheet(page: str) -> No
     assert len(found) == 4
     for alt, svg in found:
         assert alt and len(list(ElementTree.fromstring(svg).iter("path"))) > 5
-        assert "<style" not in svg and "var(--ink)" in svg
+        assert "<style" not in svg and "var(--ink)" in svg and "$" not in svg
         colours = set(re.findall(r"(?:fill|stroke): (?!none|var)([^;\"]+)", svg))
         assert colours <= {"#000000"}, alt  # of what is empty
     (light,) = re.findall(r":root \{(.*?)\}", (TEMPLATES / "style.css").read_text(), re.S)[:1]
