@@ -31,6 +31,9 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     priced = {row.table for row in report.memory_layers}
     spiking = next(layer for layer in report.layers if layer.name == "first")
     memory = {row.table: row for row in report.memory_layers if row.name == "conv"}
+    parts = ("operations_uj", "neurons_uj", "accesses_uj", "addressing_uj", "total_uj")
+    for table, row in memory.items():  # so that all together take what the energy of the report says, or less
+        memory[table] = replace(row, **{part: getattr(row, part) / LAYERS for part in parts})
     rows = tuple(IntegerLayer(name, 100, 30, 29, 3, 0.03) for name in names)
     report = replace(
         report,
@@ -136,4 +139,5 @@ def test_one_waterfall_is_seen_at_a_time(chromium: Any, large: Path) -> None:
     for index in range(4):
         labels.nth(index).click()
         assert [panels.nth(i).is_visible() for i in range(4)] == list(np.arange(4) == index)
+        assert cut(shown) == []
     shown.close()
