@@ -99,7 +99,7 @@ class Gate:
         self.closed = True
         try:
             model.run_spk()
-        except _ClosedError:
+        except _Closed:
             pass
         finally:
             self.closed = False
@@ -114,12 +114,12 @@ class GatedChannel:
 
     def recv(self) -> np.ndarray:
         if self.gate.closed:
-            raise _ClosedError
+            raise _Closed
         return self.channel.recv()
 
 
-class _ClosedError(Exception):
-    pass
+class _Closed(BaseException):
+    """No error: like GeneratorExit it only ends what runs, whatever that catches."""
 
 
 def in_turn(processes: Iterable[AbstractProcess]) -> tuple[list[AbstractProcess], list[AbstractProcess]]:
