@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from neurotarget.sim.graph import Graph, dialect
 from neurotarget.sim.graph.kinds import KINDS, LEAKY, SPIKING, STATEFUL
-from neurotarget.sim.graph.node import Node
+from neurotarget.sim.graph.node import GraphError, Node
 from neurotarget.sim.reference import kernels, spatial_kernels, sums
 from neurotarget.sim.resets import RESET_ZERO, RESETS
 from neurotarget.sim.trace import masked
@@ -23,7 +23,7 @@ State = dict[str, np.ndarray]
 LINEAR = {"affine", "temporal_conv", "depthwise_conv"}
 
 
-class Overflow(Exception):
+class Overflow(GraphError):
     """A neuron, named, received what is not finite; which node made it is not known yet."""
 
 
