@@ -66,7 +66,7 @@ def test_the_declared_names_are_those_that_exist():
     stub = ast.parse((PACKAGE / "__init__.pyi").read_text())
     declared = {}
     for statement in stub.body:
-        if isinstance(statement, ast.ImportFrom):
+        if isinstance(statement, ast.ImportFrom) and statement.module.startswith("neurotarget."):
             for alias in statement.names:
                 declared[alias.asname or alias.name] = f"{statement.module.removeprefix('neurotarget.')}:{alias.name}"
     assert declared == neurotarget.PUBLIC

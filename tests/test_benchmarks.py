@@ -22,7 +22,7 @@ def test_the_first_draw_is_evenly_spaced_and_the_others_are_repeatable():
     one, again, other = (quantisation.calibration_rows(1000, draw) for draw in (1, 1, 2))
     assert np.array_equal(one, again)
     assert not np.array_equal(one, other)
-    assert len(set(one.tolist())) == quantisation.SAMPLES
+    assert len(set(one.tolist())) == quantisation.CALIBRATION_SAMPLES
     assert np.all(np.diff(one) > 0)
     for draw in (0, 1):  # a split of fewer samples than are wanted
         assert quantisation.calibration_rows(5, draw).tolist() == [0, 1, 2, 3, 4]
