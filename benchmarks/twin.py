@@ -299,6 +299,11 @@ def work(arguments: argparse.Namespace) -> Result:
     seeds = range(first, first + arguments.seeds)
     widths = {SPIKING: arguments.widths, TWIN: arguments.twin_widths or arguments.widths}
     wanted = [(seed, width, side) for seed in seeds for side in widths for width in widths[side]]
+    for _, width, side in wanted:  # before hours of training
+        try:
+            changed(config, side, width, first)
+        except ValueError as error:
+            raise UsageError(f"{side} of width {width}: {error}") from error
     points: list[Point] = []
     for seed, width, side in tqdm(wanted, desc="networks", disable=None):
         folder = arguments.out / side / f"width{width}" / f"seed{seed}"

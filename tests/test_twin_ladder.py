@@ -86,3 +86,10 @@ def test_the_command_on_tiny_data(tmp_path, monkeypatch, capsys):
     before = [path.stat().st_mtime_ns for path in kept]
     assert twin.main([*argv, "--set", "model.heads=2"]) == 0  # a second time nothing is measured again
     assert [path.stat().st_mtime_ns for path in kept] == before
+
+
+def test_a_width_that_no_network_has_is_refused_before_anything_is_trained(tmp_path, capsys):
+    arguments = ["configs/demo.toml", "--out", str(tmp_path / "run"), "--widths", "32", "--twin-widths", "7"]
+    assert twin.main(arguments) == 2
+    assert "twin of width 7: width 7" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

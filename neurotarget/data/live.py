@@ -114,6 +114,8 @@ def opened_sound(place: str) -> Iterator[soundfile.SoundFile]:
         DataError: missing, no WAV file, or of several channels or another rate than 8 or 16 kHz.
     """
     name = "standard input" if place == "-" else place
+    if place != "-" and not os.path.exists(place):
+        raise DataError(f"{name}: no such file")
     try:
         file = soundfile.SoundFile(0, closefd=False) if place == "-" else soundfile.SoundFile(os.fsencode(place))
     except (OSError, soundfile.SoundFileError) as error:

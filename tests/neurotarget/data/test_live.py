@@ -65,7 +65,12 @@ def test_what_is_no_sound_is_refused(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "two.wav", np.zeros((10, 2)), 8000)
     soundfile.write(tmp_path / "fast.wav", np.zeros(10), 44100)
     (tmp_path / "text.wav").write_text("hello")
-    for name, words in (("two.wav", "2 channels"), ("fast.wav", "44100 Hz"), ("text.wav", "not a WAV file")):
+    for name, words in (
+        ("two.wav", "2 channels"),
+        ("fast.wav", "44100 Hz"),
+        ("text.wav", "not a WAV file"),
+        ("none.wav", "no such file"),
+    ):
         with pytest.raises(DataError, match=words), live.opened_sound(str(tmp_path / name)):
             pass
 
