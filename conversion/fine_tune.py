@@ -73,6 +73,10 @@ def fine_tune(config: settings.Settings, source: Path | Graph, out: Path, force:
     network = IntegerNetwork(graph, config.model.alpha)
     dataset = open_dataset(config.data)
     settings.check_augmentation(config, dataset)
+    if config.training.average != "none":
+        raise settings.SettingsError(
+            f"training: average {config.training.average}: an average of integers is none; leave it out"
+        )
     _check_fits(graph, dataset)
     with only_writer(out):
         return _fine_tune(config, dataset, graph, network, out)

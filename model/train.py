@@ -29,6 +29,7 @@ import torch
 import torch.nn.functional as F
 from neurotarget.model.networks.delays import DelaysNetwork, delay_rate
 from neurotarget.model.training import checkpoint, loop, parallel, registry, run_folder, settings
+from neurotarget.model.training.averaging import Average
 from neurotarget.model.training.evaluation import best_device, class_scores, evaluate
 from neurotarget.model.training.run_folder import Start, TrainingError, check_start
 
@@ -114,6 +115,9 @@ def _train(
         network.load_state_dict(last["state"])
         learner.optimizer.load_state_dict(last["optimizer"])
         history = last["history"]
+        # With more epochs others are the last: their average begins anew.
+        if learner.average and last["settings"]["training"]["epochs"] == config.training.epochs:
+            learner.average.load(last["average"])
         _say_schedule(last["settings"]["training"]["epochs"], config.training, len(history))
     else:
         if task.state is not None:
@@ -124,8 +128,9 @@ def _train(
 
     def keep(row: loop.Row, best: bool) -> None:
         if best:
-            checkpoint.save(out / "ckpt.pt", run_folder.as_checkpoint(network, dataset, config, row))
-        run_folder.save_last(out / "last.pt", identity, network, learner.optimizer, history)
+            checkpoint.save(out / "ckpt.pt", run_folder.as_checkpoint(learner.judged, dataset, config, row))
+        average = learner.average.state() if learner.average else {}
+        run_folder.save_last(out / "last.pt", identity, network, learner.optimizer, history, average)
         run_folder.write_csv(out / "metrics.csv", history)
         for of_a_whole_run in ("metrics.json", "curves.png"):  # which is another one from now on
             (out / of_a_whole_run).unlink(missing_ok=True)
@@ -179,6 +184,13 @@ class NetworkLearner(loop.Learner):
     def __init__(self, network: registry.Network, schedule: settings.Training, task: Task) -> None:
         super().__init__(network, optimizer_of(network, schedule), "the last good checkpoint is kept")
         self.task, self.select_by = task, schedule.select_by
+        self.average = Average(network, schedule) if schedule.average != "none" else None
+
+    @property
+    def judged(self) -> registry.Network:
+        """What is validated and kept: the average of the weights once there is one."""
+        averaged = self.average.network if self.average else None
+        return self.network if averaged is None else averaged
 
     def begin_epoch(self, rng: np.random.Generator) -> None:
         torch.manual_seed(int(rng.integers(2**62)))
@@ -200,7 +212,15 @@ class NetworkLearner(loop.Learner):
         return self.task.loss(scores, labels, rows)
 
     def evaluate(self, split: Split, batch: int) -> tuple[float, float]:
-        return evaluate(self.network, split, batch)
+        return evaluate(self.judged, split, batch)
+
+    def end_step(self, epoch: int) -> None:
+        if self.average:
+            self.average.end_step(self.network, epoch)
+
+    def end_epoch(self, split: Split, epoch: int) -> None:
+        if self.average:
+            self.average.end_epoch(self.network, split, epoch)
 
     def merit(self, row: loop.Row) -> tuple[float, ...]:
         return (-row["validation_loss"],) if self.select_by == "loss" else super().merit(row)

@@ -15,13 +15,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from neurotarget.model.training import parallel
+from neurotarget.model.training.augmentation import augmented
 from neurotarget.model.training.evaluation import loss_and_accuracy, split_scores
 from neurotarget.model.training.run_folder import COLUMNS, TrainingError
-from neurotarget.model.training.settings import Augmentation, Settings, Training
+from neurotarget.model.training.settings import Settings, Training
 from torch import nn
 from tqdm import tqdm
 
-from neurotarget.data import Dataset, Split, augment
+from neurotarget.data import Dataset, Split
 
 SORTED_TOGETHER = 16  # batches: of fewer, utterances of a batch differ more in length, of more, batches are less random
 
@@ -59,6 +60,12 @@ class Learner:
     def loss(self, scores: torch.Tensor, labels: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
         """Mean over the batch; labels int64 [samples], rows of the train split [samples]."""
         return F.cross_entropy(scores, labels)
+
+    def end_step(self, epoch: int) -> None:
+        """Follows each step of the optimizer in an epoch, from 1."""
+
+    def end_epoch(self, split: Split, epoch: int) -> None:
+        """Follows the last step of an epoch; `split` is what it was trained on."""
 
     def evaluate(self, split: Split, batch: int) -> tuple[float, float]:
         """Mean cross-entropy and accuracy on a split."""
@@ -111,7 +118,7 @@ def train_epoch(learner: Learner, dataset: Dataset, config: Settings, epoch: int
     bar = tqdm(batches, desc=f"epoch {epoch}", unit="batch", leave=False, disable=silent)
     for index, rows in enumerate(bar):
         rate = learner.begin_step(schedule, epoch - 1 + index / len(batches))
-        frames, lengths = shown(*augmented(split, rows, config.augmentation, rng), schedule)
+        frames, lengths = shown(*augmented(dataset, rows, config.augmentation, rng), schedule)
         mine = parallel.begin_batch(len(rows))
         scores = learner.scores(frames[mine], lengths[mine])
         labels = torch.from_numpy(split.labels[rows[mine]]).to(scores.device)
@@ -125,6 +132,7 @@ def train_epoch(learner: Learner, dataset: Dataset, config: Settings, epoch: int
         if not loss.is_cuda:  # a GPU would have to be waited for: its numbers are read once an epoch
             _check_finite(measured[-1].tolist(), learner, epoch, index + 1, schedule)
         learner.optimizer.step()
+        learner.end_step(epoch)
         correct += (scores.argmax(-1) == labels).sum()
     of_batches = torch.stack(measured).tolist()
     for number, found in enumerate(of_batches, start=1):
@@ -136,6 +144,7 @@ def train_epoch(learner: Learner, dataset: Dataset, config: Settings, epoch: int
     samples = len(split.labels)
     total_loss = sum(loss * len(rows) for (loss, _), rows in zip(of_batches, batches, strict=True))
     trained = rate, total_loss / samples, parallel.add(correct).item() / samples
+    learner.end_epoch(split, epoch)
     validated = learner.evaluate(dataset.split("validation"), schedule.batch)
     return dict(zip(COLUMNS, (epoch, *trained, *validated, time.perf_counter() - started), strict=True))
 
@@ -167,22 +176,6 @@ def dealt(split: Split, schedule: Training, rng: np.random.Generator) -> list[np
 def shown(frames: np.ndarray, lengths: np.ndarray, schedule: Training) -> tuple[np.ndarray, np.ndarray]:
     """A batch without the steps that none of its utterances has, unless batches are padded."""
     return (frames if schedule.batches == "padded" else frames[:, : lengths.max()]), lengths
-
-
-def augmented(
-    split: Split, rows: np.ndarray, how: Augmentation, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """A batch of the split with its augmentation applied: frames [samples, steps, features], lengths [samples]."""
-    frames, lengths = np.array(split.frames[rows]), split.lengths[rows]
-    if how.speed:
-        lengths = augment.speed(frames, lengths, rng, how.speed)
-    if how.shift:
-        lengths = augment.time_shift(frames, lengths, rng, how.shift)
-    if how.level:
-        augment.level(frames, lengths, rng, how.level)
-    augment.time_mask(frames, lengths, rng, how.time_mask, how.probability, how.time_mask_width == "fixed")
-    augment.neuron_mask(frames, rng, how.feature_mask, how.probability)
-    return frames, lengths
 
 
 def learning_rate(schedule: Training, epochs_done: float) -> float:

@@ -68,15 +68,16 @@ def save_last(
     model: registry.Network,
     optimizer: torch.optim.Optimizer,
     history: list[dict[str, float]],
+    average: Mapping[str, Any],
 ) -> None:
     content = {"settings": dict(identity), "state": model.state_dict(), "optimizer": optimizer.state_dict()}
-    checkpoint.save_by_rename(path, {**content, "history": history})
+    checkpoint.save_by_rename(path, {**content, "history": history, "average": dict(average)})
 
 
 def read_last(
     path: Path, identity: Mapping[str, Any], defaults: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any] | None:
-    """What `save_last` wrote: `settings`, `state`, `optimizer`, `history`; None where there is no such file.
+    """What `save_last` wrote: `settings`, `state`, `optimizer`, `history`, `average`; None where there is no such file.
 
     Args:
         identity: settings of the run that is to go on.

@@ -18,6 +18,7 @@ from neurotarget.tables import number
 SCHEDULES = ("cosine", "warm_restarts", "periodic")
 INITIALISATIONS = ("torch", "xavier_uniform")
 BATCHES = ("padded", "cut", "sorted")
+AVERAGES = ("none", "equal", "exponential")
 
 
 class SettingsError(UserError):
@@ -46,6 +47,10 @@ class Training:
         batches: one of `BATCHES`: padded to the longest utterance of the data set; cut to the longest of the batch; or
             cut, and of utterances of similar length. Batch normalisation learns from padding, so each is a training of
             its own; what a trained network computes does not depend on padding.
+        average: one of `AVERAGES`, of the weights over the last epochs (averaging.py); the average is what is validated
+            and kept.
+        average_epochs: how many of the last; all where there are fewer.
+        average_decay: of the exponential average, per step.
     """
 
     epochs: int = number(40, at_least=1)
@@ -61,6 +66,9 @@ class Training:
     initialisation: str = tables.text("torch", one_of=INITIALISATIONS)
     select_by: str = tables.text("accuracy", one_of=("accuracy", "loss"))
     batches: str = tables.text("padded", one_of=BATCHES)
+    average: str = tables.text("none", one_of=AVERAGES)
+    average_epochs: int = number(10, at_least=1)
+    average_decay: float = number(0.99, at_least=0, at_most=0.9999)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +83,8 @@ class Augmentation:
         shift: largest shift in time, in steps, either way.
         speed: largest change of speed, as a share, either way; of log-mel frames.
         level: largest change of level, in standard deviations of a feature, either way; of log-mel frames.
+        background: probability that noise is mixed into a sample; of log-mel frames.
+        background_from_db, background_to_db: signal over noise, drawn uniformly between them.
     """
 
     time_mask: float = number(0.0, at_least=0, at_most=1)
@@ -84,6 +94,9 @@ class Augmentation:
     shift: int = number(0, at_least=0)
     speed: float = number(0.0, at_least=0, at_most=0.5)
     level: float = number(0.0, at_least=0)
+    background: float = number(0.0, at_least=0, at_most=1)
+    background_from_db: float = number(5.0, at_least=-100, at_most=100)
+    background_to_db: float = number(20.0, at_least=-100, at_most=100)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,10 +185,16 @@ def check_augmentation(config: Settings, dataset: Dataset) -> None:
             f"augmentation: feature_mask {how.feature_mask}: frames of {config.data} are images, whose pixels are no "
             "row of features; leave it out"
         )
-    if dataset.standardisation is None and (how.speed or how.level):
+    of_sound = {name: getattr(how, name) for name in ("speed", "level", "background") if getattr(how, name)}
+    if dataset.standardisation is None and of_sound:
         raise SettingsError(
-            f"augmentation: speed {how.speed:g} and level {how.level:g} are for log-mel frames; those of {config.data} "
-            "are counts; leave them out"
+            f"augmentation: {', '.join(f'{name} {value:g}' for name, value in of_sound.items())}: for log-mel frames; "
+            f"those of {config.data} are counts; leave it out"
+        )
+    if how.background_from_db > how.background_to_db:
+        raise SettingsError(
+            f"augmentation: background_from_db {how.background_from_db:g} is above background_to_db "
+            f"{how.background_to_db:g}; give the lower one first"
         )
     if how.feature_mask > features or how.shift >= steps:
         raise SettingsError(

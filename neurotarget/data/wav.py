@@ -32,17 +32,17 @@ def count_at_8_khz(path: Path, rates_hz: Collection[int]) -> int:
         return -(-file.frames // (file.samplerate // LOW_HZ))
 
 
-def read_at_8_khz(path: Path, rates_hz: Collection[int]) -> np.ndarray:
+def read_at_8_khz(path: Path, rates_hz: Collection[int], longest_seconds: float = MAX_SECONDS) -> np.ndarray:
     """Samples of a word at 8 kHz, float32 [samples], full scale at 1; at 16 kHz it is low-pass filtered and decimated.
 
     Args:
         rates_hz: the rates that the file may have, of `LOW_HZ` and `HIGH_HZ`.
 
     Raises:
-        DataError: no WAV file, cut off, empty, longer than `MAX_SECONDS`, of several channels or of another rate, or
-            with samples that are no finite numbers.
+        DataError: no WAV file, cut off, empty, longer than `longest_seconds`, of several channels or of another rate,
+            or with samples that are no finite numbers.
     """
-    with _opened(path, rates_hz) as file:
+    with _opened(path, rates_hz, longest_seconds) as file:
         announced, rate_hz = file.frames, file.samplerate
         try:
             sound = file.read(dtype="float32")
@@ -59,7 +59,7 @@ def read_at_8_khz(path: Path, rates_hz: Collection[int]) -> np.ndarray:
     return resample_poly(sound, 1, 2).astype(np.float32)
 
 
-def _opened(path: Path, rates_hz: Collection[int]) -> soundfile.SoundFile:
+def _opened(path: Path, rates_hz: Collection[int], longest_seconds: float = MAX_SECONDS) -> soundfile.SoundFile:
     try:
         with path.open("rb") as file:
             _refuse_cut_off(path, file.read(2**16), path.stat().st_size)
@@ -80,8 +80,8 @@ def _opened(path: Path, rates_hz: Collection[int]) -> soundfile.SoundFile:
     elif sound.samplerate not in rates_hz:
         expected = " or ".join(f"{rate} Hz" for rate in sorted(rates_hz))
         reason = f"{sound.samplerate} Hz; expected {expected}: resample it"
-    elif not 0 < sound.frames <= MAX_SECONDS * sound.samplerate:
-        reason = f"{sound.frames} samples; expected one word, from 1 sample to {MAX_SECONDS:g} seconds"
+    elif not 0 < sound.frames <= longest_seconds * sound.samplerate:
+        reason = f"{sound.frames} samples; expected one word, from 1 sample to {longest_seconds:g} seconds"
     if reason:
         sound.close()
         raise DataError(f"{path}: {reason}")

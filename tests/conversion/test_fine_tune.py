@@ -295,6 +295,7 @@ def test_a_loss_that_is_not_finite_is_an_error(folder, tmp_path, monkeypatch, ca
         ("q.nir", ["--tensorboard"], "--tensorboard does not go with --quantized"),
         ("q.nir", ["--set", "data.spec=shd:nowhere"], "nowhere"),
         ("q.nir", ["--set", "training.epochs=0"], "at least 1"),
+        ("q.nir", ["--set", "training.average=equal"], "average equal: an average of integers is none"),
     ],
 )
 def test_wrong_input_ends_with_one_sentence_and_nothing_written(folder, tmp_path, capsys, source, options, reason):

@@ -252,7 +252,9 @@ def test_a_full_disk_stops_and_keeps_the_last_good_checkpoint(config, whole, tmp
         ("training.epochs=none", "epochs = 'none'; a whole number of at least 1"),
         ("augmentation.feature_mask=141", "feature_mask 141 and shift 1 do not fit"),
         ("augmentation.shift=20", "feature_mask 10 and shift 20 do not fit"),
-        ("augmentation.speed=0.1", "speed 0.1 and level 0 are for log-mel frames"),
+        ("augmentation.speed=0.1", "speed 0.1: for log-mel frames"),
+        ("augmentation.background=0.5", "background 0.5: for log-mel frames"),
+        ("augmentation.background_from_db=30", "background_from_db 30 is above background_to_db 20"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(config, tmp_path, capsys, override, message):
