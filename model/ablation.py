@@ -82,7 +82,8 @@ def scratch(chain: Sequence[Stage], epochs: int) -> Stage:
 
 def fine_tuned(chain: Sequence[Stage]) -> tuple[Stage, ...]:
     """The chain without the teachers' words."""
-    deaf = [dataclasses.replace(stage.distillation, teacher_weight=0.0) for stage in chain]
+    words: dict[str, Any] = dict.fromkeys(("teacher_weight", "step_weight", "feature_weight"), 0.0)
+    deaf = [dataclasses.replace(stage.distillation, **words) for stage in chain]
     return tuple(dataclasses.replace(stage, distillation=how) for stage, how in zip(chain, deaf, strict=True))
 
 
@@ -94,7 +95,7 @@ def at_once(chain: Sequence[Stage]) -> tuple[Stage, ...]:
 
 def in_seconds(chain: Sequence[Stage]) -> tuple[Stage, ...]:
     """The chain with every option of time-aware inheritance."""
-    kept = dict.fromkeys(IN_SECONDS, True)
+    kept: dict[str, Any] = dict.fromkeys(IN_SECONDS, True)
     aware = [dataclasses.replace(stage.distillation, **kept) for stage in chain]
     return tuple(dataclasses.replace(stage, distillation=how) for stage, how in zip(chain, aware, strict=True))
 

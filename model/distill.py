@@ -7,9 +7,13 @@ Each stage's student starts from the whole state of the one before, which is its
     s = sum over the student's steps of softmax(its logits), augmented input,
     t = sum over the teacher's steps of softmax(its logits), the same utterance at the teacher's finer time scale,
 
-with weights 1 and 0.5 and temperature T = 1 in the paper. The teacher is in evaluation mode and its input is not
-augmented, so its scores are constants of a stage: they are computed once and kept in memory, [samples, classes]. That
-is exact, and saves the teacher's pass in every step of training.
+with weights 1 and 0.5 and temperature T = 1 in the paper. Ours, and off where nothing is said, are two more terms
+(training/divergence.py): the same divergence step by step, `step_weight`, and how far what the student's blocks hand on
+is from its teacher's, `feature_weight`.
+
+The teacher is in evaluation mode and its input is not augmented, so its scores and steps are constants of a stage: they
+are computed once and kept in memory. That is exact, and saves the teacher's pass in every step of training; features
+are too large to keep, and it answers again.
 
 The run's folder gets a folder per stage with what model/train.py leaves there, `metrics.json` and `accuracy.png`.
 """
@@ -26,7 +30,6 @@ if __name__ == "__main__":  # before the imports that take long: --help needs no
 import argparse
 import contextlib
 import dataclasses
-import functools
 import hashlib
 import itertools
 import json
@@ -40,10 +43,11 @@ from neurotarget.model.train import Task, train
 from neurotarget.model.training import checkpoint, inheritance, parallel, settings, stages
 from neurotarget.model.training.checkpoint import Checkpoint
 from neurotarget.model.training.divergence import distillation_loss
-from neurotarget.model.training.evaluation import best_device, evaluate, in_evaluation, split_scores
+from neurotarget.model.training.evaluation import best_device, evaluate
 from neurotarget.model.training.run_folder import Start, TrainingError, check_start
 from neurotarget.model.training.settings import fitted
 from neurotarget.model.training.stages import Stage
+from neurotarget.model.training.targets import Targets
 
 from neurotarget.cli import Result
 from neurotarget.data import Dataset, open_dataset, spec
@@ -127,17 +131,21 @@ def source_of(text: str) -> tuple[str, dict[str, str]]:
 def lesson(stage: Stage, teacher: Teacher, dataset: Dataset) -> Task:
     """What the student of a stage starts from and works towards; `stage` and `dataset` are the student's."""
 
-    @functools.cache
-    def teacher_scores() -> torch.Tensor:
-        network = teacher.checkpoint.model().to(best_device())
-        return split_scores(in_evaluation(network), teacher.dataset.split("train"), stage.settings.training.batch)
+    targets = Targets(
+        teacher.checkpoint,
+        teacher.dataset.split("train"),
+        stage.settings.training.batch,
+        inheritance.ratio_of(stage, teacher.checkpoint),
+        dataset.split("train").frames.shape[1],
+        stage.distillation.temperature,
+    )
 
     def state() -> Mapping[str, torch.Tensor]:
         return inheritance.inherited(teacher.checkpoint, teacher.dataset, stage, dataset)
 
     described = {**dataclasses.asdict(stage.distillation), "teacher": fingerprint(teacher.checkpoint.state)}
     return Task(
-        loss=distillation_loss(stage.distillation, teacher_scores),
+        loss=distillation_loss(stage.distillation, targets),
         state=state,
         description={"distillation": {**described, "teacher_steps": teacher.steps}},
         defaults={"distillation": settings.defaults_of(stage.distillation)},

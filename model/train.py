@@ -26,11 +26,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from neurotarget.model.networks.delays import DelaysNetwork, delay_rate
 from neurotarget.model.training import checkpoint, loop, parallel, registry, run_folder, settings
 from neurotarget.model.training.averaging import Average
-from neurotarget.model.training.evaluation import best_device, class_scores, evaluate
+from neurotarget.model.training.divergence import cross_entropy
+from neurotarget.model.training.evaluation import Answer, answer_of, best_device, class_scores, evaluate
 from neurotarget.model.training.run_folder import Start, TrainingError, check_start
 
 from neurotarget.cli import Result, complain, run_verb
@@ -38,24 +38,19 @@ from neurotarget.data import Dataset, Split, open_dataset
 from neurotarget.files import check_folder, only_writer, write_text
 
 
-def cross_entropy(scores: torch.Tensor, labels: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
-    """Mean over the batch of -log softmax(scores) at the label; scores [samples, classes], labels [samples]."""
-    return F.cross_entropy(scores, labels)
-
-
 @dataclasses.dataclass(frozen=True)
 class Task:
     """What training starts from and works towards.
 
     Attributes:
-        loss: mean over the samples, of scores [samples, classes], labels int64 [samples] and the samples' rows in the
-            train split.
+        loss: mean over the samples, of the network's answer, labels int64 [samples] and the samples' rows in the train
+            split.
         state: gives that of the network before the first step; random weights when left out.
         description: what a run to resume must have in common besides its settings; texts and numbers.
         defaults: of the tables in `description`, for runs that were made before a setting existed.
     """
 
-    loss: Callable[[torch.Tensor, torch.Tensor, np.ndarray], torch.Tensor] = cross_entropy
+    loss: Callable[[Answer, torch.Tensor, np.ndarray], torch.Tensor] = cross_entropy
     state: Callable[[], Mapping[str, torch.Tensor]] | None = None
     description: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     defaults: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
@@ -208,8 +203,11 @@ class NetworkLearner(loop.Learner):
     def scores(self, frames: np.ndarray, lengths: np.ndarray) -> torch.Tensor:
         return class_scores(self.network, frames, lengths)
 
-    def loss(self, scores: torch.Tensor, labels: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
-        return self.task.loss(scores, labels, rows)
+    def scores_and_loss(
+        self, frames: np.ndarray, lengths: np.ndarray, labels: torch.Tensor, rows: np.ndarray
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        answer = answer_of(self.network, frames, lengths)
+        return answer.scores, self.task.loss(answer, labels, rows)
 
     def evaluate(self, split: Split, batch: int) -> tuple[float, float]:
         return evaluate(self.judged, split, batch)

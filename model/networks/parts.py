@@ -32,10 +32,10 @@ def begun(network: nn.Module, features: int, frames: Tensor, lengths: Tensor | N
     fixed = torch.compiler.is_compiling() or (x.is_cuda and torch.cuda.is_current_stream_capturing())
     if lengths is None or not (fixed or bool((lengths < len(x)).any())):
         return x, None
-    return x, _windows(x, lengths).to(x)
+    return x, windows(x, lengths).to(x)
 
 
-def _windows(x: Tensor, lengths: Tensor) -> Tensor:
+def windows(x: Tensor, lengths: Tensor) -> Tensor:
     """Which steps of [T, B, C] are in each sample's window, [T, B, 1]."""
     return (torch.arange(len(x), device=x.device)[:, None] < lengths.to(x.device))[..., None]
 
@@ -43,7 +43,7 @@ def _windows(x: Tensor, lengths: Tensor) -> Tensor:
 def readout(logits: Tensor, lengths: Tensor | None = None) -> Tensor:
     """Sum over the window's steps of softmax(logits): [T, B, classes] -> [B, classes]."""
     share = logits.softmax(dim=-1)
-    return (share if lengths is None else share * _windows(logits, lengths)).sum(dim=0)
+    return (share if lengths is None else share * windows(logits, lengths)).sum(dim=0)
 
 
 def spiking(config: Configuration) -> FusedLIFNode:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -22,17 +24,39 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def class_scores(network: registry.Network, frames: np.ndarray, lengths: np.ndarray) -> torch.Tensor:
-    """Sum over steps of softmax(logits), [samples, classes], on the network's device.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Answer:
+    """What a network says of a batch, on its device.
 
-    Args:
-        frames: [samples, steps, features], of any type of numbers.
-        lengths: int64 [samples].
+    Attributes:
+        scores: [samples, classes], the sum over steps of softmax(logits).
+        logits: [steps, samples, classes].
+        features: what each block hands on, [steps, samples, width]; of DCLS-Delays each hidden layer.
+        lengths: int64 [samples], steps of each sample.
     """
+
+    scores: torch.Tensor
+    logits: torch.Tensor
+    features: tuple[torch.Tensor, ...]
+    lengths: torch.Tensor
+
+
+def answer_of(network: registry.Network, frames: np.ndarray, lengths: np.ndarray) -> Answer:
+    """What a network says of frames [samples, steps, features], of any type of numbers, and lengths int64 [samples]."""
     parameter = network.head.weight
     x = torch.from_numpy(np.array(frames, dtype=np.float32)).to(parameter)
     window = torch.from_numpy(lengths.copy()).to(parameter.device)
-    return readout(network(x, window), window)
+    features: list[torch.Tensor] = []
+    with contextlib.ExitStack() as hooks:
+        for block in registry.blocks_of(network):
+            hooks.enter_context(block.register_forward_hook(lambda *call: features.append(call[-1])))
+        logits = network(x, window)
+    return Answer(readout(logits, window), logits, tuple(features), window)
+
+
+def class_scores(network: registry.Network, frames: np.ndarray, lengths: np.ndarray) -> torch.Tensor:
+    """The scores of `answer_of` alone, [samples, classes]."""
+    return answer_of(network, frames, lengths).scores
 
 
 @torch.no_grad()

@@ -57,9 +57,12 @@ class Learner:
         """[samples, classes] of frames [samples, steps, features] and lengths [samples]."""
         raise NotImplementedError
 
-    def loss(self, scores: torch.Tensor, labels: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
-        """Mean over the batch; labels int64 [samples], rows of the train split [samples]."""
-        return F.cross_entropy(scores, labels)
+    def scores_and_loss(
+        self, frames: np.ndarray, lengths: np.ndarray, labels: torch.Tensor, rows: np.ndarray
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scores of a batch, and the mean loss over it; labels int64 [samples], rows of the train split [samples]."""
+        scores = self.scores(frames, lengths)
+        return scores, F.cross_entropy(scores, labels)
 
     def end_step(self, epoch: int) -> None:
         """Follows each step of the optimizer in an epoch, from 1."""
@@ -120,9 +123,9 @@ def train_epoch(learner: Learner, dataset: Dataset, config: Settings, epoch: int
         rate = learner.begin_step(schedule, epoch - 1 + index / len(batches))
         frames, lengths = shown(*augmented(dataset, rows, config.augmentation, rng), schedule)
         mine = parallel.begin_batch(len(rows))
-        scores = learner.scores(frames[mine], lengths[mine])
-        labels = torch.from_numpy(split.labels[rows[mine]]).to(scores.device)
-        part = learner.loss(scores, labels, rows[mine]) * (len(labels) / len(rows))
+        labels = torch.from_numpy(split.labels[rows[mine]]).to(correct.device)
+        scores, mean = learner.scores_and_loss(frames[mine], lengths[mine], labels, rows[mine])
+        part = mean * (len(labels) / len(rows))
         loss = parallel.add(part.detach().clone())
         learner.optimizer.zero_grad(set_to_none=True)
         part.backward()

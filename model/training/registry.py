@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from neurotarget.model.networks.delays import DelaysConfig, DelaysNetwork
 from neurotarget.model.spikescr import SpikeSCR, SpikeSCRConfig
+from torch import nn
 
 Config = SpikeSCRConfig | DelaysConfig
 Network = SpikeSCR | DelaysNetwork
@@ -18,6 +19,11 @@ CONFIGS: dict[str, type[Config]] = {"SpikeSCR": SpikeSCRConfig, "DelaysNetwork":
 def build(config: Config) -> Network:
     """A network of this shape with random weights."""
     return DelaysNetwork(config) if isinstance(config, DelaysConfig) else SpikeSCR(config)
+
+
+def blocks_of(network: Network) -> nn.ModuleList:
+    """Its blocks from input to output; of DCLS-Delays the hidden layers."""
+    return network.hidden if isinstance(network, DelaysNetwork) else network.blocks
 
 
 def name_of(config: Config) -> str:

@@ -36,10 +36,12 @@ from neurotarget import kinds
 from neurotarget import tables as toml
 from neurotarget.data import spec
 
+DISTANCES = ("squared", "cosine")
+
 
 @dataclasses.dataclass(frozen=True)
 class Distillation:
-    """The loss of a student: label_weight * CE + teacher_weight * KL, see model/distill.py.
+    """The loss of a student: label_weight * CE + teacher_weight * KL and more, see model/distill.py.
 
     Attributes:
         label_weight: of the cross-entropy with the labels.
@@ -47,6 +49,9 @@ class Distillation:
         temperature: divides the scores of both before their softmax; the divergence is multiplied by its square.
         entropy_weighted: weigh each sample's divergence with the student's entropy / log(classes).
         entropy_gradient: let the gradient through that weight, as the public code does.
+        step_weight: of the divergence from the teacher step by step.
+        feature_weight: of the distance from what the teacher's blocks hand on.
+        feature_distance: one of `DISTANCES`, see training/divergence.py.
         reach_in_seconds, angles_in_seconds, leak_in_seconds, gain_matched, statistics_estimated: what the student takes
             over from its teacher with its meaning in seconds instead of steps, see training/inheritance.py.
     """
@@ -61,6 +66,9 @@ class Distillation:
     leak_in_seconds: bool = False
     gain_matched: bool = False
     statistics_estimated: bool = False
+    step_weight: float = toml.number(0.0, at_least=0)
+    feature_weight: float = toml.number(0.0, at_least=0)
+    feature_distance: str = toml.text("squared", one_of=DISTANCES)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@ import json
 import math
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from neurotarget.model import distill
 from neurotarget.model.spikescr import readout
-from neurotarget.model.training import checkpoint, loop, stages
+from neurotarget.model.training import checkpoint, loop, stages, targets
 from neurotarget.model.training.checkpoint import CheckpointError
 from neurotarget.model.training.divergence import distillation_loss, divergence
+from neurotarget.model.training.evaluation import Answer
 
 from neurotarget.data import Dataset, Split, open_dataset
 
@@ -83,8 +85,8 @@ def test_the_loss_is_the_papers_with_its_weights_and_the_teachers_rows():
     paper = F.cross_entropy(scores, labels) + 0.5 * F.kl_div(
         scores.log_softmax(-1), teacher[[7, 0, 4]].softmax(-1), reduction="batchmean"
     )
-    loss = distillation_loss(stages.Distillation(), lambda: teacher)
-    torch.testing.assert_close(loss(scores, labels, rows), paper)
+    loss = distillation_loss(stages.Distillation(), SimpleNamespace(scores=teacher))
+    torch.testing.assert_close(loss(Answer(scores, scores[None], (), labels), labels, rows), paper)
 
 
 # ---- teachers --------------------------------------------------------------------------------------------------------
@@ -181,7 +183,7 @@ def test_the_kept_scores_are_what_the_teacher_says_of_each_sample(chain_file, ch
         )
     scores = torch.rand(3, 4)
     expected = F.cross_entropy(scores, labels) + 0.5 * divergence(scores, alone, temperature=2)
-    torch.testing.assert_close(task.loss(scores, labels, rows), expected)
+    torch.testing.assert_close(task.loss(Answer(scores, scores[None], (), labels), labels, rows), expected)
     state = task.state()
     assert all(torch.equal(state[name], loaded.state[name]) for name in loaded.state)
 
@@ -219,7 +221,7 @@ def same_chain(out, other):
 
 def test_resuming_a_complete_chain_trains_nothing(chain_file, chain, monkeypatch):
     monkeypatch.setattr(loop, "train_epoch", lambda *_: pytest.fail("nothing is left to train"))
-    monkeypatch.setattr(distill, "split_scores", lambda *_: pytest.fail("the teacher is not needed"))
+    monkeypatch.setattr(targets, "split_scores", lambda *_: pytest.fail("the teacher is not needed"))
     before = (chain / "metrics.json").read_bytes()
     assert run(chain_file, chain, "--resume") == 0
     assert (chain / "metrics.json").read_bytes() == before
