@@ -203,6 +203,12 @@ def distill(
             raise DistillationError(f"{teacher_path}: has {teacher.steps} steps per second already; no stage is left")
         check_teacher(teacher, remaining[0][0], remaining[0][1])
         rows.append(_measured(teacher))
+    for stage, _ in remaining[teacher is None :]:
+        if stage.settings.augmentation.cut_mix:
+            raise DistillationError(
+                f"stage {stage.number}: cut_mix {stage.settings.augmentation.cut_mix:g}: its teacher answers whole "
+                "utterances, not mixed ones; leave it out where there is a teacher"
+            )
     with only_writer(out) if parallel.first() else contextlib.nullcontext():
         if parallel.first():
             _prepare([stage for stage, _ in remaining], out, start)

@@ -43,8 +43,8 @@ class Task:
     """What training starts from and works towards.
 
     Attributes:
-        loss: mean over the samples, of the network's answer, labels int64 [samples] and the samples' rows in the train
-            split.
+        loss: mean over the samples, of the network's answer, labels (`labels.aimed_at`) and the samples' rows in the
+            train split.
         state: gives that of the network before the first step; random weights when left out.
         description: what a run to resume must have in common besides its settings; texts and numbers.
         defaults: of the tables in `description`, for runs that were made before a setting existed.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from neurotarget.model.training.labels import Mix
 from neurotarget.model.training.settings import Augmentation
 
 from neurotarget.data import Dataset, augment, background
@@ -10,11 +11,14 @@ from neurotarget.data import Dataset, augment, background
 
 def augmented(
     dataset: Dataset, rows: np.ndarray, how: Augmentation, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """A batch of the train split with its augmentation applied: frames [samples, steps, features], lengths [samples].
+) -> tuple[np.ndarray, np.ndarray, Mix | None]:
+    """A batch of the train split with its augmentation applied.
 
     In the order in which things happen to speech: it is spoken, faster or later, in a noise, recorded at a level, and
-    then parts of the frames are hidden.
+    then frames are disturbed, hidden and mixed.
+
+    Returns:
+        Frames [samples, steps, features], lengths [samples], and what was mixed into which sample.
     """
     split = dataset.split("train")
     frames, lengths = np.array(split.frames[rows]), split.lengths[rows]
@@ -28,6 +32,18 @@ def augmented(
         background.mix(frames, lengths, rng, noises, dataset.standardisation, how.background, decibels)
     if how.level:
         augment.level(frames, lengths, rng, how.level)
+    if how.time_jitter:
+        augment.time_jitter(frames, lengths, rng, how.jitter, how.time_jitter)
+    if how.feature_jitter:
+        augment.feature_jitter(frames, lengths, rng, how.jitter, how.feature_jitter)
+    if how.event_drop:
+        augment.event_drop(frames, lengths, rng, how.event_drop)
+    if how.added_counts:
+        deviation = how.added_counts_deviation if how.added_counts_form == "normal" else None
+        augment.added_counts(frames, lengths, rng, how.added_counts, deviation)
     augment.time_mask(frames, lengths, rng, how.time_mask, how.probability, how.time_mask_width == "fixed")
     augment.neuron_mask(frames, rng, how.feature_mask, how.probability)
-    return frames, lengths
+    if not how.cut_mix:
+        return frames, lengths, None
+    mix = augment.cut_mix(frames, lengths, rng, how.cut_mix_share, how.cut_mix, how.cut_mix_width == "fixed")
+    return frames, lengths, mix

@@ -84,7 +84,7 @@ def mean_over_time(of_step: Tensor, counted: Tensor) -> Tensor:
 
 
 def cross_entropy(answer: Answer, labels: Tensor, rows: np.ndarray) -> Tensor:
-    """Mean over the batch of -log softmax(scores) at the label; labels int64 [samples]."""
+    """Mean over the batch of -log softmax(scores) at the label; labels as of `aimed_at`."""
     return F.cross_entropy(answer.scores, labels)
 
 

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from neurotarget.model.training import parallel
 from neurotarget.model.training.augmentation import augmented
 from neurotarget.model.training.evaluation import loss_and_accuracy, split_scores
+from neurotarget.model.training.labels import aimed_at
 from neurotarget.model.training.run_folder import COLUMNS, TrainingError
 from neurotarget.model.training.settings import Settings, Training
 from torch import nn
@@ -60,7 +61,7 @@ class Learner:
     def scores_and_loss(
         self, frames: np.ndarray, lengths: np.ndarray, labels: torch.Tensor, rows: np.ndarray
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scores of a batch, and the mean loss over it; labels int64 [samples], rows of the train split [samples]."""
+        """Scores of a batch, and the mean loss over it; labels as of `aimed_at`, rows of the train split [samples]."""
         scores = self.scores(frames, lengths)
         return scores, F.cross_entropy(scores, labels)
 
@@ -121,9 +122,11 @@ def train_epoch(learner: Learner, dataset: Dataset, config: Settings, epoch: int
     bar = tqdm(batches, desc=f"epoch {epoch}", unit="batch", leave=False, disable=silent)
     for index, rows in enumerate(bar):
         rate = learner.begin_step(schedule, epoch - 1 + index / len(batches))
-        frames, lengths = shown(*augmented(dataset, rows, config.augmentation, rng), schedule)
+        frames, lengths, mix = augmented(dataset, rows, config.augmentation, rng)
+        frames, lengths = shown(frames, lengths, schedule)
         mine = parallel.begin_batch(len(rows))
-        labels = torch.from_numpy(split.labels[rows[mine]]).to(correct.device)
+        aims = aimed_at(split.labels[rows], len(dataset.classes), schedule.label_smoothing, mix)
+        labels = torch.from_numpy(aims[mine]).to(correct.device)
         scores, mean = learner.scores_and_loss(frames[mine], lengths[mine], labels, rows[mine])
         part = mean * (len(labels) / len(rows))
         loss = parallel.add(part.detach().clone())
@@ -136,7 +139,7 @@ def train_epoch(learner: Learner, dataset: Dataset, config: Settings, epoch: int
             _check_finite(measured[-1].tolist(), learner, epoch, index + 1, schedule)
         learner.optimizer.step()
         learner.end_step(epoch)
-        correct += (scores.argmax(-1) == labels).sum()
+        correct += (scores.argmax(-1) == (labels if labels.dim() == 1 else labels.argmax(-1))).sum()
     of_batches = torch.stack(measured).tolist()
     for number, found in enumerate(of_batches, start=1):
         _check_finite(found, learner, epoch, number, schedule)

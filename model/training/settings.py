@@ -19,6 +19,10 @@ SCHEDULES = ("cosine", "warm_restarts", "periodic")
 INITIALISATIONS = ("torch", "xavier_uniform")
 BATCHES = ("padded", "cut", "sorted")
 AVERAGES = ("none", "equal", "exponential")
+WIDTHS = ("uniform", "fixed")
+COUNTS_FORMS = ("published", "normal")
+ROWS = ("feature_mask", "time_jitter", "feature_jitter", "event_drop")  # of features, a frame being one row
+OF_SOUND, OF_COUNTS = ("speed", "level", "background"), ("added_counts",)
 
 
 class SettingsError(UserError):
@@ -51,6 +55,7 @@ class Training:
             and kept.
         average_epochs: how many of the last; all where there are fewer.
         average_decay: of the exponential average, per step.
+        label_smoothing: share of each label that is spread over all classes alike.
     """
 
     epochs: int = number(40, at_least=1)
@@ -69,6 +74,7 @@ class Training:
     average: str = tables.text("none", one_of=AVERAGES)
     average_epochs: int = number(10, at_least=1)
     average_decay: float = number(0.99, at_least=0, at_most=0.9999)
+    label_smoothing: float = number(0.0, at_least=0, at_most=0.99)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,10 +91,20 @@ class Augmentation:
         level: largest change of level, in standard deviations of a feature, either way; of log-mel frames.
         background: probability that noise is mixed into a sample; of log-mel frames.
         background_from_db, background_to_db: signal over noise, drawn uniformly between them.
+        time_jitter: probability that each feature of a sample moves in time by up to `jitter` steps.
+        feature_jitter: probability that each step of a sample moves by up to `jitter` features.
+        jitter: see there.
+        event_drop: largest number of cells of a sample that are silenced.
+        added_counts: probability that counts are added to a sample's; of counts.
+        added_counts_form: which ones, one of `COUNTS_FORMS`: those of SpikeSCR's public code, or magnitudes of normal
+            numbers of `added_counts_deviation`, rounded.
+        cut_mix: probability that a stretch of a sample is another one's, and its label in part.
+        cut_mix_share: largest share of the steps that is mixed in.
+        cut_mix_width: of the stretch, uniform from zero up to that share, or always that share.
     """
 
     time_mask: float = number(0.0, at_least=0, at_most=1)
-    time_mask_width: str = tables.text("uniform", one_of=("uniform", "fixed"))
+    time_mask_width: str = tables.text("uniform", one_of=WIDTHS)
     feature_mask: int = number(0, at_least=0)
     probability: float = number(0.5, at_least=0, at_most=1)
     shift: int = number(0, at_least=0)
@@ -97,6 +113,16 @@ class Augmentation:
     background: float = number(0.0, at_least=0, at_most=1)
     background_from_db: float = number(5.0, at_least=-100, at_most=100)
     background_to_db: float = number(20.0, at_least=-100, at_most=100)
+    time_jitter: float = number(0.0, at_least=0, at_most=1)
+    feature_jitter: float = number(0.0, at_least=0, at_most=1)
+    jitter: int = number(1, at_least=1)
+    event_drop: int = number(0, at_least=0)
+    added_counts: float = number(0.0, at_least=0, at_most=1)
+    added_counts_form: str = tables.text("published", one_of=COUNTS_FORMS)
+    added_counts_deviation: float = number(0.75, above=0)
+    cut_mix: float = number(0.0, at_least=0, at_most=1)
+    cut_mix_share: float = number(1.0, at_least=0, at_most=1)
+    cut_mix_width: str = tables.text("uniform", one_of=WIDTHS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,26 +206,25 @@ def check_augmentation(config: Settings, dataset: Dataset) -> None:
             features of images.
     """
     how, steps, features = config.augmentation, dataset.split("train").frames.shape[1], dataset.shape[0]
-    if len(dataset.shape) > 1 and how.feature_mask:
-        raise SettingsError(
-            f"augmentation: feature_mask {how.feature_mask}: frames of {config.data} are images, whose pixels are no "
-            "row of features; leave it out"
-        )
-    of_sound = {name: getattr(how, name) for name in ("speed", "level", "background") if getattr(how, name)}
-    if dataset.standardisation is None and of_sound:
-        raise SettingsError(
-            f"augmentation: {', '.join(f'{name} {value:g}' for name, value in of_sound.items())}: for log-mel frames; "
-            f"those of {config.data} are counts; leave it out"
-        )
+    counts = dataset.standardisation is None
+    for names, wrong, reason in (
+        (ROWS, len(dataset.shape) > 1, "are images, whose pixels are no row of features"),
+        (OF_SOUND, counts, "are counts, and this is for log-mel frames"),
+        (OF_COUNTS, not counts, "are log-mel, and this is for counts"),
+    ):
+        if wrong and (given := {name: getattr(how, name) for name in names if getattr(how, name)}):
+            shown = ", ".join(f"{name} {value:g}" for name, value in given.items())
+            raise SettingsError(f"augmentation: {shown}: frames of {config.data} {reason}; leave it out")
     if how.background_from_db > how.background_to_db:
         raise SettingsError(
             f"augmentation: background_from_db {how.background_from_db:g} is above background_to_db "
             f"{how.background_to_db:g}; give the lower one first"
         )
-    if how.feature_mask > features or how.shift >= steps:
+    jitter = how.jitter if how.time_jitter or how.feature_jitter else 0
+    if how.feature_mask > features or max(how.shift, jitter) >= steps or jitter >= features:
         raise SettingsError(
-            f"augmentation: feature_mask {how.feature_mask} and shift {how.shift} do not fit {config.data}, whose "
-            f"frames have {features} features and {steps} steps"
+            f"augmentation: feature_mask {how.feature_mask}, shift {how.shift} and jitter {jitter} do not fit "
+            f"{config.data}, whose frames have {features} features and {steps} steps"
         )
 
 

@@ -99,6 +99,110 @@ def level(frames: np.ndarray, lengths: np.ndarray, generator: np.random.Generato
         sample[:length] += heard * frames.dtype.type(generator.uniform(-largest, largest))
 
 
+def time_jitter(
+    frames: np.ndarray, lengths: np.ndarray, generator: np.random.Generator, largest: int, probability: float
+) -> None:
+    """With `probability`, move each feature of a sample earlier or later by up to `largest` steps, each on its own.
+
+    What leaves a sample at one end enters at the other. The public code of SpikeSCR has it as `NeuronJitterAug`.
+    """
+    _check(probability=probability)
+    for sample, length in zip(frames, lengths, strict=True):
+        if generator.random() < probability:
+            shifts = generator.integers(-largest, largest + 1, sample.shape[1])
+            places = (np.arange(length)[:, None] - shifts) % length
+            sample[:length] = np.take_along_axis(sample[:length], places, axis=0)
+
+
+def feature_jitter(
+    frames: np.ndarray, lengths: np.ndarray, generator: np.random.Generator, largest: int, probability: float
+) -> None:
+    """With `probability`, move each step of a sample by up to `largest` features up or down, each on its own.
+
+    What leaves a frame at one end enters at the other. The public code of SpikeSCR has it as `TimeJitterAug`.
+    """
+    _check(probability=probability)
+    for sample, length in zip(frames, lengths, strict=True):
+        if generator.random() < probability:
+            features = sample.shape[1]
+            places = (np.arange(features) - generator.integers(-largest, largest + 1, (length, 1))) % features
+            sample[:length] = np.take_along_axis(sample[:length], places, axis=1)
+
+
+def event_drop(frames: np.ndarray, lengths: np.ndarray, generator: np.random.Generator, most: int) -> None:
+    """Silence 0 to `most` cells of each sample, a feature in a step each, wherever they are and whatever they hold.
+
+    The public code of SpikeSCR has it as `DropEventAug`, with 0 to `max_drop_events` - 1.
+    """
+    for sample, length in zip(frames, lengths, strict=True):
+        cells = int(generator.integers(0, most + 1))
+        sample[generator.integers(0, length, cells), generator.integers(0, sample.shape[1], cells)] = 0
+
+
+PUBLISHED_COUNTS = np.array([0.87, 0.06, 0.03, 0.02, 0.01, 0.01])  # probability that 0, 1, ... are added to a cell
+
+
+def added_counts(
+    frames: np.ndarray,
+    lengths: np.ndarray,
+    generator: np.random.Generator,
+    probability: float,
+    deviation: float | None = None,
+) -> None:
+    """With `probability`, add a drawn number to every count of a sample.
+
+    With a `deviation` it is the magnitude of a normal number, rounded, as `RNoise` in the public code of DCLS-Delays;
+    without it one of 0 to 5 with `PUBLISHED_COUNTS`, as `RNoise` in that of SpikeSCR, where no sum passes 5. There
+    counts above 5 fall to 5 in this way; here they stay.
+    """
+    _check(probability=probability)
+    largest = np.iinfo(frames.dtype).max
+    for sample, length in zip(frames, lengths, strict=True):
+        if generator.random() >= probability:
+            continue
+        counts = sample[:length].astype(np.int64)
+        if deviation is None:
+            added = generator.choice(len(PUBLISHED_COUNTS), counts.shape, p=PUBLISHED_COUNTS)
+            sums = np.maximum(counts, np.minimum(counts + added, len(PUBLISHED_COUNTS) - 1))
+        else:
+            added = np.rint(np.abs(generator.normal(0, deviation, counts.shape))).astype(np.int64)
+            sums = np.minimum(counts + added, largest)
+        sample[:length] = sums
+
+
+def cut_mix(
+    frames: np.ndarray,
+    lengths: np.ndarray,
+    generator: np.random.Generator,
+    share: float,
+    probability: float,
+    fixed: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """With `probability`, replace a stretch of a sample by the same steps of another one of the batch.
+
+    Its width is uniform from 0 to `share` of the shorter of the two, or always that share where it is `fixed`; its
+    place is uniform in both. Returns of each sample the row of the other, int64 [batch], itself where nothing was
+    replaced, and the share of its own steps that come from there, float64 [batch], which is the other label's weight.
+
+    Both public codes have it as `CutMix`. There a stretch may lie in the padding, and the label's weight is the drawn
+    share. In DCLS-Delays (share uniform up to 1) the other is the next of the batch; in SpikeSCR (share fixed, drawn
+    for all samples of a batch at once) it may have been replaced in part before.
+    """
+    _check(share=share, probability=probability)
+    batch, before = len(frames), frames.copy()
+    others, shares = np.arange(batch), np.zeros(batch)
+    for row in range(batch if batch > 1 else 0):
+        if generator.random() < probability:
+            other = int(generator.integers(batch - 1))
+            other += other >= row
+            both = int(min(lengths[row], lengths[other]))
+            width = int(share * both)
+            start, width = _stretch(generator, both, width, least=width if fixed else 0)
+            frames[row, start : start + width] = before[other, start : start + width]
+            others[row], shares[row] = other, width / int(lengths[row])
+    return others, shares
+
+
 def _stretch(generator: np.random.Generator, size: int, max_width: int, least: int = 0) -> tuple[int, int]:
     width = int(generator.integers(least, max_width + 1))
     return int(generator.integers(0, size - width + 1)), width

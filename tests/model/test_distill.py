@@ -326,6 +326,12 @@ def test_a_missing_or_damaged_teacher_is_an_error(chain_file, tmp_path, capsys):
         distill.distill(stages.read(chain_file), tmp_path / "run", tmp_path / "nowhere.pt")
 
 
+def test_mixed_utterances_have_no_teacher(chain_file, tmp_path, capsys):
+    assert run(chain_file, tmp_path / "run", "--set", "stage.2.cut_mix=0.5") == 2
+    assert "stage 2: cut_mix 0.5: its teacher answers whole utterances" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_teacher_at_the_last_time_scale_leaves_nothing_to_do(chain_file, chain, tmp_path, capsys):
     path = chain / "stage1_steps50" / "ckpt.pt"
     one_stage = tmp_path / "one.toml"

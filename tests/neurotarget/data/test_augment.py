@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -133,3 +135,99 @@ def test_wrong_settings_are_refused():
         augment.neuron_mask(frames, generator, 41, 0.5)
     with pytest.raises(ValueError, match="max_steps is 50"):
         augment.time_shift(frames, lengths, generator, 50)
+
+
+def numbered(batch, steps=30, features=20):
+    """Every cell is another number, so that each can be followed."""
+    return np.arange(1, batch * steps * features + 1, dtype=np.float32).reshape(batch, steps, features)
+
+
+@pytest.mark.parametrize(("jitter", "axis"), [(augment.time_jitter, 0), (augment.feature_jitter, 1)])
+def test_jitter_rolls_each_line_of_a_sample_by_its_own_draw(jitter, axis):
+    """As np.roll does line by line, which is how the public code writes it."""
+    frames, lengths = numbered(50), np.arange(50) % 21 + 10
+    before = frames.copy()
+    jitter(frames, lengths, np.random.default_rng(1), 2, 1.0)
+    found = set()
+    for sample, old, length in zip(frames, before, lengths, strict=True):
+        np.testing.assert_array_equal(sample[length:], old[length:])
+        lines, old_lines = (values[:length] if axis else values[:length].T for values in (sample, old))
+        of_sample = [
+            next(by for by in range(-2, 3) if (line == np.roll(old_line, by)).all())
+            for line, old_line in zip(lines, old_lines, strict=True)
+        ]
+        assert len(set(of_sample)) > 1
+        found |= set(of_sample)
+    assert found == {-2, -1, 0, 1, 2}
+    jitter(frames := before.copy(), lengths, np.random.default_rng(1), 2, 0.0)
+    np.testing.assert_array_equal(frames, before)
+
+
+def test_event_drop_silences_up_to_so_many_cells_within_the_length():
+    frames, lengths = numbered(400), np.full(400, 17)
+    before = frames.copy()
+    augment.event_drop(frames, lengths, np.random.default_rng(1), 4)
+    dropped = frames != before
+    assert not frames[dropped].any() and not dropped[:, 17:].any()
+    counts = dropped.sum(axis=(1, 2))
+    assert set(counts) == {0, 1, 2, 3, 4}
+    assert np.bincount(counts) / 400 == pytest.approx([0.2] * 5, abs=0.06)
+    assert dropped[:, :17].any(axis=0).mean() > 0.85  # of 340 cells, after about 800 draws
+
+
+def test_added_counts_have_the_published_probabilities_and_lower_nothing():
+    frames, lengths = np.tile(np.array([0, 2, 9], np.uint8), (1, 20_000, 1)), np.array([19_990])
+    augment.added_counts(frames, lengths, np.random.default_rng(1), 1.0)
+    zeros, twos, nines = frames[0, :19_990].T
+    assert np.bincount(zeros) / 19_990 == pytest.approx(augment.PUBLISHED_COUNTS, abs=0.01)
+    assert np.bincount(twos)[2:] / 19_990 == pytest.approx([0.87, 0.06, 0.03, 0.04], abs=0.01)  # 5 is the most
+    assert (nines == 9).all() and (frames[0, 19_990:] == (0, 2, 9)).all()
+
+
+def test_added_counts_with_a_deviation_are_rounded_magnitudes():
+    frames, lengths = np.tile(np.array([0, 254], np.uint8), (1, 20_000, 1)), np.array([20_000])
+    augment.added_counts(frames, lengths, np.random.default_rng(1), 1.0, 0.75)
+    erf = math.erf
+    below = [erf((count + 0.5) / 0.75 / math.sqrt(2)) for count in range(4)]
+    expected = np.diff([0.0, *below])
+    assert np.bincount(frames[0, :, 0], minlength=4)[:4] / 20_000 == pytest.approx(expected, abs=0.012)
+    assert set(frames[0, :, 1]) == {254, 255}  # no count wraps around
+    augment.added_counts(before := np.zeros((9, 5, 4), np.uint8), np.full(9, 5), np.random.default_rng(1), 0.0)
+    assert not before.any()
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_cut_mix_takes_the_same_steps_of_another_sample_as_it_was(fixed):
+    frames, lengths = numbered(200), np.random.default_rng(0).integers(5, 31, 200)
+    before = frames.copy()
+    others, shares = augment.cut_mix(frames, lengths, np.random.default_rng(1), 0.4, 0.5, fixed)
+    mixed = others != np.arange(200)
+    assert mixed.mean() == pytest.approx(0.5, abs=0.1)
+    np.testing.assert_array_equal(frames[~mixed], before[~mixed])
+    assert not shares[~mixed].any()
+    widths = []
+    for row in np.flatnonzero(mixed):
+        taken = (frames[row] != before[row]).any(axis=1)
+        assert runs(taken) <= 1
+        np.testing.assert_array_equal(frames[row, taken], before[others[row], taken])
+        both = min(lengths[row], lengths[others[row]])
+        assert not taken[both:].any()
+        assert shares[row] == taken.sum() / lengths[row]
+        widths.append((taken.sum(), int(0.4 * both)))
+    assert all(width == whole if fixed else width <= whole for width, whole in widths)
+    assert {width for width, _ in widths} > {2, 3, 4}
+    others, shares = augment.cut_mix(before[:1], lengths[:1], np.random.default_rng(1), 0.4, 1.0)
+    assert (others.tolist(), shares.tolist()) == ([0], [0.0])  # there is no other
+
+
+@pytest.mark.parametrize("probability", [-0.1, 1.1])
+def test_a_probability_outside_0_to_1_is_refused(probability):
+    frames, lengths, generator = np.zeros((2, 5, 4), np.uint8), np.full(2, 5), np.random.default_rng(0)
+    for change in (
+        lambda: augment.time_jitter(frames, lengths, generator, 1, probability),
+        lambda: augment.feature_jitter(frames, lengths, generator, 1, probability),
+        lambda: augment.added_counts(frames, lengths, generator, probability),
+        lambda: augment.cut_mix(frames, lengths, generator, 0.4, probability),
+    ):
+        with pytest.raises(ValueError, match="probability is"):
+            change()
