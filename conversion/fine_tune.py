@@ -77,6 +77,10 @@ def fine_tune(config: settings.Settings, source: Path | Graph, out: Path, force:
         raise settings.SettingsError(
             f"training: average {config.training.average}: an average of integers is none; leave it out"
         )
+    if config.training.checkpointing or config.training.precision != "float32":
+        raise settings.SettingsError(
+            "training: checkpointing and precision are for networks in floating point; leave them out"
+        )
     _check_fits(graph, dataset)
     with only_writer(out):
         return _fine_tune(config, dataset, graph, network, out)

@@ -27,7 +27,16 @@ from typing import Any
 import numpy as np
 import torch
 from neurotarget.model.networks.delays import DelaysNetwork, delay_rate
-from neurotarget.model.training import checkpoint, loop, parallel, registry, run_folder, settings
+from neurotarget.model.training import (
+    checkpoint,
+    loop,
+    parallel,
+    precision,
+    recomputation,
+    registry,
+    run_folder,
+    settings,
+)
 from neurotarget.model.training.averaging import Average
 from neurotarget.model.training.divergence import cross_entropy
 from neurotarget.model.training.evaluation import Answer, answer_of, best_device, class_scores, evaluate
@@ -101,6 +110,8 @@ def _train(
     network = network.to(device)
     learner = NetworkLearner(network, config.training, task)
     parallel.share_layers(network)
+    if config.training.checkpointing:
+        recomputation.recompute_blocks(network)
     identity = {**config.as_dict(), **task.description}
     _check_processes(identity, dataset, config.training)
     history: list[loop.Row] = []
@@ -164,10 +175,10 @@ def _check_processes(identity: Mapping[str, Any], dataset: Dataset, schedule: se
         raise parallel.ProcessError(
             f"two processes of this training differ: {', '.join(changed)}; give all the same configuration and data"
         )
-    if min(schedule.batch, samples["train"]) < parallel.processes():
+    if min(schedule.batch, samples["train"]) < parallel.processes() * schedule.accumulate:
         raise parallel.ProcessError(
             f"training.batch {schedule.batch} of {samples['train']} samples leaves some of {parallel.processes()} "
-            "processes without a sample; start fewer"
+            f"processes, or of training.accumulate {schedule.accumulate} parts, without a sample; ask for fewer"
         )
 
 
@@ -178,7 +189,7 @@ class NetworkLearner(loop.Learner):
 
     def __init__(self, network: registry.Network, schedule: settings.Training, task: Task) -> None:
         super().__init__(network, optimizer_of(network, schedule), "the last good checkpoint is kept")
-        self.task, self.select_by = task, schedule.select_by
+        self.task, self.schedule = task, schedule
         self.average = Average(network, schedule) if schedule.average != "none" else None
 
     @property
@@ -206,7 +217,8 @@ class NetworkLearner(loop.Learner):
     def scores_and_loss(
         self, frames: np.ndarray, lengths: np.ndarray, labels: torch.Tensor, rows: np.ndarray
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        answer = answer_of(self.network, frames, lengths)
+        with precision.autocast(self.schedule.precision, labels.device):
+            answer = answer_of(self.network, frames, lengths)
         return answer.scores, self.task.loss(answer, labels, rows)
 
     def evaluate(self, split: Split, batch: int) -> tuple[float, float]:
@@ -221,7 +233,7 @@ class NetworkLearner(loop.Learner):
             self.average.end_epoch(self.network, split, epoch)
 
     def merit(self, row: loop.Row) -> tuple[float, ...]:
-        return (-row["validation_loss"],) if self.select_by == "loss" else super().merit(row)
+        return (-row["validation_loss"],) if self.schedule.select_by == "loss" else super().merit(row)
 
 
 @torch.no_grad()

@@ -27,7 +27,7 @@ import math
 import torch
 import torch.nn.functional as F
 from neurotarget.model.networks.configuration import Configuration
-from neurotarget.model.networks.neuron import normalised_spikes
+from neurotarget.model.networks.neuron import normalised_spikes, single
 from neurotarget.model.networks.parts import activation, begun
 from spikingjelly.activation_based import layer
 from torch import Tensor, nn
@@ -162,6 +162,7 @@ class LeakyIntegrator(nn.Module):
         self.tau = tau
 
     def forward(self, x: Tensor) -> Tensor:
+        x = single(x)
         decay, v = 1.0 - 1.0 / self.tau, torch.zeros_like(x[0])
         potentials = []
         for current in x:

@@ -51,6 +51,7 @@ class FusedLIFNode(neuron.LIFNode):
         return not isinstance(self._memories["v"], Tensor) and self._memories["v"] == 0.0
 
     def multi_step_forward(self, x_seq: Tensor, *args: Tensor, **kwargs: object) -> Tensor:
+        x_seq = single(x_seq)
         if not self.compiled(x_seq):
             return super().multi_step_forward(x_seq, *args, **kwargs)
         state: Any = self._memories["v"]  # a number until the first call after a reset
@@ -59,13 +60,18 @@ class FusedLIFNode(neuron.LIFNode):
         return spikes
 
 
+def single(x: Tensor) -> Tensor:
+    """float32 of what a product gives in bfloat16 under autocast; other types as they are."""
+    return x.float() if x.dtype == torch.bfloat16 else x
+
+
 def normalised_spikes(norm: nn.BatchNorm1d, node: nn.Module, dropout: layer.Dropout, x: Tensor) -> Tensor:
     """Batch normalisation over steps and samples of [T, B, C], LIF (of a twin, ReLU), dropout.
 
     The compiled pass leaves the LIF without a membrane potential: it is for whole utterances that start at rest, and
     the network resets its neurons before each.
     """
-    x = x.contiguous()
+    x = single(x).contiguous()
     if not _applies(norm, node, dropout, x):
         outputs: Tensor = dropout(node(norm(x)))
         return outputs

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from neurotarget.model.kernels.depthwise import depthwise
 from neurotarget.model.kernels.turn import turn
 from neurotarget.model.networks.configuration import Configuration, SpikeSCRConfig
-from neurotarget.model.networks.neuron import FusedLIFNode, normalised_spikes
+from neurotarget.model.networks.neuron import FusedLIFNode, normalised_spikes, single
 from spikingjelly.activation_based import functional, layer, surrogate
 from torch import Tensor, nn
 
@@ -132,7 +132,7 @@ class ConvUnit(nn.Module):
 
 def normalise(norm: nn.BatchNorm1d, x: Tensor) -> Tensor:
     """Batch normalisation per channel over steps and samples of [T, B, C]."""
-    return norm(x.contiguous())
+    return norm(single(x).contiguous())
 
 
 class Rotary(nn.Module):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torch.nn.functional as F
+from neurotarget.model.networks.neuron import single
 from neurotarget.model.networks.parts import readout
 from neurotarget.model.training import parallel, registry
 
@@ -44,13 +45,14 @@ class Answer:
 def answer_of(network: registry.Network, frames: np.ndarray, lengths: np.ndarray) -> Answer:
     """What a network says of frames [samples, steps, features], of any type of numbers, and lengths int64 [samples]."""
     parameter = network.head.weight
-    x = torch.from_numpy(np.array(frames, dtype=np.float32)).to(parameter)
+    x = torch.from_numpy(np.array(frames, dtype=np.float32))
+    x = (x.pin_memory() if parameter.is_cuda else x).to(parameter, non_blocking=True)
     window = torch.from_numpy(lengths.copy()).to(parameter.device)
     features: list[torch.Tensor] = []
     with contextlib.ExitStack() as hooks:
         for block in registry.blocks_of(network):
             hooks.enter_context(block.register_forward_hook(lambda *call: features.append(call[-1])))
-        logits = network(x, window)
+        logits = single(network(x, window))
     return Answer(readout(logits, window), logits, tuple(features), window)
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numba
 import numpy as np
 import torch
 import torch.nn.functional as F
-from neurotarget.model.training import parallel
+from neurotarget.model.training import parallel, precision
 from neurotarget.model.training.augmentation import augmented
 from neurotarget.model.training.evaluation import loss_and_accuracy, split_scores
 from neurotarget.model.training.labels import aimed_at
@@ -27,9 +29,12 @@ from neurotarget.data import Dataset, Split
 
 SORTED_TOGETHER = 16  # batches: of fewer, utterances of a batch differ more in length, of more, batches are less random
 
+MADE_AHEAD = ("cuda",)  # devices that compute while the processor makes the next batch
+
 MEASURED = ("the loss", "the norm of the gradient", "the largest parameter")  # what has to be finite
 
 Row = dict[str, float]  # of `COLUMNS`: what an epoch gave
+Item = TypeVar("Item")
 
 
 class Learner:
@@ -120,18 +125,22 @@ def train_epoch(learner: Learner, dataset: Dataset, config: Settings, epoch: int
     measured, correct = [], torch.zeros((), dtype=torch.float64, device=parameters[0].device)
     silent = None if parallel.first() else True
     bar = tqdm(batches, desc=f"epoch {epoch}", unit="batch", leave=False, disable=silent)
-    for index, rows in enumerate(bar):
+    made = (batch_of(dataset, rows, config, rng) for rows in batches)
+    shows = prefetched(made) if correct.device.type in MADE_AHEAD else made
+    for index, (rows, (frames, lengths, aims)) in enumerate(zip(bar, shows, strict=True)):
         rate = learner.begin_step(schedule, epoch - 1 + index / len(batches))
-        frames, lengths, mix = augmented(dataset, rows, config.augmentation, rng)
-        frames, lengths = shown(frames, lengths, schedule)
-        mine = parallel.begin_batch(len(rows))
-        aims = aimed_at(split.labels[rows], len(dataset.classes), schedule.label_smoothing, mix)
-        labels = torch.from_numpy(aims[mine]).to(correct.device)
-        scores, mean = learner.scores_and_loss(frames[mine], lengths[mine], labels, rows[mine])
-        part = mean * (len(labels) / len(rows))
-        loss = parallel.add(part.detach().clone())
         learner.optimizer.zero_grad(set_to_none=True)
-        part.backward()
+        losses = []
+        for part in np.array_split(np.arange(len(rows)), schedule.accumulate):
+            mine = part[parallel.begin_batch(len(part))]
+            labels = torch.from_numpy(aims[mine]).to(correct.device)
+            with precision.products(schedule.precision):
+                scores, mean = learner.scores_and_loss(frames[mine], lengths[mine], labels, rows[mine])
+                share = mean * (len(mine) / len(rows))
+                share.backward()
+            losses.append(share.detach())
+            correct += (scores.argmax(-1) == (labels if labels.dim() == 1 else labels.argmax(-1))).sum()
+        loss = parallel.add(torch.stack(losses).sum())
         parallel.add_gradients(learner.network)
         norm = torch.nn.utils.clip_grad_norm_(parameters, schedule.clip or math.inf)
         measured.append(torch.stack([loss.double(), norm.double()]))
@@ -139,7 +148,6 @@ def train_epoch(learner: Learner, dataset: Dataset, config: Settings, epoch: int
             _check_finite(measured[-1].tolist(), learner, epoch, index + 1, schedule)
         learner.optimizer.step()
         learner.end_step(epoch)
-        correct += (scores.argmax(-1) == (labels if labels.dim() == 1 else labels.argmax(-1))).sum()
     of_batches = torch.stack(measured).tolist()
     for number, found in enumerate(of_batches, start=1):
         _check_finite(found, learner, epoch, number, schedule)
@@ -177,6 +185,25 @@ def dealt(split: Split, schedule: Training, rng: np.random.Generator) -> list[np
     order = np.concatenate([rows[np.argsort(split.lengths[rows], kind="stable")] for rows in together])
     found = np.array_split(order, batches)
     return [found[index] for index in rng.permutation(batches)]
+
+
+def batch_of(
+    dataset: Dataset, rows: np.ndarray, config: Settings, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What a batch of the train split shows and aims at: frames [samples, steps, features], lengths, labels."""
+    frames, lengths, mix = augmented(dataset, rows, config.augmentation, rng)
+    labels = dataset.split("train").labels[rows]
+    aims = aimed_at(labels, len(dataset.classes), config.training.label_smoothing, mix)
+    return *shown(frames, lengths, config.training), aims
+
+
+def prefetched(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items in the same order; a thread makes the next one while one is worked on."""
+    with ThreadPoolExecutor(1) as thread:
+        following = thread.submit(next, items, None)
+        while (item := following.result()) is not None:
+            following = thread.submit(next, items, None)
+            yield item
 
 
 def shown(frames: np.ndarray, lengths: np.ndarray, schedule: Training) -> tuple[np.ndarray, np.ndarray]:

@@ -23,6 +23,7 @@ WIDTHS = ("uniform", "fixed")
 COUNTS_FORMS = ("published", "normal")
 ROWS = ("feature_mask", "time_jitter", "feature_jitter", "event_drop")  # of features, a frame being one row
 OF_SOUND, OF_COUNTS = ("speed", "level", "background"), ("added_counts",)
+PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
 class SettingsError(UserError):
@@ -56,6 +57,10 @@ class Training:
         average_epochs: how many of the last; all where there are fewer.
         average_decay: of the exponential average, per step.
         label_smoothing: share of each label that is spread over all classes alike.
+        accumulate: parts in which a batch is computed, one after the other; their gradients are added. The step is that
+            of the whole batch but for batch normalisation, which sees a part.
+        checkpointing: whether blocks are computed again in the backward pass rather than kept (recomputation.py).
+        precision: one of `PRECISIONS`, of matrix products (precision.py).
     """
 
     epochs: int = number(40, at_least=1)
@@ -75,6 +80,9 @@ class Training:
     average_epochs: int = number(10, at_least=1)
     average_decay: float = number(0.99, at_least=0, at_most=0.9999)
     label_smoothing: float = number(0.0, at_least=0, at_most=0.99)
+    accumulate: int = number(1, at_least=1)
+    checkpointing: bool = False
+    precision: str = tables.text("float32", one_of=PRECISIONS)
 
 
 @dataclasses.dataclass(frozen=True)
