@@ -182,7 +182,7 @@ def nan_readout(logits, lengths=None):
 
 
 def nan_frames(split, rows, how, rng):
-    return np.full((len(rows), 20, 140), np.nan, np.float32), np.full(len(rows), 20)
+    return np.full((len(rows), 20, 140), np.nan, np.float32), np.full(len(rows), 20), None
 
 
 @pytest.mark.parametrize(
