@@ -30,8 +30,9 @@ from neurotarget.conversion.quantize import quantize_file
 from neurotarget.model.training import settings
 from neurotarget.model.training.run_folder import TrainingError
 from neurotarget.sim import reference, run
+from neurotarget.sim.commands import add_workers_arguments
 from neurotarget.sim.graph import load
-from neurotarget.sim.trace import accuracy
+from neurotarget.sim.observed import observe
 from tqdm import tqdm
 
 from neurotarget.cli import Command, Result, UsageError
@@ -62,9 +63,8 @@ def moved(split: Split, steps: int) -> tuple[np.ndarray, np.ndarray]:
 def accuracies(network: Path, test: Split) -> list[float]:
     """By the reference simulator, for each of `MOVES`."""
     graph = load(network)
-    runs = (reference.run(graph, *moved(test, steps), test.labels, "float32") for steps in MOVES)
-    found = [accuracy(trace, graph.readout) for trace in runs]
-    return [value for value in found if value is not None]  # a data set has labels
+    runs = [reference.folded(graph, *moved(test, steps), test.labels, [observe], "float32")[0] for steps in MOVES]
+    return [found.accuracy for found in runs if found.accuracy is not None]  # a data set has labels
 
 
 @functools.cache
@@ -151,6 +151,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("networks", type=Path, nargs="+", help="float NIR files")
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--draws", type=int, default=5, help="sets of calibration samples (default 5)")
+    add_workers_arguments(parser)
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="table.key=value")
 
 
@@ -161,9 +162,10 @@ def work(arguments: argparse.Namespace) -> Result:
     config = settings.read(arguments.config, arguments.overrides)
     wanted = [(network, draw) for network in arguments.networks for draw in range(arguments.draws)]
     rows = []
-    for network, draw in tqdm(wanted, desc="networks and draws", disable=None):
-        name = str(network).replace("/", "_").removesuffix(".nir").strip("._")
-        rows.append(one(config, network, draw, arguments.out / name / f"draw{draw}"))
+    with reference.sharing(arguments.workers, arguments.scheduler):
+        for network, draw in tqdm(wanted, desc="networks and draws", disable=None):
+            name = str(network).replace("/", "_").removesuffix(".nir").strip("._")
+            rows.append(one(config, network, draw, arguments.out / name / f"draw{draw}"))
     write_text(arguments.out / "drops.json", json.dumps(rows, indent=2))
     return Result({"rows": rows}, table(rows))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from neurotarget.sim.commands import add_reading_arguments, add_workers_argument
+from neurotarget.sim.commands import add_reading_arguments, add_workers_arguments
 
 from neurotarget.cli import Command, Later, add_network_arguments
 
@@ -61,7 +61,7 @@ def add_quantize_arguments(parser: argparse.ArgumentParser) -> None:
         default=CALIBRATION_SAMPLES,
         help=f"samples to calibrate on (default {CALIBRATION_SAMPLES})",
     )
-    add_workers_argument(parser)
+    add_workers_arguments(parser)
     add_reading_arguments(parser)
     parser.add_argument(
         "--accept",

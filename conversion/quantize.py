@@ -277,7 +277,7 @@ def work(arguments: argparse.Namespace) -> Result:
     check_output(target)
     graph = load(arguments.model, arguments.dt, arguments.reset)
     data = open_input(arguments.calibrate, graph, arguments.split, arguments.samples)
-    with reference.sharing(arguments.workers):
+    with reference.sharing(arguments.workers, arguments.scheduler):
         result = quantize_file(
             arguments.model, target, data, arguments.dt, arguments.reset, progress=True, accept=arguments.accept
         )

@@ -30,6 +30,7 @@ from neurotarget.hardware.energy.runs import run_and_price
 from neurotarget.model.ablation import checkpoint_of, compare, standard_deviation
 from neurotarget.model.training import checkpoint
 from neurotarget.model.training.settings import SettingsError
+from neurotarget.sim import reference
 from neurotarget.sim.graph import load
 from neurotarget.sim.inputs import open_input
 from neurotarget.sim.parity import DIFFERS
@@ -249,7 +250,8 @@ def plot(path: Path, summary: Mapping[str, Any], costs: Mapping[str, Any]) -> No
 
 def work(arguments: argparse.Namespace) -> Result:
     check_folder(arguments.run)
-    summary, costs = read(arguments.run), cost(arguments.run, arguments.samples)
+    with reference.sharing(arguments.workers, arguments.scheduler):
+        summary, costs = read(arguments.run), cost(arguments.run, arguments.samples)
     text = table(summary, costs)
     write_text(arguments.run / "ablation.md", text + "\n")
     plot(arguments.run / "ablation.png", summary, costs)

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from neurotarget.hardware.meters.samples import MOST_SAMPLES
-from neurotarget.sim.commands import add_reading_arguments, add_workers_argument
+from neurotarget.sim.commands import add_reading_arguments, add_workers_arguments
 
 from neurotarget.cli import Command, Later, add_network_arguments
 
@@ -38,7 +38,7 @@ def add_report_arguments(parser: argparse.ArgumentParser) -> None:
         "--latex", action="store_true", help="write report.tex, tables for a paper, and report.bib, the prices' sources"
     )
     parser.add_argument("--samples", type=int, default=SAMPLES, help=f"samples to count (default {SAMPLES})")
-    add_workers_argument(parser)
+    add_workers_arguments(parser)
     parser.add_argument(
         "--lava-samples", type=int, default=3, help="samples to run in Lava too; 0 leaves it out (default 3)"
     )
@@ -153,6 +153,7 @@ validate: Command = Command(
 def add_ablation_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="folder that model.ablation filled")
     parser.add_argument("--samples", type=int, default=200, help="test utterances to count (default 200)")
+    add_workers_arguments(parser)
 
 
 ablation: Command = Command(

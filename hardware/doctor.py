@@ -169,6 +169,7 @@ def checks() -> list[Check]:
         check("speech (synth)", espeak, "pip install 'neurotarget[demo]'"),
         check("event cameras", packages("tonic", "aedat"), "pip install 'neurotarget[events]'"),
         check("learnt delays", packages("dcls"), "pip install 'neurotarget[delays]'"),
+        check("several machines", packages("distributed"), "pip install 'neurotarget[cluster]'"),
         check("other counters", packages("syops", "neurobench"), "pip install --no-deps -r requirements-counters.txt"),
     ]
     for variable, (name, known_by) in DATA_SETS.items():

@@ -58,7 +58,7 @@ def beside(text: str) -> Side:
 
 def work(arguments: argparse.Namespace) -> Result:
     check_folder(arguments.out)
-    with reference.sharing(arguments.workers):
+    with reference.sharing(arguments.workers, arguments.scheduler):
         made, trace = build(arguments)
     write(arguments.out, made, trace, arguments.command, arguments.latex)
     holds = all(check.holds for check in made.parity if check.required)

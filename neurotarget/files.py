@@ -1,7 +1,7 @@
 """Files appear under their name only when complete.
 
-All content is made in memory, so that what is made can be checked first, and a library that writes by itself cannot
-hide a full disk: HDF5 ends in a segmentation fault there.
+Content is made in memory where it fits, so that what is made can be checked first, and a library that writes by itself
+cannot hide a full disk: HDF5 ends in a segmentation fault there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from neurotarget.errors import UserError
 
@@ -108,8 +108,11 @@ def write_picture(path: str | Path, figure: Any) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def write_together(contents: Mapping[Path, bytes]) -> None:
+def write_together(contents: Mapping[Path, bytes | Callable[[IO[bytes]], None]]) -> None:
     """Writes files that belong together: every one is on the disk before the first gets its name.
+
+    Args:
+        contents: by path, or what writes them.
 
     What a killed process left of an earlier attempt at the same files is removed.
 
@@ -122,7 +125,10 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
         for path, content in contents.items():
             _remove_left_over(path)
             with temporaries[path].open("wb") as file:
-                file.write(content)
+                if callable(content):
+                    content(file)
+                else:
+                    file.write(content)
                 file.flush()
                 os.fsync(file.fileno())  # a rename may reach the disk before the data it names
         with _uninterrupted():

@@ -46,12 +46,19 @@ def worker_count(text: str) -> int:
     return int(text)
 
 
-def add_workers_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+def add_workers_arguments(parser: argparse.ArgumentParser) -> None:
+    one = parser.add_mutually_exclusive_group()
+    one.add_argument(
         "--workers",
         type=worker_count,
         help="processes that share the samples of the reference, the same numbers for any (default one per core, where "
         "the run is long enough)",
+    )
+    one.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="of a scheduler of dask.distributed, whose workers share the samples instead "
+        "(docs/guide/several_machines.md)",
     )
 
 
@@ -72,7 +79,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", default="reference", choices=BACKENDS)
     add_lava_argument(parser)
     parser.add_argument("--trace", type=Path, help="write the spikes of every node to this .npz")
-    add_workers_argument(parser)
+    add_workers_arguments(parser)
 
 
 run: Command = Command(

@@ -11,6 +11,8 @@ if __name__ == "__main__":  # before the imports that take long: --help needs no
 
 import argparse
 import dataclasses
+import functools
+import operator
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -24,10 +26,13 @@ from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.inputs import Input, InputError, as_input, open_input
 from neurotarget.sim.observed import Observed, observe
 from neurotarget.sim.schedule import latency_ms, latency_words
-from neurotarget.sim.trace import Trace
+from neurotarget.sim.trace import Trace, columns, header_array
 
 from neurotarget.cli import Result, UsageError, complain
 from neurotarget.files import check_output
+from neurotarget.growing import GrowingArrays
+
+TRACED_AT_ONCE = 16  # samples whose spikes of all nodes a worker sends
 
 
 def run(
@@ -81,6 +86,22 @@ def simulate(
     return reference.run(graph, data.frames, data.lengths, data.labels, precision, progress)
 
 
+def observed_in_parts(graph: Graph, data: Input, precision: str, trace: Path | None) -> Observed:
+    """What is observed of a run of the reference; where a path is given, its trace is written there as it comes."""
+    samples = (data.frames, data.lengths, data.labels)
+    if trace is None:
+        [observed] = reference.folded(graph, *samples, [observe], precision, progress=True)
+        return observed
+    parts = []
+    with GrowingArrays(trace) as file:
+        for part, arrays in reference.in_parts(graph, *samples, [observe, columns], precision, True, TRACED_AT_ONCE):
+            file.append(arrays)
+            parts.append(part)
+        observed = functools.reduce(operator.add, parts)
+        file.write(header_array(observed.header))
+    return observed
+
+
 def check_lava_argument(arguments: argparse.Namespace, backends: Collection[str]) -> None:
     """Raises UsageError where a build of Lava is asked for and Lava does not run."""
     if arguments.lava != in_lava.PLAIN and "lava" not in backends:
@@ -89,20 +110,21 @@ def check_lava_argument(arguments: argparse.Namespace, backends: Collection[str]
 
 def work(arguments: argparse.Namespace) -> Result:
     check_lava_argument(arguments, [arguments.backend])
+    if arguments.scheduler is not None and arguments.backend != "reference":
+        raise UsageError(f"--scheduler {arguments.scheduler}: only runs of the reference are shared among machines")
     check_output(arguments.trace)
     graph = load(arguments.model, arguments.dt, arguments.reset)
     data = open_input(arguments.input, graph, arguments.split, arguments.samples)
     started = time.perf_counter()
-    with reference.sharing(arguments.workers):
-        if arguments.trace or arguments.backend != "reference":
-            trace = simulate(graph, data, arguments.backend, arguments.precision, arguments.lava)
-            observed = observe(trace)
+    with reference.sharing(arguments.workers, arguments.scheduler):
+        if arguments.backend == "reference":
+            observed = observed_in_parts(graph, data, arguments.precision, arguments.trace)
         else:
-            samples = (data.frames, data.lengths, data.labels)
-            [observed] = reference.folded(graph, *samples, [observe], arguments.precision, progress=True)
+            trace = simulate(graph, data, arguments.backend, lava=arguments.lava)
+            observed = observe(trace)
+            if arguments.trace:
+                trace.save(arguments.trace)
     seconds = time.perf_counter() - started
-    if arguments.trace:
-        trace.save(arguments.trace)
     figures = summary(graph, observed) | {"seconds": round(seconds, 3)}
     notes = list(figures["notes"])
     for key, what in (("wrapped_u", "u wrapped around"), ("clipped_v", "v was clipped")):

@@ -76,12 +76,7 @@ class Trace:
 
     def save(self, path: str | Path) -> None:
         """Writes the trace; the file appears under its name only when complete."""
-        arrays: dict[str, Any] = {f"spikes/{name}": array for name, array in self.spikes.items()}
-        arrays |= {"input": self.input, "output": self.output, "length": self.lengths}
-        if self.labels is not None:
-            arrays["label"] = self.labels
-        arrays["header"] = np.array(json.dumps({"format": FORMAT, **self.header}))
-        write_npz(path, arrays)
+        write_npz(path, {**columns(self), **header_array(self.header)})
 
     @classmethod
     def load(cls, path: str | Path) -> Trace:
@@ -109,6 +104,18 @@ class Trace:
             raise TraceError(str(error)) from error
         except (KeyError, AttributeError, json.JSONDecodeError, RecursionError) as error:
             raise TraceError(f"{path}: not a trace: {error}") from error
+
+
+def columns(trace: Trace) -> dict[str, np.ndarray]:
+    """The arrays of a trace's file whose first axis is that of the samples, in the file's order."""
+    arrays = {f"spikes/{name}": array for name, array in trace.spikes.items()}
+    arrays |= {"input": trace.input, "output": trace.output, "length": trace.lengths}
+    return arrays if trace.labels is None else arrays | {"label": trace.labels}
+
+
+def header_array(header: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The array behind them, of a run's header."""
+    return {"header": np.array(json.dumps({"format": FORMAT, **header}))}
 
 
 def in_window(lengths: np.ndarray, steps: int) -> np.ndarray:

@@ -28,7 +28,7 @@ from neurotarget.sim.run import print_notes
 if TYPE_CHECKING:
     from neurotarget.conversion.export.torch_network import TorchNetwork
 
-AT_ONCE = 16  # samples that are counted together: what all nodes send is then held in double precision
+AT_ONCE = 8  # samples that are counted together: what all nodes send is then held in double precision
 OWN = (None, None, None, None)  # key of the report's own model
 GPU_TABLES = ("gpu-a100-fp32", "gpu-a100-fp16", "gpu-orin-nano-gemm64")  # what stands beside a measurement
 

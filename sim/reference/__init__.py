@@ -1,6 +1,6 @@
 """The reference simulator: whole utterances in batches, or a stream; in floating point or in Lava's integers."""
 
-from neurotarget.sim.reference.batches import BATCH, Again, Attempt, Attempting, Fold, folded, run
+from neurotarget.sim.reference.batches import BATCH, Again, Attempt, Attempting, Fold, folded, in_parts, run
 from neurotarget.sim.reference.engine import (
     Batch,
     Prepared,
@@ -12,8 +12,8 @@ from neurotarget.sim.reference.engine import (
     states,
     synaptic_input,
 )
+from neurotarget.sim.reference.sharing import sharing
 from neurotarget.sim.reference.streaming import Stream
-from neurotarget.sim.reference.workers import sharing
 
 __all__ = [
     "BATCH",
@@ -27,6 +27,7 @@ __all__ = [
     "check_labels",
     "checked_lengths",
     "folded",
+    "in_parts",
     "potentials",
     "prepare",
     "run",

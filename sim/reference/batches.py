@@ -2,7 +2,8 @@
 
 A fold is a function of the trace of one batch; what it gives adds up with `+`, in the order of the samples. Only one
 batch is in memory at a time, so that a run of any number of samples takes no more than its input and its results.
-Batches run here, or where there is enough to do on all cores (workers.py); no result depends on which or how many.
+Batches run here, or where there is enough to do on all cores (workers.py), or on a cluster (cluster.py); no result
+depends on which or how many.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from neurotarget.sim.graph.node import GraphError
 from neurotarget.sim.reference import integer, workers
 from neurotarget.sim.reference.engine import CHUNK, Prepared, check_labels, checked_lengths, prepare, simulate
 from neurotarget.sim.reference.room import Room
+from neurotarget.sim.reference.sharing import Crew, chosen_cluster, chosen_processes
 from neurotarget.sim.trace import Trace, windowed
 from tqdm import tqdm
 
@@ -60,14 +62,14 @@ def run(
     """
     frames, lengths = np.asarray(frames), checked_lengths(graph, frames, lengths)
     check_labels(graph, labels)
-    processes = _planned(graph, int(lengths.sum())) if processes is None else processes
+    crew = _processes(graph, int(lengths.sum()), processes)
     arrays = {f"spikes/{node.name}": (node.output_shape, np.uint8) for node in graph.spiking}
     layout = {**arrays, "output": (graph.output.output_shape, np.float64)}
     shaped = {name: ((*frames.shape[:2], *shape), np.dtype(dtype)) for name, (shape, dtype) in layout.items()}
-    with Room(shaped, shared=processes > 1) as room:
-        batches = [(room, rows.start, frames[rows], lengths[rows]) for rows in _rows(len(frames), BATCH, processes)]
+    with Room(shaped, shared=crew is not None) as room:
+        batches = [(room, rows.start, frames[rows], lengths[rows]) for rows in _rows(len(frames), BATCH, crew)]
         peaks: dict[str, np.ndarray] = {}
-        for part in _done(_keeping(graph, precision), batches, processes, progress):
+        for part in _done(_keeping(graph, precision), batches, crew, progress):
             peaks = {name: np.maximum(peak, peaks.get(name, 0)) for name, peak in part.items()}
         return Trace(
             spikes={node.name: room.arrays[f"spikes/{node.name}"] for node in graph.spiking},
@@ -95,7 +97,8 @@ def folded(
     """Runs a network and keeps what the folds make of it.
 
     Args:
-        frames, lengths, labels, processes: as of `run`.
+        frames, lengths, labels: as of `run`.
+        processes: as of `run`; when left out, a cluster goes before them where `sharing` names one.
         folds: what each gives of the trace of a batch is added up over the batches. With workers, what pickles.
         batch: samples at a time; no result depends on it.
 
@@ -104,25 +107,48 @@ def folded(
 
     Raises:
         GraphError, WorkerLost: as of `run`.
+        ClusterError: a worker of the cluster has other packages.
     """
+    return functools.reduce(
+        _added, in_parts(graph, frames, lengths, labels, folds, precision, progress, batch, processes)
+    )
+
+
+def in_parts(
+    graph: Graph,
+    frames: np.ndarray,
+    lengths: np.ndarray | None,
+    labels: np.ndarray | None,
+    folds: Sequence[Fold],
+    precision: str = "float64",
+    progress: bool = False,
+    batch: int = BATCH,
+    processes: int | None = None,
+) -> Iterator[list[Any]]:
+    """What the folds give of each batch, in order; arguments and errors as of `folded`."""
     frames, lengths = np.asarray(frames), checked_lengths(graph, frames, lengths)
     check_labels(graph, labels)
-    processes = _planned(graph, int(lengths.sum())) if processes is None else processes
+    cluster = chosen_cluster() if processes is None else None
+    crew = cluster or _processes(graph, int(lengths.sum()), processes)
     batches = [
         (frames[rows], lengths[rows], None if labels is None else labels[rows])
-        for rows in _rows(len(frames), batch, processes)
+        for rows in _rows(len(frames), batch, crew)
     ]
-    return functools.reduce(_added, _done(Folding(graph, precision, tuple(folds)), batches, processes, progress))
+    yield from _done(Folding(graph, precision, tuple(folds)), batches, crew, progress)
 
 
 def _added(sums: list[Any], parts: list[Any]) -> list[Any]:
     return list(map(operator.add, sums, parts))
 
 
+def _processes(graph: Graph, steps: int, count: int | None) -> Crew | None:
+    """Workers on this machine for a run of so many steps; None where this process does it alone."""
+    count = count or chosen_processes() or _planned(graph, steps)
+    return workers.shared(count) if count > 1 else None
+
+
 def _planned(graph: Graph, steps: int) -> int:
-    """Worker processes for a run of so many steps: as `sharing` says, or one per core where that saves time."""
-    if (count := workers.chosen()) is not None:
-        return count
+    """Worker processes for a run of so many steps: one per core where that saves time."""
     per_step = 0
     for node in graph.nodes.values():
         weight = node.parameters.get("weight")
@@ -132,28 +158,22 @@ def _planned(graph: Graph, steps: int) -> int:
     return cores if steps * per_step > (WORTH_ASKING if workers.running(cores) else WORTH_STARTING) else 1
 
 
-def _rows(samples: int, batch: int, processes: int) -> list[slice]:
+def _rows(samples: int, batch: int, crew: Crew | None) -> list[slice]:
     """Batches; smaller ones where several workers would otherwise get less than four each."""
-    if processes > 1:
-        batch = min(batch, CHUNK * math.ceil(samples / (4 * processes) / CHUNK))
+    if crew is not None:
+        batch = min(batch, CHUNK * math.ceil(samples / (4 * max(crew.count, 1)) / CHUNK))
     return [slice(start, min(start + batch, samples)) for start in range(0, samples, batch)]
 
 
 def _done(
-    task: Callable[..., Any], batches: Sequence[tuple[Any, ...]], processes: int, progress: bool
+    task: Callable[..., Any], batches: Sequence[tuple[Any, ...]], crew: Crew | None, progress: bool
 ) -> Iterator[Any]:
-    """`task(*batch)` of every batch, in order: here, or by so many workers."""
+    """`task(*batch)` of every batch, in order: here, or by a crew."""
+    answers = (task(*batch) for batch in batches) if crew is None else crew.map(task, batches)
     with tqdm(total=len(batches), desc="reference", unit="batch", disable=None if progress else True) as bar:
-        for answer in _answers(task, batches, processes):
+        for answer in answers:
             bar.update()
             yield answer
-
-
-def _answers(task: Callable[..., Any], batches: Sequence[tuple[Any, ...]], processes: int) -> Iterator[Any]:
-    if processes > 1:
-        yield from workers.shared(processes).map(task, batches)
-    else:
-        yield from (task(*batch) for batch in batches)
 
 
 def _header(graph: Graph, precision: str, peaks: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ What a worker was doing when it died is done by another; what ends two of them i
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import pickle
 import socket
@@ -16,7 +15,6 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -73,6 +71,7 @@ class Workers:
     """Worker processes; one set a program is enough (`shared`)."""
 
     def __init__(self, count: int) -> None:
+        self.count = count
         self.alive = [_started() for _ in range(count)]
         self.tasks: dict[int, tuple[Task, bytes]] = {}  # by number, the last `KEPT`; each pickled once
         self.given = 0
@@ -165,22 +164,6 @@ class Workers:
 
 
 _SHARED: dict[int, Workers] = {}
-_CHOSEN: ContextVar[int | None] = ContextVar("workers", default=None)
-
-
-@contextlib.contextmanager
-def sharing(count: int | None) -> Iterator[None]:
-    """Within it, runs are shared by so many processes where they are told nothing else; None leaves it to each run."""
-    token = _CHOSEN.set(count)
-    try:
-        yield
-    finally:
-        _CHOSEN.reset(token)
-
-
-def chosen() -> int | None:
-    """What `sharing` says."""
-    return _CHOSEN.get()
 
 
 def shared(count: int) -> Workers:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from neurotarget.hardware.counts.tallies import Counting
 from neurotarget.sim import reference
+from neurotarget.sim.commands import run as run_command
 from neurotarget.sim.graph.node import GraphError
 from neurotarget.sim.observed import observe
 from neurotarget.sim.reference import workers
@@ -84,3 +85,16 @@ def test_two_workers_give_the_bits_of_none(two, tmp_path, file):
     )
     assert one[1] == both[1]
     assert fields(dataclasses.replace(one[0], peaks={})) == fields(dataclasses.replace(both[0], peaks={}))
+
+
+@pytest.mark.parametrize("file", ["model.nir", "model.q.nir"])
+def test_a_trace_that_is_written_as_it_comes_is_the_same_file(two, tmp_path, file):
+    graph, frames, lengths = golden(tmp_path, file)
+    frames, lengths = np.tile(frames, (4, 1, 1)), np.tile(lengths, 4)
+    labels = np.arange(len(frames)) % 3
+    np.savez(tmp_path / "input.npz", input=frames, length=lengths, label=labels)
+    reference.run(graph, frames, lengths, labels).save(tmp_path / "whole.npz")
+    for count in ("1", "2"):
+        arguments = ["--input", str(tmp_path / "input.npz"), "--trace", str(tmp_path / "parts.npz"), "--workers", count]
+        assert run_command([str(tmp_path / file), *arguments]) == 0
+        assert (tmp_path / "parts.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
