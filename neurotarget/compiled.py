@@ -20,6 +20,6 @@ def compiled_alone(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _kept(function: Callable[..., Any], parallel: bool) -> Callable[..., Any]:
     try:
-        return numba.njit(parallel=parallel, cache=True)(function)
+        return numba.njit(parallel=parallel, cache=True, nogil=True)(function)
     except RuntimeError:  # neither the installed package nor the user's cache can be written to
-        return numba.njit(parallel=parallel)(function)
+        return numba.njit(parallel=parallel, nogil=True)(function)

@@ -19,7 +19,7 @@ import numpy as np
 from neurotarget.sim.graph import dialect
 from neurotarget.sim.graph.kinds import SPIKING, STATEFUL, SYNAPTIC
 from neurotarget.sim.graph.node import GraphError, Node
-from neurotarget.sim.reference import integer_kernels, spatial_kernels
+from neurotarget.sim.reference import integer_kernels, spatial_kernels, sums
 from neurotarget.sim.reference.integer_kernels import ALIGN_BITS, DECAY_BITS, STATE_LIMIT
 from neurotarget.sim.reference.operations import (
     LINEAR,
@@ -27,7 +27,6 @@ from neurotarget.sim.reference.operations import (
     Call,
     Parameters,
     as_frames,
-    by_input,
     linear,
     state,
 )
@@ -80,7 +79,7 @@ def integer_parameters(node: Node, fixed: Mapping[str, Any]) -> Parameters:
             raise GraphError(f"node {node.name}: Lava would clip or truncate its weights; quantise the file again")
         p["weight_exp"], p["reach"] = _whole(node, fixed, "weight_exp"), reach(p["weight"])
         if node.kind in LINEAR:
-            p["by_input"] = by_input(p["weight"])
+            p["by_input"] = sums.by_input(p["weight"])  # the bias comes after the shift
     elif node.kind == "attention":
         p["weight_exp"] = _whole(node, fixed, "weight_exp")
     elif node.kind == "rotary":
@@ -220,7 +219,7 @@ def _output(call: Call, x: np.ndarray) -> np.ndarray:
 
 def _affine(call: Call, x: np.ndarray) -> np.ndarray:
     refuse_too_large(x, call.parameters["reach"], call.node.name)
-    return _synapse(call, linear(call, x, None))
+    return _synapse(call, linear(call, x))
 
 
 def _scale(call: Call, x: np.ndarray) -> np.ndarray:

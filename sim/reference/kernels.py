@@ -2,8 +2,8 @@
 
 Every kernel takes currents [samples, steps, neurons] and parameters [neurons] in one precision and writes spikes
 uint8 [samples, steps, neurons]. Inside a sample the steps are in order and the neurons are contiguous, so that each
-step is one vector loop. `v` [samples, neurons] and `u` carry the state from call to call, so
-the same kernel serves one step of a recurrent network and a whole utterance.
+step is one vector loop. `v` [samples, neurons] and `u` carry the state from call to call, so that the same kernel
+serves one step of a recurrent network and a whole utterance.
 
 The arithmetic is Euler's, in this order, because parity is judged to the last bit:
 `v = v * (1 - dt/tau) + dt/tau * (v_leak + r * I)`, then `v > v_threshold`, then `v = v_reset`
@@ -16,50 +16,50 @@ snntorch/_neurons/leaky.py, `reset_delay`).
 from __future__ import annotations
 
 import numpy as np
+from neurotarget.sim.reference.vectors import integrate_and_fire
 
 from neurotarget.compiled import compiled_alone
 
+LINE, FOUR_LINES = 64, 256  # bytes that vectors take
+CONSTANTS = ("decay", "gain", "offset", "v_threshold", "v_reset", "theta")  # of `lif`, in this order
+
 
 @compiled_alone
-def lif(current, decay, gain, offset, v_threshold, v_reset, theta, reset, v, spikes, potential):
+def lif(current, constants, reset, v, spikes, potential):
     """LIF and IF: `v = v * decay + (gain * I + offset)`.
 
-    `reset` is the place of the word in `RESETS`: 0 zero, 1 subtract, 2 subtract_at_once. `potential` receives v
-    before the reset where it has the shape of `current`; pass an array of no samples otherwise.
+    Args:
+        constants: [6, neurons], the rows of `CONSTANTS`; theta counts where a reset subtracts it.
+        reset: the place of the word in `RESETS`: 0 zero, 1 subtract, 2 subtract_at_once.
+        potential: receives v before the reset where it has the shape of `current`; an array of no samples otherwise.
 
     Returns:
         Whether every current and every v at the end is finite.
     """
     samples, steps, neurons = current.shape
-    record = potential.shape[0] > 0
+    line = LINE // current.itemsize
+    flat, fixed, states = current.reshape(-1), constants.reshape(-1), v.reshape(-1)
+    fired, kept = spikes.reshape(-1), potential.reshape(-1)
     wild = 0
     for sample in range(samples):
-        state = v[sample].copy()  # a local array: nothing overlaps, and the loops over neurons become vector code
-        charged = np.empty(neurons, current.dtype)
-        for step in range(steps):
-            arriving, fired = current[sample, step], spikes[sample, step]
-            for n in range(neurons):
-                charged[n] = state[n] * decay[n] + (gain[n] * arriving[n] + offset[n])
-            for n in range(neurons):
-                wild += not abs(arriving[n]) < np.inf
-            if reset == 0:
-                for n in range(neurons):
-                    state[n] = v_reset[n] if charged[n] > v_threshold[n] else charged[n]
-            elif reset == 1:  # v stays as it is, and says at the next step whether theta goes
-                for n in range(neurons):
-                    charged[n] = charged[n] - theta[n] if state[n] > v_threshold[n] else charged[n]
-                for n in range(neurons):
-                    state[n] = charged[n]
+        n, own, start = 0, sample * neurons, sample * steps * neurons
+        while n < neurons:
+            first = start + n
+            if n + 4 * line <= neurons:
+                wild += integrate_and_fire(
+                    FOUR_LINES, flat, first, neurons, steps, fixed, n, reset, states, own + n, fired, kept
+                )
+                n += 4 * line
+            elif n + line <= neurons:
+                wild += integrate_and_fire(
+                    LINE, flat, first, neurons, steps, fixed, n, reset, states, own + n, fired, kept
+                )
+                n += line
             else:
-                for n in range(neurons):
-                    state[n] = charged[n] - theta[n] if charged[n] > v_threshold[n] else charged[n]
-            for n in range(neurons):
-                fired[n] = charged[n] > v_threshold[n]
-            if record:
-                potential[sample, step] = charged
-        for n in range(neurons):
-            v[sample, n] = state[n]
-            wild += not abs(state[n]) < np.inf
+                wild += integrate_and_fire(
+                    1, flat, first, neurons, steps, fixed, n, reset, states, own + n, fired, kept
+                )
+                n += 1
     return wild == 0
 
 

@@ -72,7 +72,7 @@ def cast_parameters(node: Node, graph: Graph, dtype: np.dtype) -> Parameters:
         if p.get(key) is not None:
             p[key] = p[key].astype(dtype)
     if node.kind in LINEAR:
-        p["by_input"] = by_input(p["weight"])
+        p["by_input"] = sums.by_input(p["weight"], p["bias"])
     if node.kind in STATEFUL:
         ones = np.ones(node.neurons)
         flat = {key: np.broadcast_to(value, node.output_shape).reshape(-1) for key, value in p.items()}
@@ -93,17 +93,9 @@ def cast_parameters(node: Node, graph: Graph, dtype: np.dtype) -> Parameters:
         if dialect.KEY_V_INITIAL in flat:
             p["v_initial"] = flat[dialect.KEY_V_INITIAL]
         p = {key: np.ascontiguousarray(value, dtype=dtype) for key, value in p.items() if key != "threshold"}
+        if node.kind in SPIKING and KINDS[node.kind].states:
+            p["constants"] = np.stack([p.get(key, p["v_threshold"]) for key in kernels.CONSTANTS])
     return p
-
-
-def by_input(weight: np.ndarray) -> np.ndarray:
-    """Weights as sums.py reads them: those of one input side by side [inputs, outputs], of taps one below the other.
-
-    Args:
-        weight: [outputs, inputs], over time [outputs, inputs, taps] or depthwise [channels, taps].
-    """
-    columns = weight.transpose(2, 1, 0).reshape(-1, len(weight)) if weight.ndim == 3 else weight.T
-    return np.ascontiguousarray(columns)
 
 
 def theta_of(v_threshold: np.ndarray, rule: str) -> np.ndarray:
@@ -145,20 +137,8 @@ def _spiking(call: Call, x: np.ndarray) -> np.ndarray:
     spikes = np.empty(current.shape, np.uint8)
     observe = call.node.name in call.potentials
     potential = np.empty(current.shape if observe else (0, 0, 0), call.dtype)
-    finite = kernels.lif(
-        current,
-        p["decay"],
-        p["gain"],
-        p["offset"],
-        p["v_threshold"],
-        p["v_reset"],
-        p.get("theta", p["v_threshold"]),
-        RESETS.index(call.node.reset or RESET_ZERO),
-        state(call, "v", len(x)),
-        spikes,
-        potential,
-    )
-    if not finite:
+    reset = RESETS.index(call.node.reset or RESET_ZERO)
+    if not kernels.lif(current, p["constants"], reset, state(call, "v", len(x)), spikes, potential):
         raise Overflow(call.node.name)
     if observe:
         call.potentials[call.node.name] = potential.reshape(x.shape)
@@ -184,22 +164,22 @@ def typed(call: Call, x: np.ndarray) -> np.ndarray:
     return x if x.dtype == np.uint8 else x.astype(call.dtype, copy=False)
 
 
-def linear(call: Call, x: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
+def linear(call: Call, x: np.ndarray) -> np.ndarray:
     """Sums of the weights of a linear layer by what arrives, x [samples, steps, ..., inputs], and the bias."""
-    p = call.parameters
-    out = np.empty((*x.shape[:-1], p["by_input"].shape[1]), call.dtype)
-    rows, sums_of_rows = np.ascontiguousarray(typed(call, x).reshape(-1, x.shape[-1])), out.reshape(-1, out.shape[-1])
-    added = np.empty(0, call.dtype) if bias is None else bias
-    if call.node.kind == "affine":
-        sums.weighted(rows, p["by_input"], added, sums_of_rows)
+    p, kind = call.parameters, call.node.kind
+    outputs = len(p["weight"])
+    out = np.empty((*x.shape[:-1], outputs), call.dtype)
+    rows, filled = np.ascontiguousarray(typed(call, x).reshape(-1, x.shape[-1])), out.reshape(-1, outputs)
+    if kind == "affine":
+        sums.weighted(rows, p["by_input"], filled)
     else:
-        fill = sums.weighted_alone if call.node.kind == "depthwise_conv" else sums.weighted_over_time
-        fill(rows, x.shape[1], p["by_input"], p["look_ahead"], added, sums_of_rows)
+        fill = sums.weighted_alone if kind == "depthwise_conv" else sums.weighted_over_time
+        fill(rows, x.shape[1], p["by_input"], p["weight"].shape[-1], p["look_ahead"], filled)
     return out
 
 
 def _affine(call: Call, x: np.ndarray) -> np.ndarray:
-    return linear(call, x, call.parameters["bias"])
+    return linear(call, x)
 
 
 def _scale(call: Call, x: np.ndarray) -> np.ndarray:
@@ -263,7 +243,7 @@ def _look_ahead(call: Call, x: np.ndarray) -> np.ndarray:
 
 def _temporal_conv(call: Call, x: np.ndarray) -> np.ndarray:
     """y[t] = sum over i of W[..., i] x[t + look_ahead - (taps - 1) + i] + b."""
-    return linear(call, masked(x, call.mask), call.parameters["bias"])
+    return linear(call, masked(x, call.mask))
 
 
 def _gate(call: Call, x: Mapping[str, np.ndarray]) -> np.ndarray:

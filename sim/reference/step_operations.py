@@ -89,14 +89,13 @@ def spiking(site: Site) -> Step:
     p, n = site.parameters, site.node.neurons
     if site.integers:
         return integer_neuron(site)
-    constants = [p[key] for key in ("decay", "gain", "offset", "v_threshold", "v_reset")]
     reset = RESETS.index(site.node.reset or RESET_ZERO)
     v = site.state((1, n), p.get("v_initial", 0))
     current, spikes = site.inputs[""].reshape(1, 1, n), site.out.reshape(1, 1, n)
-    theta, unobserved = p.get("theta", p["v_threshold"]), np.empty((0, 0, 0))
+    constants, unobserved = p["constants"], np.empty((0, 0, 0))
 
     def step(number: int) -> None:
-        kernels.lif(current, *constants, theta, reset, v, spikes, unobserved)
+        kernels.lif(current, constants, reset, v, spikes, unobserved)
 
     return step
 
@@ -127,11 +126,9 @@ def affine(site: Site) -> Step:
 def _weighed(site: Site, x: np.ndarray) -> Step:
     """The reference's sum of weights, of one row; of integers shifted before the bias."""
     p, out = site.parameters, site.out
-    bias, nothing = p.get("bias"), np.empty(0, out.dtype)
-    row, by_input, total = x[None], p["by_input"], out[None]
+    bias, row, by_input, total = p.get("bias"), x[None], p["by_input"], out[None]
     if not site.integers:
-        added = nothing if bias is None else bias
-        return lambda number: sums.weighted(row, by_input, added, total)
+        return lambda number: sums.weighted(row, by_input, total)
     shift, exponent = (np.left_shift if p["weight_exp"] > 0 else np.right_shift), abs(p["weight_exp"])
     if binary := site.of_spikes:  # then the number of sources is the largest that arrives
         refuse_too_large(np.array([len(site.node.sources)]), p["reach"], site.node.name)
@@ -139,7 +136,7 @@ def _weighed(site: Site, x: np.ndarray) -> Step:
     def step(number: int) -> None:
         if not binary:
             refuse_too_large(x, p["reach"], site.node.name)
-        sums.weighted(row, by_input, nothing, total)
+        sums.weighted(row, by_input, total)
         shift(out, exponent, out=out)
         if bias is not None:
             np.add(out, bias, out=out)
@@ -173,11 +170,11 @@ def temporal_conv(site: Site) -> Step:
 def depthwise_conv(site: Site) -> Step:
     p, out = site.parameters, site.out
     past, arrive = _past(site)
-    bias = 0 if p["bias"] is None else p["bias"]
+    weight, bias = p["by_input"][: len(past), : len(out)], 0 if p["bias"] is None else p["bias"]
 
     def step(number: int) -> None:
         arrive(number)
-        np.add.reduce(p["by_input"] * past, axis=0, out=out)  # the oldest first, as the reference adds
+        np.add.reduce(weight * past, axis=0, out=out)  # the oldest first, as the reference adds
         out[...] = (shifted(out, p["weight_exp"]) if site.integers else out) + bias
 
     return step

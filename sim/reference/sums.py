@@ -2,81 +2,104 @@
 
 `y[row] = sum over i of x[row, i] * weight[i]`, the inputs in ascending order, each product rounded before it is added.
 So a sum depends neither on what else is in the batch, nor on a matrix library and its threads, nor on the machine, and
-it is the same whether x came as bytes or as numbers. The weights of one input stand side by side: [inputs, outputs].
+it is the same whether x came as bytes or as numbers. Weights lie as `by_input` lays them out.
 """
 
 from __future__ import annotations
 
+import math
+
 import numba
 import numpy as np
+from neurotarget.sim.reference.vectors import noted, weigh, weigh_alone
 
 from neurotarget.compiled import compiled_alone
 
-
-@numba.njit(inline="always")
-def _noted(x, row, places):
-    """Notes the places of what is not zero in a row, and gives how many there are."""
-    count = 0
-    for i in range(x.shape[1]):
-        places[count] = i
-        count += x[row, i] != 0
-    return count
+LINE = 64  # bytes: of a cache line, and of the widest vector
+TWO_LINES, EIGHT_LINES = 128, 512
 
 
-@numba.njit(inline="always")
-def _sum(places, values, count, weight, bias, out, row):
-    """Fills a row of `out` with the weights of the noted places times their values, and the bias after them."""
-    for n in range(out.shape[1]):
-        out[row, n] = 0
-    event = 0
-    while event + 4 <= count:  # four at a time: the total is read and written once
-        a, b, c, d = places[event], places[event + 1], places[event + 2], places[event + 3]
-        va, vb, vc, vd = values[event], values[event + 1], values[event + 2], values[event + 3]
-        for n in range(out.shape[1]):
-            total = (out[row, n] + va * weight[a, n]) + vb * weight[b, n]
-            out[row, n] = (total + vc * weight[c, n]) + vd * weight[d, n]
-        event += 4
-    while event < count:
-        place, value = places[event], values[event]
-        for n in range(out.shape[1]):
-            out[row, n] += value * weight[place, n]
-        event += 1
-    if bias.shape[0]:
-        for n in range(out.shape[1]):
-            out[row, n] += bias[n]
+def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Zeros that start at a cache line."""
+    size = math.prod(shape) * dtype.itemsize
+    room = np.zeros(size + LINE, np.uint8)
+    start = -room.ctypes.data % LINE
+    return room[start : start + size].view(dtype).reshape(shape)
 
 
-@compiled_alone
-def weighted(x, weight, bias, out):
-    """Fills `out` [rows, outputs] for x [rows, inputs].
+def by_input(weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
+    """Weights as the sums read them: those of one input side by side, of taps one below the other.
 
     Args:
-        bias: [outputs], added to each sum; of length 0 for none.
+        weight: [outputs, inputs], over time [outputs, inputs, taps], depthwise [outputs, taps].
+        bias: [outputs]; the weight of one input more, the last, that is always 1.
+
+    Returns:
+        [inputs or taps * inputs, and one for the bias; outputs, filled with zeros to a multiple of a cache line].
     """
-    rows, inputs = x.shape
-    places, values = np.empty(inputs + 1, np.int32), np.empty(inputs, weight.dtype)
-    for row in range(rows):
-        count = _noted(x, row, places)
-        for event in range(count):
-            values[event] = x[row, places[event]]
-        _sum(places, values, count, weight, bias, out, row)
+    columns = weight.transpose(2, 1, 0).reshape(-1, len(weight)) if weight.ndim == 3 else weight.T
+    per_line = LINE // weight.itemsize
+    lines = -(-len(weight) // per_line)
+    laid = aligned((len(columns) + (bias is not None), lines * per_line), weight.dtype)
+    laid[: len(columns), : len(weight)] = columns
+    if bias is not None:
+        laid[-1, : len(weight)] = bias
+    return laid
+
+
+@numba.njit(inline="always")
+def _sum(weight, columns, places, values, count, tail, out, row, outputs):
+    """Fills a row of the flat `out` with the noted weights times their values, as many columns at a time as fit."""
+    line = tail.shape[0]
+    column, start = 0, row * outputs
+    while column + 8 * line <= outputs:
+        weigh(EIGHT_LINES, weight, column, columns, places, values, count, out, start + column)
+        column += 8 * line
+    while column + 2 * line <= outputs:
+        weigh(TWO_LINES, weight, column, columns, places, values, count, out, start + column)
+        column += 2 * line
+    while column < outputs:
+        if column + line <= outputs:
+            weigh(LINE, weight, column, columns, places, values, count, out, start + column)
+        else:
+            weigh(LINE, weight, column, columns, places, values, count, tail, 0)
+            for n in range(outputs - column):
+                out[start + column + n] = tail[n]
+        column += line
 
 
 @compiled_alone
-def weighted_over_time(x, steps, weight, look_ahead, bias, out):
+def weighted(x, weight, out):
+    """Fills `out` [rows, outputs] for x [rows, inputs] and weights as `by_input` gives them, with a bias or without."""
+    rows, inputs = x.shape
+    flat, matrix, sums = x.reshape(-1), weight.reshape(-1), out.reshape(-1)
+    bias = weight.shape[0] - inputs
+    places, values = np.empty(inputs + 2, np.int32), np.empty(inputs + 2, weight.dtype)
+    tail = np.empty(LINE // weight.itemsize, weight.dtype)
+    for row in range(rows):
+        count = noted(flat, row * inputs, inputs, places, values, 0, 0)
+        places[count], values[count] = inputs, 1
+        _sum(matrix, weight.shape[1], places, values, count + bias, tail, sums, row, out.shape[1])
+
+
+@compiled_alone
+def weighted_over_time(x, steps, weight, taps, look_ahead, out):
     """As `weighted`, of a convolution over time: tap i of step t reads step `t + look_ahead - (taps - 1) + i`.
 
     Args:
         x: [samples * steps, inputs].
-        weight: [taps * inputs, outputs], the inputs of a tap side by side.
+        weight: of taps * inputs.
         out: [samples * steps, outputs], to fill.
     """
     rows, inputs = x.shape
-    taps = weight.shape[0] // inputs
-    counts, noted = np.empty(rows, np.int64), np.empty((rows, inputs + 1), np.int32)
-    places, values = np.empty(taps * inputs, np.int32), np.empty(taps * inputs, weight.dtype)
+    flat, matrix, sums = x.reshape(-1), weight.reshape(-1), out.reshape(-1)
+    bias = weight.shape[0] - taps * inputs
+    counts, noted_at = np.empty(rows, np.int64), np.empty((rows, inputs + 1), np.int32)
+    noted_values = np.empty((rows, inputs + 1), weight.dtype)
+    places, values = np.empty(taps * inputs + 1, np.int32), np.empty(taps * inputs + 1, weight.dtype)
+    tail = np.empty(LINE // weight.itemsize, weight.dtype)
     for row in range(rows):
-        counts[row] = _noted(x, row, noted[row])
+        counts[row] = noted(flat, row * inputs, inputs, noted_at[row], noted_values[row], 0, 0)
     for row in range(rows):
         first = row // steps * steps
         count = 0
@@ -85,32 +108,47 @@ def weighted_over_time(x, steps, weight, look_ahead, bias, out):
             if source < first or source >= first + steps:
                 continue
             for event in range(counts[source]):
-                places[count] = tap * inputs + noted[source, event]
-                values[count] = x[source, noted[source, event]]
-                count += 1
-        _sum(places, values, count, weight, bias, out, row)
+                places[count + event] = tap * inputs + noted_at[source, event]
+                values[count + event] = noted_values[source, event]
+            count += counts[source]
+        places[count], values[count] = taps * inputs, 1
+        _sum(matrix, weight.shape[1], places, values, count + bias, tail, sums, row, out.shape[1])
 
 
 @compiled_alone
-def weighted_alone(x, steps, weight, look_ahead, bias, out):
+def weighted_alone(x, steps, weight, taps, look_ahead, out):
     """Depthwise convolution over time, taps as of `weighted_over_time`: each neuron by itself, zeros too.
 
     Args:
         x, out: [samples * steps, neurons].
-        weight: [taps, neurons].
+        weight: of as many outputs as there are neurons, and of taps inputs.
     """
     rows, neurons = x.shape
-    taps = weight.shape[0]
+    columns, matrix = weight.shape[1], weight.reshape(-1)
+    line = LINE // weight.itemsize
+    numbers, total = np.zeros((steps, columns), weight.dtype), np.empty(columns, weight.dtype)
+    flat = numbers.reshape(-1)
     for row in range(rows):
-        first = row // steps * steps
+        step = row % steps
+        if step == 0:  # the next sample
+            for t in range(steps):
+                for n in range(neurons):
+                    numbers[t, n] = x[row + t, n]
+        source = step + look_ahead - (taps - 1)
+        tap = max(0, -source)
+        count = max(0, min(taps, steps - source) - tap)
+        total[:] = 0
+        column = 0
+        while column < columns:
+            start, first = tap * columns + column, (source + tap) * columns + column
+            if column + 8 * line <= columns:
+                weigh_alone(EIGHT_LINES, matrix, start, flat, first, columns, count, total, column)
+                column += 8 * line
+            else:
+                weigh_alone(LINE, matrix, start, flat, first, columns, count, total, column)
+                column += line
+        if weight.shape[0] > taps:
+            for n in range(columns):
+                total[n] += weight[taps, n]
         for n in range(neurons):
-            out[row, n] = 0
-        for tap in range(taps):
-            source = row + look_ahead - (taps - 1) + tap
-            if source < first or source >= first + steps:
-                continue
-            for n in range(neurons):
-                out[row, n] += weight[tap, n] * x[source, n]
-        if bias.shape[0]:
-            for n in range(neurons):
-                out[row, n] += bias[n]
+            out[row, n] = total[n]

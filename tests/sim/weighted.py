@@ -7,6 +7,5 @@ from neurotarget.sim.reference import sums
 def weighted(x, weight, bias=None):
     """x [rows, inputs] times weight [outputs, inputs], in the type of the weight."""
     out = np.empty((len(x), len(weight)), weight.dtype)
-    bias = np.empty(0, weight.dtype) if bias is None else bias
-    sums.weighted(np.ascontiguousarray(x), np.ascontiguousarray(weight.T), bias, out)
+    sums.weighted(np.ascontiguousarray(x), sums.by_input(weight, bias), out)
     return out

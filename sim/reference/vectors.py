@@ -1,0 +1,239 @@
+"""Vector instructions that a compiled loop over numbers would not become: numba intrinsics.
+
+LLVM cuts a vector of any length into those of the machine. Nothing here is reordered or fused: each product is rounded
+before it is added (no fast-math flag is set).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+INDEX = ir.IntType(32)
+
+
+def _array(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    return context.make_array(kind)(context, builder, value)
+
+
+def _vector(context: Any, dtype: Any, width: Any) -> Any:
+    """As many numbers as fill so many bytes, at least one."""
+    element = context.get_data_type(dtype)
+    return ir.VectorType(element, max(1, width.literal_value // context.get_abi_sizeof(element)))
+
+
+def _at(builder: Any, array: Any, index: Any, vector: Any) -> Any:
+    """Address of the vector that starts at a place of a flat array."""
+    return builder.bitcast(builder.gep(array.data, [index]), vector.as_pointer())
+
+
+def _spread(builder: Any, number: Any, lanes: int) -> Any:
+    """A vector that holds one number in each place."""
+    undefined = ir.Constant(ir.VectorType(number.type, lanes), ir.Undefined)
+    one = builder.insert_element(undefined, number, INDEX(0))
+    return builder.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(INDEX, lanes), None))
+
+
+def _accumulate(builder: Any, dtype: Any, total: Any, factor: Any, weight: Any) -> None:
+    floating = isinstance(dtype, types.Float)
+    multiply, add = (builder.fmul, builder.fadd) if floating else (builder.mul, builder.add)
+    builder.store(add(builder.load(total), multiply(factor, weight)), total)
+
+
+@intrinsic(prefer_literal=True)
+def weigh(typing_context, width, weight, start, columns, places, values, count, out, at):
+    """`out[at + n] = sum over e < count of values[e] * weight[start + places[e] * columns + n]`, in the order of e.
+
+    Args:
+        width: bytes of the columns that are summed at once, a literal; their sums stay in registers.
+        weight: flat, rows of so many columns.
+        places: int32, and values, in the type of the weights: of the events.
+        out: flat, in the type of the weights.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _, matrix, first, stride, rows, factors, events, sums, place = arguments
+        matrix, rows, factors, sums = (
+            _array(context, builder, kind, value)
+            for kind, value in ((weight, matrix), (places, rows), (values, factors), (out, sums))
+        )
+        vector = _vector(context, weight.dtype, width)
+        size = context.get_abi_sizeof(vector.element)
+        total = cgutils.alloca_once_value(builder, ir.Constant(vector, None))
+        with cgutils.for_range(builder, events) as loop:
+            row = builder.sext(builder.load(builder.gep(rows.data, [loop.index])), stride.type)
+            address = _at(builder, matrix, builder.add(first, builder.mul(row, stride)), vector)
+            factor = _spread(builder, builder.load(builder.gep(factors.data, [loop.index])), vector.count)
+            _accumulate(builder, weight.dtype, total, factor, builder.load(address, align=size))
+        builder.store(builder.load(total), _at(builder, sums, place, vector), align=size)
+        return context.get_dummy_value()
+
+    if not isinstance(width, types.IntegerLiteral):
+        return None
+    index = types.intp
+    return types.void(width, weight, index, index, places, values, index, out, index), generate
+
+
+@intrinsic(prefer_literal=True)
+def weigh_alone(typing_context, width, weight, start, x, first, columns, count, out, at):
+    """`out[at + n] += sum over i < count of weight[start + i * columns + n] * x[first + i * columns + n]`, in order.
+
+    Args:
+        width: as of `weigh`.
+        weight, x, out: flat, of one type; rows of so many columns.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _, matrix, row, numbers, number, stride, taps, sums, place = arguments
+        matrix, numbers, sums = (
+            _array(context, builder, kind, value) for kind, value in ((weight, matrix), (x, numbers), (out, sums))
+        )
+        vector = _vector(context, weight.dtype, width)
+        size = context.get_abi_sizeof(vector.element)
+        target = _at(builder, sums, place, vector)
+        total = cgutils.alloca_once_value(builder, builder.load(target, align=size))
+        with cgutils.for_range(builder, taps) as loop:
+            offset = builder.mul(loop.index, stride)
+            factor, own = (
+                builder.load(_at(builder, array, builder.add(origin, offset), vector), align=size)
+                for array, origin in ((numbers, number), (matrix, row))
+            )
+            _accumulate(builder, weight.dtype, total, factor, own)
+        builder.store(builder.load(total), target, align=size)
+        return context.get_dummy_value()
+
+    if not isinstance(width, types.IntegerLiteral):
+        return None
+    index = types.intp
+    return types.void(width, weight, index, x, index, index, index, out, index), generate
+
+
+@intrinsic(prefer_literal=True)
+def integrate_and_fire(
+    typing_context, width, current, start, neurons, steps, constants, column, reset, v, at, spikes, potential
+):
+    """All steps of the neurons of one vector, whose potentials stay in registers: kernels.py, `lif`.
+
+    Args:
+        width: as of `weigh`.
+        current, spikes: flat, spikes of any type; those of the first step at `start`, of the next one `neurons` further.
+        constants: flat, six rows of `neurons`: decay, gain, offset, v_threshold, v_reset, theta.
+        column: of the neurons in the constants.
+        reset: place of the word in `RESETS`.
+        v: flat, of the neurons at `at`, read and written.
+        potential: as `spikes`, to keep v before the reset; of length 0 not to.
+
+    Returns:
+        Whether a current or, at the end, v is not finite.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _, arriving, first, stride, times, fixed, lane, rule, state, own, fired, kept = arguments
+        arriving, fixed, state, fired, kept = (
+            _array(context, builder, kind, value)
+            for kind, value in (
+                (current, arriving),
+                (constants, fixed),
+                (v, state),
+                (spikes, fired),
+                (potential, kept),
+            )
+        )
+        vector = _vector(context, current.dtype, width)
+        size = context.get_abi_sizeof(vector.element)
+        sent = ir.VectorType(context.get_data_type(spikes.dtype), vector.count)
+        one_or_none = builder.uitofp if isinstance(spikes.dtype, types.Float) else builder.zext
+        decay, gain, offset, threshold, v_reset, theta = (
+            builder.load(
+                _at(builder, fixed, builder.add(lane, builder.mul(stride, stride.type(row))), vector), align=size
+            )
+            for row in range(6)
+        )
+        late, zero = (builder.icmp_signed("==", rule, rule.type(number)) for number in (1, 0))
+        record = builder.icmp_signed(">", builder.extract_value(kept.shape, 0), stride.type(0))
+        potentials = cgutils.alloca_once_value(builder, builder.load(_at(builder, state, own, vector), align=size))
+        wild = cgutils.alloca_once_value(builder, ir.Constant(vector, None))
+        with cgutils.for_range(builder, times) as loop:
+            place = builder.add(first, builder.mul(loop.index, stride))
+            x, before = builder.load(_at(builder, arriving, place, vector), align=size), builder.load(potentials)
+            builder.store(builder.fadd(builder.load(wild), builder.fsub(x, x)), wild)
+            charged = builder.fadd(builder.fmul(before, decay), builder.fadd(builder.fmul(gain, x), offset))
+            takes_off = builder.fcmp_ordered(">", before, threshold)  # theta, that was due at the step before
+            later = builder.select(takes_off, builder.fsub(charged, theta), charged)
+            charged = builder.select(late, later, charged)
+            fires = builder.fcmp_ordered(">", charged, threshold)
+            after = builder.select(zero, v_reset, builder.fsub(charged, theta))
+            builder.store(builder.select(late, charged, builder.select(fires, after, charged)), potentials)
+            builder.store(one_or_none(fires, sent), _at(builder, fired, place, sent), align=1)
+            with builder.if_then(record):
+                builder.store(charged, _at(builder, kept, place, vector), align=size)
+        last = builder.load(potentials)
+        builder.store(last, _at(builder, state, own, vector), align=size)
+        unknown = builder.fadd(builder.load(wild), builder.fsub(last, last))  # not a number where one was not finite
+        bits = builder.bitcast(builder.fcmp_unordered("uno", unknown, unknown), ir.IntType(vector.count))
+        return builder.icmp_unsigned("!=", bits, bits.type(0))
+
+    if not isinstance(width, types.IntegerLiteral):
+        return None
+    index = types.intp
+    kinds = (width, current, index, index, index, constants, index, index, v, index, spikes, potential)
+    return types.boolean(*kinds), generate
+
+
+@intrinsic
+def _not_zero(typing_context, x, at):
+    """Bit i of 64 says whether `x[at + i]` of a flat array is not zero."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = _array(context, builder, x, arguments[0])
+        element = context.get_data_type(x.dtype)
+        vector = ir.VectorType(element, 64)
+        address = builder.bitcast(builder.gep(array.data, [arguments[1]]), vector.as_pointer())
+        values, zero = builder.load(address, align=context.get_abi_sizeof(element)), ir.Constant(vector, None)
+        floating = isinstance(x.dtype, types.Float)
+        found = builder.fcmp_unordered("!=", values, zero) if floating else builder.icmp_unsigned("!=", values, zero)
+        return builder.bitcast(found, ir.IntType(64))
+
+    return types.uint64(x, types.intp), generate
+
+
+@intrinsic
+def _lowest(typing_context, bits):
+    """Place of the lowest bit that is set."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.IntType(1)(1))
+
+    return types.int64(types.uint64), generate
+
+
+@numba.njit(inline="always")
+def noted(x, start, length, places, values, shift, count):
+    """Notes what is not zero in x[start : start + length] of a flat array, behind the `count` events noted before.
+
+    Args:
+        places: int32; gets the place from `start` on, plus `shift`.
+        values: gets the value.
+
+    Returns:
+        The number of events.
+    """
+    first = 0
+    while first + 64 <= length:
+        bits = _not_zero(x, start + first)
+        while bits:
+            at = first + _lowest(bits)
+            places[count], values[count] = shift + at, x[start + at]
+            count += 1
+            bits &= bits - numba.uint64(1)
+        first += 64
+    while first < length:
+        places[count], values[count] = shift + first, x[start + first]
+        count += x[start + first] != 0
+        first += 1
+    return count
