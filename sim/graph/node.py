@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
 
 from neurotarget.errors import UserError
 
@@ -41,7 +40,7 @@ class Node:
 
     @property
     def neurons(self) -> int:
-        return int(np.prod(self.output_shape))
+        return math.prod(self.output_shape)
 
     @property
     def subtracts(self) -> bool:

@@ -20,7 +20,16 @@ from neurotarget.sim.graph import Graph
 from neurotarget.sim.graph.kinds import SLIDING
 from neurotarget.sim.graph.node import GraphError
 from neurotarget.sim.reference import integer, workers
-from neurotarget.sim.reference.engine import CHUNK, Prepared, check_labels, checked_lengths, prepare, simulate
+from neurotarget.sim.reference.engine import (
+    CHUNK,
+    Batch,
+    Prepared,
+    check_labels,
+    checked_lengths,
+    layout,
+    prepare,
+    simulate,
+)
 from neurotarget.sim.reference.room import Room
 from neurotarget.sim.reference.sharing import Crew, chosen_cluster, chosen_processes
 from neurotarget.sim.trace import Trace, windowed
@@ -63,17 +72,15 @@ def run(
     frames, lengths = np.asarray(frames), checked_lengths(graph, frames, lengths)
     check_labels(graph, labels)
     crew = _processes(graph, int(lengths.sum()), processes)
-    arrays = {f"spikes/{node.name}": (node.output_shape, np.uint8) for node in graph.spiking}
-    layout = {**arrays, "output": (graph.output.output_shape, np.float64)}
-    shaped = {name: ((*frames.shape[:2], *shape), np.dtype(dtype)) for name, (shape, dtype) in layout.items()}
-    with Room(shaped, shared=crew is not None) as room:
+    with Room(layout(graph, *frames.shape[:2]), shared=crew is not None) as room:
         batches = [(room, rows.start, frames[rows], lengths[rows]) for rows in _rows(len(frames), BATCH, crew)]
         peaks: dict[str, np.ndarray] = {}
         for part in _done(_keeping(graph, precision), batches, crew, progress):
             peaks = {name: np.maximum(peak, peaks.get(name, 0)) for name, peak in part.items()}
+        sent = Batch.of(graph, room.arrays)
         return Trace(
-            spikes={node.name: room.arrays[f"spikes/{node.name}"] for node in graph.spiking},
-            output=room.arrays["output"],
+            spikes=sent.spikes,
+            output=sent.output,
             input=windowed(frames, lengths),
             lengths=lengths,
             labels=labels,
@@ -198,9 +205,9 @@ class Keeping:
         return prepare(self.graph, self.precision)
 
     def __call__(self, room: Room, start: int, frames: np.ndarray, lengths: np.ndarray) -> dict[str, np.ndarray]:
-        part = simulate(self.prepared, np.require(frames, requirements="A"), lengths)
-        room.put(start, {**{f"spikes/{name}": array for name, array in part.spikes.items()}, "output": part.output})
-        return dict(part.peaks)
+        rows = {name: array[start : start + len(frames)] for name, array in room.arrays.items()}
+        into = Batch.of(self.graph, rows)
+        return dict(simulate(self.prepared, np.require(frames, requirements="A"), lengths, into=into).peaks)
 
 
 # Of the networks that ran last: workers then have them already.
@@ -229,7 +236,7 @@ def trace_of(prepared: Prepared, frames: np.ndarray, lengths: np.ndarray, labels
     graph, part = prepared.graph, simulate(prepared, frames, lengths)
     return Trace(
         spikes=part.spikes,
-        output=part.output.astype(np.float64, copy=False),
+        output=part.output,
         input=windowed(np.asarray(frames), lengths),
         lengths=lengths,
         labels=labels,

@@ -10,10 +10,14 @@ the bias of a layer reaches a look-ahead or an attention from there.
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numba
 import numpy as np
 from neurotarget.sim.graph import Graph
 from neurotarget.sim.graph.kinds import SPIKING, STATEFUL, WHOLE_UTTERANCE
@@ -29,6 +33,7 @@ from neurotarget.sim.reference.operations import (
     cast_parameters,
     summed,
 )
+from neurotarget.sim.reference.room import Room
 from neurotarget.sim.trace import Trace, in_window, masked, partial_window, windowed
 
 CHUNK = 8  # samples that go through all nodes together
@@ -55,7 +60,7 @@ class Batch:
 
     Attributes:
         spikes: of every spiking node, uint8 [samples, steps, *neurons]; zero outside the window.
-        output: [samples, steps, *outputs], zero outside the window.
+        output: float64 [samples, steps, *outputs], zero outside the window.
         potentials: of the neurons that were to be observed, v before the reset [samples, steps, *neurons]; of a
             quantised graph u and v, [samples, steps, *neurons, 2].
         peaks: of the neurons of a quantised graph, the largest |u| before it wraps and |v| before it is clipped.
@@ -63,8 +68,20 @@ class Batch:
 
     spikes: Mapping[str, np.ndarray]
     output: np.ndarray
-    potentials: Mapping[str, np.ndarray]
-    peaks: Mapping[str, np.ndarray]
+    potentials: Mapping[str, np.ndarray] = field(default_factory=dict)
+    peaks: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, graph: Graph, arrays: Mapping[str, np.ndarray]) -> Batch:
+        """The arrays of `layout` as a batch."""
+        return cls({node.name: arrays[f"spikes/{node.name}"] for node in graph.spiking}, arrays["output"])
+
+
+def layout(graph: Graph, samples: int, steps: int) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Shape and type of what a run of so many samples sends: `spikes/NODE` and `output`."""
+    arrays = {f"spikes/{node.name}": (node.output_shape, np.uint8) for node in graph.spiking}
+    both = {**arrays, "output": (graph.output.output_shape, np.float64)}
+    return {name: ((samples, steps, *shape), np.dtype(dtype)) for name, (shape, dtype) in both.items()}
 
 
 def prepare(graph: Graph, precision: str = "float64") -> Prepared:
@@ -134,57 +151,79 @@ def check_labels(graph: Graph, labels: np.ndarray | None) -> None:
         )
 
 
-def simulate(prepared: Prepared, frames: np.ndarray, lengths: np.ndarray, observe: Collection[str] = ()) -> Batch:
+def simulate(
+    prepared: Prepared,
+    frames: np.ndarray,
+    lengths: np.ndarray,
+    observe: Collection[str] = (),
+    into: Batch | None = None,
+) -> Batch:
     """Runs one batch, `CHUNK` samples at a time through all nodes: what they send each other stays in the cache.
+
+    Chunks run side by side in as many threads as numba takes; a sample has the same bits in any chunk.
 
     Args:
         frames: [samples, steps, *features].
         lengths: int64 [samples].
         observe: neurons whose potentials are wanted.
+        into: arrays for spikes and output; new ones when left out.
 
     Raises:
         GraphError: values of a node overflow.
     """
-    looped = any(_loops(prepared.graph, component) for component in prepared.graph.components)
-    chunk = len(frames) if looped else CHUNK  # a loop goes step by step, and is the faster the more samples go with it
-    parts = []
-    for start in range(0, len(frames), chunk):
+    graph, samples, threads = prepared.graph, len(frames), numba.get_num_threads()
+    sent = Batch.of(graph, Room(layout(graph, *frames.shape[:2]), shared=False).arrays) if into is None else into
+    if any(_loops(graph, component) for component in graph.components):
+        chunk = samples  # a loop goes step by step, and is the faster the more samples go with it
+    else:
+        chunk = min(CHUNK, math.ceil(samples / threads))
+
+    def run(start: int) -> Batch:
         rows = slice(start, start + chunk)
+        own = Batch({name: array[rows] for name, array in sent.spikes.items()}, sent.output[rows])
         try:
-            parts.append(_simulate(prepared, frames[rows], lengths[rows], observe, careful=False))
+            return _simulate(prepared, frames[rows], lengths[rows], observe, own, careful=False)
         except Overflow:  # again, to find the node where it began
-            parts.append(_simulate(prepared, frames[rows], lengths[rows], observe, careful=True))
-    if len(parts) == 1:
-        return parts[0]
-    return Batch(
-        spikes={name: np.concatenate([part.spikes[name] for part in parts]) for name in parts[0].spikes},
-        output=np.concatenate([part.output for part in parts]),
-        potentials={name: np.concatenate([part.potentials[name] for part in parts]) for name in parts[0].potentials},
+            return _simulate(prepared, frames[rows], lengths[rows], observe, own, careful=True)
+
+    starts = range(0, samples, chunk)
+    if threads == 1 or len(starts) == 1:
+        parts = list(map(run, starts))
+    else:
+        with ThreadPoolExecutor(min(threads, len(starts))) as pool:
+            parts = list(pool.map(run, starts))
+    return replace(
+        sent,
+        potentials={name: np.concatenate([part.potentials[name] for part in parts]) for name in observe},
         peaks={name: np.max([part.peaks[name] for part in parts], axis=0) for name in parts[0].peaks},
     )
 
 
 def _simulate(
-    prepared: Prepared, frames: np.ndarray, lengths: np.ndarray, observe: Collection[str], careful: bool
+    prepared: Prepared, frames: np.ndarray, lengths: np.ndarray, observe: Collection[str], sent: Batch, careful: bool
 ) -> Batch:
     graph = prepared.graph
     mask = partial_window(lengths, frames.shape[1])
     run = _Run(prepared, mask, {name: np.empty(0) for name in observe}, careful=careful)
     values: dict[str, np.ndarray] = {}
-    readers = {name: len(graph.targets(name)) for name in graph.nodes}
+    readers = Counter(source for node in graph.nodes.values() for source in set(node.sources))
     for component in graph.components:
         if _loops(graph, component):
             run.loop(component, values)
         else:
             node = graph.nodes[component[0]]
             inputs = masked(np.asarray(frames), mask) if node.kind == "input" else run.gather(node, values)
-            values[node.name] = run.apply(node, inputs, {})
-        for source in {s for name in component for s in graph.nodes[name].sources}:
-            readers[source] -= sum(source in graph.nodes[name].sources for name in component)
-            if not readers[source] and graph.nodes[source].kind not in SPIKING:
+            values[node.name] = run.apply(node, inputs, {}, sent.spikes.get(node.name))
+        for name in component:
+            if (place := sent.spikes.get(name)) is not None and values[name] is not place:
+                place[...] = values[name]
+                values[name] = place
+        for source in (source for name in component for source in set(graph.nodes[name].sources)):
+            readers[source] -= 1
+            if not readers[source]:
                 del values[source]  # the batch's currents need not all be held at once
-    spikes = {node.name: values[node.name] for node in graph.spiking}
-    return Batch(spikes, values[graph.output.name], run.potentials, run.peaks)
+    sent.output[...] = values[graph.output.name]
+    return replace(sent, potentials=run.potentials, peaks=run.peaks)
 
 
 def potentials(graph: Graph, frames: np.ndarray, lengths: np.ndarray, nodes: Collection[str]) -> dict[str, np.ndarray]:
@@ -285,9 +324,14 @@ class _Run:
             return {role: summed((values[s] for s in sources), dtype) for role, sources in node.roles.items()}
         return summed((values[source] for source in node.sources), dtype)
 
-    def apply(self, node: Node, inputs: Any, state: State) -> np.ndarray:
-        """Runs one node over the steps in `inputs`; spikes outside the window are removed."""
-        call = Call(node, self.prepared.parameters[node.name], self.prepared.dtype, state, self.mask, self.potentials)
+    def apply(self, node: Node, inputs: Any, state: State, place: np.ndarray | None = None) -> np.ndarray:
+        """Runs one node over the steps in `inputs`; spikes outside the window are removed.
+
+        Args:
+            place: for the spikes of a spiking node.
+        """
+        parameters, dtype = self.prepared.parameters[node.name], self.prepared.dtype
+        call = Call(node, parameters, dtype, state, self.mask, self.potentials, place)
         with np.errstate(over="ignore", invalid="ignore"):  # found below, and said by name
             try:
                 out = self.prepared.operations[node.kind](call, inputs)

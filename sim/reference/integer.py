@@ -28,6 +28,7 @@ from neurotarget.sim.reference.operations import (
     Parameters,
     as_frames,
     linear,
+    spikes_of,
     state,
 )
 from neurotarget.sim.resets import RESET_ZERO, RESETS
@@ -275,7 +276,7 @@ def _neuron(call: Call, x: np.ndarray) -> np.ndarray:
     u, v = (state(call, key, samples) for key in ("u", "v"))
     fires = node.kind in SPIKING
     nothing = (0, 0, 0)
-    spikes = np.empty(current.shape if fires else nothing, np.uint8)
+    spikes = spikes_of(call, current) if fires else np.empty(nothing, np.uint8)
     potential = np.empty(nothing if fires else current.shape, INTEGER)
     observed = node.name in call.potentials
     states = np.empty((*current.shape, 2) if observed else (0, 0, 0, 2), INTEGER)

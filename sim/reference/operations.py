@@ -29,7 +29,11 @@ class Overflow(GraphError):
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """What an operation needs beside its inputs."""
+    """What an operation needs beside its inputs.
+
+    Attributes:
+        out: where a spiking neuron's spikes belong, uint8 [samples, steps, *neurons]; None where no place is waiting.
+    """
 
     node: Node
     parameters: Parameters
@@ -37,6 +41,7 @@ class Call:
     state: State
     mask: np.ndarray | None
     potentials: dict[str, np.ndarray]
+    out: np.ndarray | None = None
 
     def masked(self, array: np.ndarray) -> np.ndarray:
         """The array in this precision, zero outside the window."""
@@ -132,9 +137,14 @@ def _current(call: Call, x: np.ndarray) -> np.ndarray:
     return out
 
 
+def spikes_of(call: Call, rows: np.ndarray) -> np.ndarray:
+    """An array for the spikes of currents [samples, steps, neurons]: where they belong, if a place is waiting."""
+    return np.empty(rows.shape, np.uint8) if call.out is None else kernels.as_rows(call.out, call.node.neurons)
+
+
 def _spiking(call: Call, x: np.ndarray) -> np.ndarray:
     p, current = call.parameters, _current(call, x)
-    spikes = np.empty(current.shape, np.uint8)
+    spikes = spikes_of(call, current)
     observe = call.node.name in call.potentials
     potential = np.empty(current.shape if observe else (0, 0, 0), call.dtype)
     reset = RESETS.index(call.node.reset or RESET_ZERO)

@@ -27,7 +27,7 @@ class Room:
     def __init__(self, layout: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]], shared: bool) -> None:
         self.layout, self.path = dict(layout), ""
         if not shared:
-            self.arrays = {name: np.empty(shape, dtype) for name, (shape, dtype) in layout.items()}
+            self._lay_out(np.empty(self._places()[1], np.uint8))  # one piece: numpy asks for large pages
             return
         in_memory = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2 * self._places()[1]
         descriptor, self.path = tempfile.mkstemp(".room", "neurotarget-", MEMORY if in_memory else None)
@@ -46,16 +46,13 @@ class Room:
         return places, end
 
     def _map(self, descriptor: int) -> None:
-        places, end = self._places()
-        mapped = mmap.mmap(descriptor, max(end, 1))
-        self.arrays = {
-            name: np.ndarray(shape, dtype, mapped, places[name]) for name, (shape, dtype) in self.layout.items()
-        }
+        self._lay_out(mmap.mmap(descriptor, max(self._places()[1], 1)))
 
-    def put(self, start: int, values: Mapping[str, np.ndarray]) -> None:
-        """Fills the samples from `start`."""
-        for name, array in values.items():
-            self.arrays[name][start : start + len(array)] = array
+    def _lay_out(self, memory: mmap.mmap | np.ndarray) -> None:
+        places, _ = self._places()
+        self.arrays = {
+            name: np.ndarray(shape, dtype, memory, places[name]) for name, (shape, dtype) in self.layout.items()
+        }
 
     def __enter__(self) -> Room:
         return self

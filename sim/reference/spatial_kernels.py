@@ -16,7 +16,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from neurotarget.compiled import compiled
+from neurotarget.compiled import compiled_alone
 
 
 def _plane(values: Sequence[int], absent: int) -> tuple[int, int]:
@@ -79,12 +79,12 @@ def _place(at, tap, stride, padding, dilation, positions):
     return start // stride
 
 
-@compiled
+@compiled_alone
 def _convolve(x, taps, stride, padding, dilation, positions, out):
     frames, groups, channels, height, width = x.shape
     _, _, taps_y, taps_x, outputs = taps.shape
     rows, columns = positions
-    for frame in numba.prange(frames):
+    for frame in range(frames):
         total = np.empty((rows * columns, outputs), out.dtype)
         for group in range(groups):
             total[:] = 0
@@ -111,10 +111,10 @@ def _convolve(x, taps, stride, padding, dilation, positions, out):
                     out[frame, group * outputs + n, place] = total[place, n]
 
 
-@compiled
+@compiled_alone
 def _pool(x, size, stride, padding, out):
     frames, channels, height, width = x.shape
-    for frame in numba.prange(frames):
+    for frame in range(frames):
         for channel in range(channels):
             for row in range(out.shape[2]):
                 top = row * stride[0] - padding[0]

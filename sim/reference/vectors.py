@@ -121,7 +121,7 @@ def integrate_and_fire(
 
     Args:
         width: as of `weigh`.
-        current, spikes: flat, spikes of any type; those of the first step at `start`, of the next one `neurons` further.
+        current, spikes: flat, spikes of any type; the first step at `start`, the next one `neurons` further.
         constants: flat, six rows of `neurons`: decay, gain, offset, v_threshold, v_reset, theta.
         column: of the neurons in the constants.
         reset: place of the word in `RESETS`.
