@@ -3,6 +3,9 @@
 nir's own type check (1.0.8) is wrong for grouped and for non-square convolutions, so a file that it refuses is opened
 without it and judged by `sim.graph.load`, which works out every shape itself. The check also adds an Output behind each
 node that feeds nothing, which would make another network of the file: it is opened without it then, too.
+
+An early exporter called a recurrent neuron by one name among the nodes and by another in the edges (the published braille
+letters: node lif1.lif1, edges to lif1.lif). Where one node has no edges and the edges say one name too many, they are one.
 """
 
 from __future__ import annotations
@@ -83,21 +86,47 @@ def read(path: Path, content: bytes | None = None) -> NirFile:
         raise
     except Exception as error:  # h5py raises OSError, RuntimeError, KeyError or ValueError on a damaged file
         raise GraphError(f"{path}: not a NIR file that can be run: {_reason(error)}") from error
-    without_reset = tuple(survey.without_reset)
-    graph, notes = None, list[str]()
+    graph, refused, misnamed = None, "", dict[str, str]()
     try:
         graph = nir.read(place())
     except Exception as error:  # nir raises anything from KeyError to a bare AssertionError
-        notes.append(
-            f"nir's type check refuses {path} ({_reason(error)}); its shapes were worked out here and are consistent"
-        )
+        refused = f"nir's type check refuses {path} ({_reason(error)}); its shapes were worked out here and are consistent"
     try:
         with h5py.File(place(), "r") as file:
             if graph is None or _has_more_outputs(graph, file["node"]):
-                graph = nir.dict2NIRNode(_unchecked(hdf2dict(file["node"])))
+                content_of = hdf2dict(file["node"])
+                misnamed = _name_as_the_edges(content_of)
+                graph = nir.dict2NIRNode(_unchecked(content_of))
     except Exception as error:
         raise GraphError(f"{path}: not a NIR file that can be run: {_reason(error)}") from error
-    return NirFile(graph, survey.declared, tuple(notes), without_reset)
+    notes = [
+        f"{path}: no edge names node {node}, and no node is called {name}, which edges name: taken for one and the same"
+        for node, name in misnamed.items()
+    ]
+    return NirFile(
+        graph,
+        {misnamed.get(node, node): shape for node, shape in survey.declared.items()},
+        tuple(notes or ([refused] if refused else [])),
+        tuple(misnamed.get(node, node) for node in survey.without_reset),
+    )
+
+
+def _name_as_the_edges(graph: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Gives a node without edges the one name that the edges say and no node has; changes the graph's dictionary.
+
+    Returns:
+        Path of such a node -> the path that it has now. Where several nodes or names could be meant, none is renamed.
+    """
+    nodes, renamed = graph["nodes"], dict[str, str]()
+    said = {end.decode() if isinstance(end, bytes) else str(end) for edge in graph["edges"] for end in edge}
+    unsaid, unknown = sorted(nodes.keys() - said), sorted(said - nodes.keys())
+    if len(unsaid) == len(unknown) == 1 and nodes[unsaid[0]]["type"] != "NIRGraph":
+        nodes[unknown[0]] = nodes.pop(unsaid[0])
+        renamed[prefix + unsaid[0]] = prefix + unknown[0]
+    for name, node in nodes.items():
+        if node["type"] == "NIRGraph":
+            renamed |= _name_as_the_edges(node, f"{prefix}{name}.")
+    return renamed
 
 
 def _unchecked(graph: Mapping[str, Any]) -> dict[str, Any]:

@@ -102,6 +102,22 @@ def test_an_inconsistent_file_is_refused_with_the_inconsistency(tmp_path, nodes,
         load(written(tmp_path / "x.nir", nodes))
 
 
+def test_one_node_that_edges_call_otherwise_is_found_and_two_are_not(tmp_path):
+    path = good(tmp_path / "x.nir")
+    expected = reference.run(load(path), np.ones((1, 3, 4))).spikes["lif"]
+    with h5py.File(path, "r+") as file:
+        file.move("node/nodes/lif", "node/nodes/neuron")
+    graph = load(path)
+    assert graph.notes[-1] == (
+        f"{path}: no edge names node neuron, and no node is called lif, which edges name: taken for one and the same"
+    )
+    assert expected.any() and np.array_equal(reference.run(graph, np.ones((1, 3, 4))).spikes["lif"], expected)
+    with h5py.File(path, "r+") as file:
+        file.move("node/nodes/fc", "node/nodes/weights")
+    with pytest.raises(GraphError, match="which does not exist in the graph.*a node and its edges need one name: mend"):
+        load(path)
+
+
 def test_a_file_without_v_reset_says_so(tmp_path, capsys):
     path = good(tmp_path / "x.nir")
     with h5py.File(path, "r+") as file:
@@ -202,7 +218,7 @@ def without(path):
         (ring_without_neuron, "loop a -> b holds no neuron"),
         (edges(("fc", "fc")), "loop fc holds no neuron"),
         (edges(("fc", "lif")), "Duplicate edge: ('fc', 'lif')"),
-        (edges(("lif", "ghost")), "references destination node 'ghost' which does not exist"),
+        (edges(("lif", "ghost")), "a node and its edges need one name"),
         (edges(("ghost", "lif")), "references source node 'ghost' which does not exist"),
         (edges(("output", "lif")), "node output: an Output ends the network, but it feeds lif"),
         (edges(("lif", "input")), "node input: an Input begins the network, but lif feeds it"),
