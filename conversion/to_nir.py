@@ -167,6 +167,8 @@ def convert_network(
         CheckFailed: no neuron fires.
     """
     if not isinstance(network, nn.Module):
+        if isinstance(network, type) and issubclass(network, nn.Module):
+            raise UnsupportedModule(f"the network is the class {network.__name__}; make one: {network.__name__}()")
         raise UnsupportedModule(f"the network is a {type(network).__name__}; a torch.nn.Module is expected")
     frames, lengths = at_least_two(windowed(data.frames, data.lengths)), at_least_two(data.lengths)
     written, followed = _converted(network, frames, dt)

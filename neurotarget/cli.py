@@ -98,9 +98,20 @@ def complain(sentence: str) -> bool:
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong as every other error is said."""
+    """Says what is wrong as every other error is said; an option with a slip first, as others may be missing by it.
+
+    Attributes:
+        given: the arguments.
+    """
+
+    given: Sequence[str] = ()
 
     def error(self, message: str) -> NoReturn:
+        known = self._option_string_actions
+        options = [word.partition("=")[0] for word in self.given if word.startswith("--") and word != "--"]
+        for word in options:
+            if not any(option.startswith(word) for option in known):
+                message = f"no option {word}{nearest(word, known)}"
         raise UsageError(f"{message}; see {self.prog} --help")
 
 
@@ -148,6 +159,7 @@ class Command:
         arguments = argparse.Namespace()
         try:
             parser = self.parser(prog)
+            parser.given = argv
             arguments = parser.parse_args(argv, argparse.Namespace(command=f"{parser.prog} {shlex.join(argv)}"))
             work = self.work.function() if isinstance(self.work, Later) else self.work
             _take_over()

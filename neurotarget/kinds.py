@@ -31,6 +31,7 @@ EVENTS = Kind("spikes of SHD or SSC", "--input shd:FOLDER or ssc:FOLDER takes th
 CHECKPOINT = Kind("a checkpoint", "model.evaluate and conversion.to_nir take it")
 TRACE = Kind("a trace", "sim.run writes it")
 SAMPLES = Kind("an .npz of arrays", "--input takes one with an array `input`")
+ARRAY = Kind("one array of numpy's", "--input takes an .npz: np.savez('frames.npz', input=np.load('frames.npy'))")
 SOUND = Kind("a WAV file", "sim.run --input wav:FILE takes it")
 PICTURE = Kind("a picture")
 TRAINING = Kind("a training configuration", "model.train takes it")
@@ -63,6 +64,8 @@ def kind_of(path: str | Path) -> Kind | None:
         return _kind_of_zip(path)
     if magic.startswith((b"RIFF", b"RIFX")):
         return SOUND
+    if magic.startswith(b"\x93NUMPY"):
+        return ARRAY
     if magic.startswith(b"\x89PNG"):
         return PICTURE
     return _kind_of_text(path) if magic else EMPTY

@@ -99,7 +99,10 @@ def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backends", help=f"two of reference, lava, separated by a comma (default {TWO_BACKENDS})")
     add_lava_argument(parser)
     parser.add_argument(
-        "--against", type=Path, metavar="spikes.npz", help="compare with spikes recorded elsewhere (sim/recorded.py)"
+        "--against",
+        type=Path,
+        metavar="spikes.npz",
+        help="compare with an .npz of `input` and spikes/NODE, recorded elsewhere",
     )
     parser.add_argument("--states", action="store_true", help="compare u and v too, step by step (quantised files)")
 

@@ -72,6 +72,10 @@ def as_input(
     frames = _array(frames)
     if frames.ndim < 3 or frames.dtype.kind not in "biuf" or not _finite(frames):
         found = f"{frames.dtype} {frames.shape}"
+        if frames.dtype.kind == "U" and file is None:
+            found = f"the text {str(frames)!r}; of a file give what it holds: np.load(FILE)['input']"
+        elif frames.ndim == 2 and frames.dtype.kind in "biuf":
+            found += "; of one sample give frames[None], of one feature frames[..., None]"
         raise InputError(f"{of_frames} must be finite numbers [samples, steps, features], found {found}")
     whole = {}
     for name, values in ((of_lengths, lengths), (of_labels, labels)):
@@ -163,5 +167,7 @@ def _open_npz(path: Path) -> Input:
         raise InputError(mistake)
     arrays = read_arrays(path, ("input", "label", "length").__contains__)
     if "input" not in arrays:
-        raise InputError(f"{path}: an array `input` is expected, of [samples, steps, features]")
+        with np.load(path) as archive:
+            found = ", ".join(archive.files) or "none"
+        raise InputError(f"{path}: an array `input` is expected, of [samples, steps, features]; it holds {found}")
     return as_input(arrays["input"], arrays.get("length"), arrays.get("label"), path, str(path))

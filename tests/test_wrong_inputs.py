@@ -51,6 +51,9 @@ def files(tmp_path_factory):
     write(quantised, folder / "good.q.nir")
     trace.save(folder / "trace.npz")
     torch.save({"state_dict": {}}, folder / "foreign.pt")
+    torch.save(networks.tiny().state_dict(), folder / "weights.pt")
+    torch.save(nn.Linear(1, 1), folder / "whole.pt")
+    np.save(folder / "array.npy", frames)
     saved(folder / "nan.pt", **{"head.weight": torch.full((4, 16), float("nan"))})
     np.savez(folder / "wide.npz", input=np.ones((2, 5, 13)))
     np.savez(folder / "output.npz", output=np.ones((2, 5, 12)))
@@ -89,6 +92,7 @@ def folder(files, monkeypatch):
 
 
 REPORT = ["report", "good.nir", "--input", "good.npz", "--samples", "2", "--lava-samples", "0", "--out"]
+OWN = ["to-nir", "--network", "torch.nn:Identity", "--frames", "good.npz", "-o", "own.nir", "--weights"]
 WRONG = [
     # missing
     (["to-nir", "missing.pt"], "missing.pt: no such file"),
@@ -118,6 +122,10 @@ WRONG = [
     (["run", "good.pt", "--input", "good.npz"], "good.pt: this is a checkpoint, not a NIR file; model.evaluate"),
     (["run", "good.npz", "--input", "good.npz"], "good.npz: this is an .npz of arrays, not a NIR file"),
     (["run", "good.nir", "--input", "good.pt"], "good.pt: this is a checkpoint, not a data SPEC"),
+    (
+        ["run", "good.nir", "--input", "array.npy"],
+        "numpy's, not a data SPEC; --input takes an .npz: np.savez('frames.npz'",
+    ),
     (["run", "train.toml", "--input", "good.npz"], "train.toml: this is a training configuration, not a NIR file"),
     (["evaluate", "good.pt", "--data", "good.npz"], "good.npz: this is an .npz of arrays, not a data SPEC"),
     (["train", "chain.toml", "--out", "out"], "chain.toml: this is a configuration of several stages"),
@@ -135,6 +143,8 @@ WRONG = [
     (["run", "cut.nir", "--input", "good.npz"], "cut.nir: not a NIR file"),
     (["run", "notes.txt", "--input", "good.npz"], "notes.txt: not a NIR file"),
     (["to-nir", "foreign.pt"], "foreign.pt: not a checkpoint of this program"),
+    (["to-nir", "weights.pt"], "network: give it too, --network MODULE:FACTORY --weights weights.pt"),
+    ([*OWN, "whole.pt"], "no plain data; write it with torch.save(network.state_dict(), FILE)"),
     (["to-nir", "nan.pt"], "head.weight holds 64 NaN"),
     (["train", "train.toml", "--out", "out"], "shd_train.h5"),
     (["train", "huge.toml", "--out", "out"], "epochs = 1000"),
@@ -146,13 +156,14 @@ WRONG = [
     ([*REPORT, "out", "--prices", "device.json"], "device.json: row 1: unknown key 'watts'"),
     ([*REPORT, "out", "--claims", "claims.toml"], "claims.toml: claim 1: no boundary"),
     # input that does not fit
-    (["run", "good.nir", "--input", "output.npz"], "output.npz: an array `input` is expected"),
+    (["run", "good.nir", "--input", "output.npz"], "[samples, steps, features]; it holds output"),
     (["run", "good.nir", "--input", "shd:cut"], "shd_train.h5"),
     (["run", "good.nir", "--input", "wide.npz"], "(2, 5, 13)"),
     (["compare", "good.nir", "--input", "wide.npz"], "(2, 5, 13)"),
     (["quantize", "good.nir", "--calibrate", "wide.npz"], "(2, 5, 13)"),
     (["report", "good.nir", "--input", "wide.npz", "--out", "out"], "(2, 5, 13)"),
-    (["run", "good.nir", "--input", "marvels:here"], "marvels"),
+    (["run", "good.nir", "--input", "marvels:here"], "a network is also run on an .npz file"),
+    (["run", "good.nir", "--input", "synht"], "unknown data source 'synht' (did you mean synth?)"),
     (["evaluate", "good.pt", "--data", "gsc:nowhere"], "nowhere"),
     # a place that cannot be written, before any work
     (
@@ -167,6 +178,15 @@ WRONG = [
     (["train", "train.toml", "--out", "notes.txt/run"], "notes.txt is not a folder"),
     (["measure", "good.pt", "--out", "notes.txt"], "notes.txt: it is not a folder"),
     # usage
+    (
+        ["run", "good.nir", "--inptu", "good.npz"],
+        "no option --inptu (did you mean --input?); see neurotarget run --help",
+    ),
+    (
+        ["run", "good.nir", "--input", "good.npz", "--tracefile", "t.npz"],
+        "no option --tracefile (did you mean --trace?)",
+    ),
+    (["place", "good.nir", "--chip", "Loihi2"], "no such chip (did you mean loihi2?)"),
     (["run", "good.nir"], "the following arguments are required: --input; see neurotarget run --help"),
     (["run", "good.nir", "--input", "good.npz", "--backend", "loihi"], "invalid choice: 'loihi'"),
     (["compare", "good.nir"], "one of --input and --against is expected"),

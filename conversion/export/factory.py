@@ -104,7 +104,11 @@ def load_weights(network: nn.Module, name: str, path: str | Path) -> None:
     Raises:
         NetworkError, CheckpointError: it does not fit, or cannot be read.
     """
-    state = checkpoint.load_content(path)
+    try:
+        state = checkpoint.load_content(path)
+    except checkpoint.CheckpointError as error:
+        remedy = "; write it with torch.save(network.state_dict(), FILE)" * ("not a checkpoint" in str(error))
+        raise NetworkError(f"{error}{remedy}") from error
     others = [key for key, value in state.items() if not isinstance(value, torch.Tensor)]
     if others:
         raise NetworkError(

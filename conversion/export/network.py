@@ -10,7 +10,7 @@ import copy
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -236,12 +236,22 @@ def _steps_in_front(tensor: Tensor, value: Value, steps: int) -> tuple[Tensor, V
     elif kinds == [BOTH]:
         tensor = tensor.unflatten(0, (steps, -1))
     elif kinds == [SAMPLES] and not value.over_steps:
-        layers, first = ", ".join(term.layer for term in value.terms), value.terms[0]
-        found = f"{layers} at step {first.step}" if first.part == OUTPUT else f"{first.part} of {layers}"
-        raise UnsupportedModule(
-            f"the output is that of one step ({found}) only; return all steps, or their sum or mean"
-        )
+        value = _added_up(value, steps)
     return tensor, value
+
+
+def _added_up(value: Value, steps: int) -> Value:
+    """The sum over the steps, where a loop added the output of each step to those before."""
+    by_step = [replace(value, terms=tuple(term for term in value.terms if term.step == step)) for step in range(steps)]
+    whole = stacked(by_step, 0)
+    if isinstance(whole, Value) and len(value.terms) == steps * len(whole.terms):
+        return replace(value, terms=whole.terms, over_steps="sum")
+    term = value.terms[0]
+    of = "" if term.part == OUTPUT else f"{term.part} of "
+    found = len({term.step for term in value.terms})
+    what = f"that of one step ({of}{term.layer} at step {term.step}) only"
+    what = what if found == 1 else f"the sum over {found} of {steps} steps ({of}{term.layer})"
+    raise UnsupportedModule(f"the output is {what}; return all steps, torch.stack(outputs), or their sum or mean")
 
 
 # ---- from calls to layers --------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from neurotarget import kinds, tables
-from neurotarget.errors import UserError
+from neurotarget.errors import UserError, nearest
 from neurotarget.tables import number, table, text
 
 SHIPPED = Path(__file__).parent
@@ -130,7 +130,8 @@ def load_chip(name: str) -> Chip:
     """
     path = Path(name) if name.endswith(".toml") else SHIPPED / f"{name}.toml"
     if not path.is_file():
-        raise ChipError(f"{name}: no such chip; shipped are {', '.join(shipped())}, or give the path of a .toml file")
+        known = f"shipped are {', '.join(shipped())}, or give the path of a .toml file"
+        raise ChipError(f"{name}: no such chip{nearest(name, shipped())}; {known}")
     chip = tables.fill(Chip, tables.read(path, kinds.CHIP, ChipError), str(path), ChipError, name=path.stem)
     for key in DIVISORS:
         found = {**chip.sizes, **chip.mesh}.get(key)

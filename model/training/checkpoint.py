@@ -156,9 +156,10 @@ def load(path: str | Path) -> Checkpoint:
     """
     content = load_content(path)
     if missing := [key for key in REQUIRED if key not in content]:
-        raise CheckpointError(
-            f"{path}: not a checkpoint of this program: it lacks {', '.join(missing)}; write one with model.train"
-        )
+        remedy = "write one with model.train"
+        if content and all(isinstance(value, torch.Tensor) for value in content.values()):
+            remedy = f"these are the weights of a network: give it too, --network MODULE:FACTORY --weights {path}"
+        raise CheckpointError(f"{path}: not a checkpoint of this program: it lacks {', '.join(missing)}; {remedy}")
     if content["format"] != FORMAT or content["network"] not in tuple(registry.CONFIGS):
         found = f"{content['network']!r} in format {content['format']!r}"
         known = ", ".join(registry.CONFIGS)

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from neurotarget.errors import nearest
 from neurotarget.kinds import SPEC, mistaken
 
 from .base import DataError
@@ -94,7 +95,10 @@ def parse(text: str) -> Spec:
     if kind not in OPTIONS and Path(text).is_file() and (mistake := mistaken(text, SPEC)):
         raise DataError(mistake)
     if kind not in OPTIONS:
-        raise DataError(f"{text!r}: unknown data source {kind!r}; expected one of {kinds}")
+        raise DataError(
+            f"{text!r}: unknown data source {kind!r}{nearest(kind, OPTIONS)}; expected one of {kinds}; a network is "
+            "also run on an .npz file"
+        )
     if kind == "synth" and colon:
         raise DataError(f"{text}: synth is made on this machine and takes no path; write synth, or synth?steps=100")
     if kind != "synth" and not path:

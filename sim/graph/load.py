@@ -108,7 +108,9 @@ def load(
     try:
         raw.validate_structure()  # every edge joins nodes that exist, once
     except ValueError as error:
-        remedy = "; a node and its edges need one name: mend it in the tool that wrote the file" * ("exist" in str(error))
+        remedy = "; a node and its edges need one name: mend it in the tool that wrote the file" * (
+            "exist" in str(error)
+        )
         raise GraphError(f"{origin}: {error}{remedy}") from error
     if str(metadata.get(dialect.KEY_DIALECT, dialect.DIALECT)) != dialect.DIALECT:
         raise GraphError(f"{origin}: dialect {metadata[dialect.KEY_DIALECT]!r}, this version reads {dialect.DIALECT!r}")

@@ -4,8 +4,9 @@ nir's own type check (1.0.8) is wrong for grouped and for non-square convolution
 without it and judged by `sim.graph.load`, which works out every shape itself. The check also adds an Output behind each
 node that feeds nothing, which would make another network of the file: it is opened without it then, too.
 
-An early exporter called a recurrent neuron by one name among the nodes and by another in the edges (the published braille
-letters: node lif1.lif1, edges to lif1.lif). Where one node has no edges and the edges say one name too many, they are one.
+An early exporter called a recurrent neuron by one name among the nodes and by another in the edges (the published
+braille letters: node lif1.lif1, edges to lif1.lif). Where one node has no edges and the edges say one name too many,
+they are one.
 """
 
 from __future__ import annotations
@@ -90,7 +91,9 @@ def read(path: Path, content: bytes | None = None) -> NirFile:
     try:
         graph = nir.read(place())
     except Exception as error:  # nir raises anything from KeyError to a bare AssertionError
-        refused = f"nir's type check refuses {path} ({_reason(error)}); its shapes were worked out here and are consistent"
+        refused = (
+            f"nir's type check refuses {path} ({_reason(error)}); its shapes were worked out here and are consistent"
+        )
     try:
         with h5py.File(place(), "r") as file:
             if graph is None or _has_more_outputs(graph, file["node"]):

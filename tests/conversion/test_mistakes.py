@@ -217,6 +217,32 @@ def test_steps_assigned_into_a_tensor_are_converted():
     assert "collect them in a list for torch.stack" in sentence(Skips())
 
 
+def test_a_sum_that_a_loop_adds_up_is_converted_if_it_has_all_steps():
+    class Adds(Body):
+        def __init__(self, first: int, parts: int) -> None:
+            super().__init__()
+            self.first, self.parts = first, parts
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            total = 0
+            for step in range(self.first, x.shape[0]):
+                spikes = self.lif(self.fc(x[step]))
+                total = total + self.out(spikes)
+            return total / self.parts
+
+    assert_right(Adds(0, 1))
+    assert "the sum over 8 of 10 steps (out); return all steps, torch.stack(outputs), or" in sentence(Adds(2, 1))
+    assert "or their sum or mean" in sentence(Adds(0, 10))
+
+
+def test_a_class_and_a_path_are_answered():
+    with pytest.raises(UserError, match=r"the network is the class Body; make one: Body\(\)"):
+        neurotarget.export(Body, FRAMES, "never.nir")
+    with pytest.raises(UserError, match=r"found the text 'in.npz'; of a file give .* np.load\(FILE\)\['input'\]"):
+        neurotarget.export(Body(), "in.npz", "never.nir")
+    assert "found float64 (10, 4); of one sample give frames[None]" in sentence(Body(), FRAMES[0])
+
+
 # ---- 10. a list of modules -------------------------------------------------------------------------------------------
 
 

@@ -114,7 +114,9 @@ def test_one_node_that_edges_call_otherwise_is_found_and_two_are_not(tmp_path):
     assert expected.any() and np.array_equal(reference.run(graph, np.ones((1, 3, 4))).spikes["lif"], expected)
     with h5py.File(path, "r+") as file:
         file.move("node/nodes/fc", "node/nodes/weights")
-    with pytest.raises(GraphError, match="which does not exist in the graph.*a node and its edges need one name: mend"):
+    with pytest.raises(
+        GraphError, match=r"which does not exist in the graph.*a node and its edges need one name: mend"
+    ):
         load(path)
 
 
