@@ -46,6 +46,12 @@ from neurotarget.errors import CheckFailed
 from neurotarget.files import check_folder, only_writer, write_bytes, write_text
 
 CHECKED = 64  # samples on which the file written is compared with the training network
+# A file's readout as that of a network in training.
+SCORES = {
+    dialect.READOUT_SOFTMAX_SUM: "softmax_sum",
+    dialect.READOUT_SUM: "spike_count",
+    dialect.READOUT_MAX: "max",
+}
 
 
 def fine_tune(config: settings.Settings, source: Path | Graph, out: Path, force: bool = False) -> dict[str, Any]:
@@ -169,9 +175,7 @@ class IntegerLearner(loop.Learner):
         """What the file's readout compares, float64."""
         window = torch.from_numpy(lengths.copy())
         output = self.network(torch.from_numpy(np.array(frames)), window)
-        if self.network.graph.readout == dialect.READOUT_SOFTMAX_SUM:
-            return readout(output.transpose(0, 1), window)
-        return output.sum(dim=1)
+        return readout(output.transpose(0, 1), window, SCORES[self.network.graph.readout])
 
     def merit(self, row: loop.Row) -> tuple[float, ...]:
         """Of equals the lower loss, because few utterances give many equals."""

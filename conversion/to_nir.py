@@ -48,6 +48,14 @@ from neurotarget.files import check_output, write_bytes
 # What happens to the draft between PyTorch's modules and NIR's nodes, in order.
 STEPS = [fold_batch_norm, fold_parts, fold_loop_bias, fold_time_constant]
 
+# How a network of model/ reads a class, as its file says it: a mean is largest where the sum is.
+READOUTS = {
+    "softmax_sum": dialect.READOUT_SOFTMAX_SUM,
+    "mean": dialect.READOUT_SUM,
+    "spike_count": dialect.READOUT_SUM,
+    "max": dialect.READOUT_MAX,
+}
+
 RANDOM_SAMPLES, RANDOM_STEPS = 4, 50
 RANDOM_MEANS = (0.5, 4.0, 32.0, 256.0)  # of the counts, tried in this order until something fires
 PROBE_SAMPLES, PROBE_STEPS = 2, 6  # what a network is followed on where its user gives no frames
@@ -86,8 +94,8 @@ def _converted(network: nn.Module, frames: np.ndarray, dt: float) -> tuple[nir.N
     followed.notes += draft.notes
     for step in STEPS:
         step(draft)
-    ours = isinstance(network, registry.Network)
-    return emit(draft, dt, dialect.READOUT_SOFTMAX_SUM if ours else dialect.READOUT_SUM), followed
+    readout = READOUTS[network.config.readout] if isinstance(network, registry.Network) else dialect.READOUT_SUM
+    return emit(draft, dt, readout), followed
 
 
 @dataclass(frozen=True)

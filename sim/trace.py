@@ -154,14 +154,17 @@ def unreadable(output: np.ndarray) -> str | None:
 def classify(output: np.ndarray, lengths: np.ndarray, readout: str) -> np.ndarray:
     """Class of each sample, int64 [samples], from outputs [samples, steps, classes].
 
-    `softmax_sum` (SpikeSCR) sums softmax(output) over the steps of the window, `sum` sums the output itself.
+    `softmax_sum` (SpikeSCR) sums softmax(output) over the steps of the window, `sum` sums the output itself, `max`
+    takes the largest output of a step.
     """
     values = output.astype(np.float64)
     if readout == "softmax_sum":
         values = np.exp(values - values.max(axis=-1, keepdims=True))
         values /= values.sum(axis=-1, keepdims=True)
-    mask = in_window(lengths, output.shape[1])
-    return np.argmax((values * mask[..., None]).sum(axis=1), axis=-1)
+    mask = in_window(lengths, output.shape[1])[..., None]
+    if readout == "max":
+        return np.argmax(np.where(mask, values, -np.inf).max(axis=1), axis=-1)
+    return np.argmax((values * mask).sum(axis=1), axis=-1)
 
 
 def accuracy(trace: Trace, readout: str) -> float | None:

@@ -20,7 +20,8 @@ class Word:
     Attributes:
         word: name of the class, its number where the file names none.
         label: number of the class.
-        score: of the class, mean over the steps of the word: its softmax, or its output where the file's readout sums.
+        score: of the class, mean over the steps of the word: its softmax, or its output where the file's readout sums;
+            the largest output where it takes that.
         start_step, end_step: first step of the word, and the step after its last.
         start_ms, end_ms: the same in milliseconds; None where nothing says how long a step is.
     """
@@ -47,6 +48,10 @@ class Words:
     `end` is called. So a word is what `sim.run` gives of its steps and that pause.
     """
 
+    _start: int | None  # step in which the word under way began
+    _quiet: int  # steps at its end
+    _total: np.ndarray  # of what its steps say
+
     def __init__(self, stream: Stream, pause: int | None = None) -> None:
         """Takes `pause` in steps, at least 1; None for words that only `end` ends.
 
@@ -57,12 +62,10 @@ class Words:
         if reason := unreadable(np.empty((1, 1, *graph.output.output_shape))):
             raise InputError(f"{graph.source}: {reason}")
         self.stream, self.pause = stream, pause
-        stream.reset()
         self.step = 0  # of all that was pushed
         self.steps_run, self.busy_seconds = 0, 0.0  # steps of the network, processor time in them
-        self._start: int | None = None  # step in which the word under way began
-        self._quiet = 0  # steps at its end
-        self._total = np.zeros(graph.output.output_shape)
+        self._largest = graph.readout == dialect.READOUT_MAX
+        self._begin()
 
     def push(self, frames: np.ndarray, quiet: Iterable[bool]) -> Iterator[Word]:
         """Takes frames [steps, *features], and of each whether it is quiet; gives the words that end there."""
@@ -76,7 +79,8 @@ class Words:
             output = self.stream.push(frame[None])[0]
             self.busy_seconds += time.process_time() - started
             self.steps_run += 1
-            self._total += _read(output, self.stream.graph)
+            read = _read(output, self.stream.graph)
+            self._total = np.maximum(self._total, read) if self._largest else self._total + read
             self._quiet = self._quiet + 1 if silent else 0
             if self._quiet == self.pause:
                 yield from self.end()
@@ -90,7 +94,7 @@ class Words:
     def _begin(self) -> None:
         self.stream.reset()
         self._start, self._quiet = None, 0
-        self._total = np.zeros(self.stream.graph.output.output_shape)
+        self._total = np.full(self.stream.graph.output.output_shape, -np.inf if self._largest else 0.0)
 
     def _word(self, start: int) -> Word:
         graph, end = self.stream.graph, self.step - self._quiet
@@ -98,7 +102,8 @@ class Words:
         name = graph.classes[label] if label < len(graph.classes) else str(label)
         unit = None if graph.dt_is_default else 1000 * graph.dt
         start_ms, end_ms = (None if unit is None else round(unit * step, 3) for step in (start, end))
-        return Word(name, label, float(self._total[label]) / self.stream.step, start, end, start_ms, end_ms)
+        score = float(self._total[label]) / (1 if self._largest else self.stream.step)
+        return Word(name, label, score, start, end, start_ms, end_ms)
 
 
 def _read(output: np.ndarray, graph: Graph) -> np.ndarray:

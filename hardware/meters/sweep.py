@@ -10,6 +10,7 @@ import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -32,6 +33,7 @@ from neurotarget.hardware.meters.windows import (
     saturating,
 )
 from neurotarget.model.networks.parts import readout
+from neurotarget.model.training import registry
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
@@ -167,7 +169,8 @@ def _row(
     try:
         neurons = torch_bench.neurons_of(subject.network.module, device_name, setting)
         with torch_bench.torch_bench(subject.network, data.frames, data.lengths, device_name, setting) as bench:
-            given = classes(bench, data.lengths)
+            how = cast(registry.Network, subject.network.module).config.readout
+            given = classes(bench, data.lengths, how)
             known = answers.setdefault(subject.name, given)
             if meter.sensor and meter.idle is None:
                 meter.idle = idle_of(meter.sensor, bench, timing, meter.before)
@@ -193,12 +196,12 @@ def _row(
     )
 
 
-def classes(bench: Bench, lengths: np.ndarray) -> list[int]:
-    """What the network answers to each sample, alone in its batch."""
+def classes(bench: Bench, lengths: np.ndarray, how: str) -> list[int]:
+    """What the network answers to each sample, alone in its batch; `how` it reads a class."""
     found = []
     for run, length in zip(bench.prepare(1).runs, lengths, strict=True):
         logits = run().float()
-        found.append(int(readout(logits, torch.tensor([length], device=logits.device)).argmax()))
+        found.append(int(readout(logits, torch.tensor([length], device=logits.device), how).argmax()))
     return found
 
 

@@ -26,6 +26,7 @@ class Configuration:
     alpha: float
     dropout: float
     twin: bool
+    readout: str
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):  # a TOML or a checkpoint may hold anything
@@ -35,6 +36,8 @@ class Configuration:
         for name in self.COUNTS:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}; it must be at least 1")
+        if self.readout not in READOUTS:
+            raise ValueError(f"readout = {self.readout!r}; known are {', '.join(READOUTS)}")
         self._check_shape()
         if not (1 < self.tau < math.inf and 0 < self.threshold < math.inf and 0 < self.alpha < math.inf):
             raise ValueError("tau must exceed 1 step, threshold and alpha 0, and all three be finite")
@@ -62,6 +65,7 @@ class Configuration:
 BITS = range(2, 9)  # of an activation, where a twin is quantised
 ATTENTIONS = ("spikescr", "spikformer", "spikformer_tim", "sdsa", "qk_token", "qk_channel")
 DROPOUT_SITES = ("every_unit", "published")
+READOUTS = ("softmax_sum", "mean", "max", "spike_count")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +89,7 @@ class SpikeSCRConfig(Configuration):
         causal: attention over past keys only, and convolutions that do not look ahead.
         attention: one of `ATTENTIONS`: the paper's own, or one that it compares with (docs/backbones.md).
         twin: the same architecture without spikes (networks/twin.py).
+        readout: one of `READOUTS`, how the logits of the steps become the scores of the classes (parts.py).
     """
 
     features: int = 140
@@ -102,6 +107,7 @@ class SpikeSCRConfig(Configuration):
     attention: str = "spikescr"
     twin: bool = False
     dropout_sites: str = "every_unit"
+    readout: str = "softmax_sum"
 
     COUNTS = ("features", "width", "heads", "hidden", "blocks", "classes", "kernel")
     PRESETS = {  # noqa: RUF012

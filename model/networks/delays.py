@@ -55,6 +55,7 @@ class DelaysConfig(Configuration):
         alpha: slope of the ATan surrogate gradient.
         dropout: share of neurons dropped after a LIF, in training only.
         twin: the same architecture without spikes (networks/twin.py): its readout has no memory either.
+        readout: one of `READOUTS`, how the potentials of the steps become the scores of the classes (parts.py).
     """
 
     features: int = 140
@@ -67,6 +68,7 @@ class DelaysConfig(Configuration):
     alpha: float = 5.0
     dropout: float = 0.4
     twin: bool = False
+    readout: str = "softmax_sum"
 
     COUNTS = ("features", "width", "blocks", "classes")
     # The authors' configurations for bins of 10 ms: longest delay 250 ms (SHD) and 300 ms (SSC), which their code makes

@@ -37,13 +37,27 @@ def begun(network: nn.Module, features: int, frames: Tensor, lengths: Tensor | N
 
 def windows(x: Tensor, lengths: Tensor) -> Tensor:
     """Which steps of [T, B, C] are in each sample's window, [T, B, 1]."""
-    return (torch.arange(len(x), device=x.device)[:, None] < lengths.to(x.device))[..., None]
+    return (torch.arange(len(x), device=x.device)[:, None] < moved(lengths, x.device))[..., None]
 
 
-def readout(logits: Tensor, lengths: Tensor | None = None) -> Tensor:
-    """Sum over the window's steps of softmax(logits): [T, B, classes] -> [B, classes]."""
-    share = logits.softmax(dim=-1)
-    return (share if lengths is None else share * windows(logits, lengths)).sum(dim=0)
+def moved(values: Tensor, device: torch.device) -> Tensor:
+    """The same on a device; a GPU copies from pinned memory when it comes to it, and is not waited for."""
+    from_here = values.device.type == "cpu" and device.type == "cuda"
+    return values.pin_memory().to(device, non_blocking=True) if from_here else values.to(device)
+
+
+def readout(logits: Tensor, lengths: Tensor | None = None, how: str = "softmax_sum") -> Tensor:
+    """Scores of each class over the window's steps: [T, B, classes] -> [B, classes].
+
+    Args:
+        how: one of `READOUTS`: the sum of softmax(logits), the mean, the largest or the sum of the logits.
+    """
+    inside = None if lengths is None else windows(logits, lengths)
+    if how == "max":
+        return (logits if inside is None else logits.masked_fill(~inside, -math.inf)).max(dim=0).values
+    values = logits.softmax(dim=-1) if how == "softmax_sum" else logits
+    total = (values if inside is None else values * inside).sum(dim=0)
+    return total / (len(logits) if inside is None else inside.sum(dim=0)) if how == "mean" else total
 
 
 def spiking(config: Configuration) -> FusedLIFNode:

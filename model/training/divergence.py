@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torch.nn.functional as F
-from neurotarget.model.networks.parts import windows
+from neurotarget.model.networks.parts import moved, windows
 from neurotarget.model.training.evaluation import Answer
 from neurotarget.model.training.stages import Distillation
 from neurotarget.model.training.targets import Targets
@@ -93,7 +93,7 @@ def distillation_loss(how: Distillation, targets: Targets) -> Callable[[Answer, 
 
     def loss(answer: Answer, labels: Tensor, rows: np.ndarray) -> Tensor:
         scores, logits = answer.scores, answer.logits
-        picked = torch.from_numpy(rows).to(targets.scores.device)
+        picked = moved(torch.from_numpy(rows), targets.scores.device)
         of_batch = targets.scores[picked].to(scores)
         from_teacher = divergence(scores, of_batch, how.temperature, how.entropy_weighted, how.entropy_gradient)
         total = how.label_weight * cross_entropy(answer, labels, rows) + how.teacher_weight * from_teacher

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from neurotarget.model.networks.neuron import single
-from neurotarget.model.networks.parts import readout
+from neurotarget.model.networks.parts import moved, readout
 from neurotarget.model.training import parallel, registry
 
 from neurotarget.data import Split
@@ -30,10 +30,10 @@ class Answer:
     """What a network says of a batch, on its device.
 
     Attributes:
-        scores: [samples, classes], the sum over steps of softmax(logits).
+        scores: [samples, classes], what the network's `readout` makes of the logits.
         logits: [steps, samples, classes].
         features: what each block hands on, [steps, samples, width]; of DCLS-Delays each hidden layer.
-        lengths: int64 [samples], steps of each sample.
+        lengths: int64 [samples], steps of each sample, on the CPU.
     """
 
     scores: torch.Tensor
@@ -45,15 +45,14 @@ class Answer:
 def answer_of(network: registry.Network, frames: np.ndarray, lengths: np.ndarray) -> Answer:
     """What a network says of frames [samples, steps, features], of any type of numbers, and lengths int64 [samples]."""
     parameter = network.head.weight
-    x = torch.from_numpy(np.array(frames, dtype=np.float32))
-    x = (x.pin_memory() if parameter.is_cuda else x).to(parameter, non_blocking=True)
-    window = torch.from_numpy(lengths.copy()).to(parameter.device)
+    x = moved(torch.from_numpy(np.array(frames, dtype=np.float32)), parameter.device).to(parameter.dtype)
+    window = torch.from_numpy(lengths.copy())  # here, where asking for the longest makes no GPU wait
     features: list[torch.Tensor] = []
     with contextlib.ExitStack() as hooks:
         for block in registry.blocks_of(network):
             hooks.enter_context(block.register_forward_hook(lambda *call: features.append(call[-1])))
         logits = single(network(x, window))
-    return Answer(readout(logits, window), logits, tuple(features), window)
+    return Answer(readout(logits, window, network.config.readout), logits, tuple(features), window)
 
 
 def class_scores(network: registry.Network, frames: np.ndarray, lengths: np.ndarray) -> torch.Tensor:

@@ -16,6 +16,7 @@ import numba
 import numpy as np
 import torch
 import torch.nn.functional as F
+from neurotarget.model.networks.parts import moved
 from neurotarget.model.training import parallel, precision
 from neurotarget.model.training.augmentation import augmented
 from neurotarget.model.training.evaluation import loss_and_accuracy, split_scores
@@ -133,7 +134,7 @@ def train_epoch(learner: Learner, dataset: Dataset, config: Settings, epoch: int
         losses = []
         for part in np.array_split(np.arange(len(rows)), schedule.accumulate):
             mine = part[parallel.begin_batch(len(part))]
-            labels = torch.from_numpy(aims[mine]).to(correct.device)
+            labels = moved(torch.from_numpy(aims[mine]), correct.device)
             with precision.products(schedule.precision):
                 scores, mean = learner.scores_and_loss(frames[mine], lengths[mine], labels, rows[mine])
                 share = mean * (len(mine) / len(rows))

@@ -44,6 +44,7 @@ RULE_REACHES = ">="  # v_threshold in the file is nextafter(theta, -inf): `v > v
 RULE_EXCEEDS = ">"
 READOUT_SOFTMAX_SUM = "softmax_sum"  # class = argmax over classes of the sum over steps of softmax(output)
 READOUT_SUM = "sum"  # class = argmax over classes of the sum over steps of the output
+READOUT_MAX = "max"  # class = argmax over classes of the largest output of a step
 DEFAULT_DT_SECONDS = 1e-4  # what snnTorch fixes and other importers assume when a file does not say
 
 # Graph metadata of a quantised file (docs/fixed_point.md): which arithmetic its numbers are meant for, and, by the name
@@ -56,7 +57,7 @@ ARITHMETIC_LAVA_FIXED = "lava-fixed"
 WORDS = {
     KEY_SCHEME: (SCHEME_EULER,),
     KEY_RULE: (RULE_EXCEEDS, RULE_REACHES),
-    KEY_READOUT: (READOUT_SUM, READOUT_SOFTMAX_SUM),
+    KEY_READOUT: (READOUT_SUM, READOUT_SOFTMAX_SUM, READOUT_MAX),
     KEY_ARITHMETIC: (ARITHMETIC_FLOAT, ARITHMETIC_LAVA_FIXED),
 }
 

@@ -76,7 +76,7 @@ def nan_lif():
         (simple(lif(2), metadata={"dt": "soon"}), "dt = 'soon' in the metadata is no real number"),
         (simple(lif(2), metadata={"scheme": "exponential"}), "scheme 'exponential', this version runs euler"),
         (simple(lif(2), metadata={"rule": "about"}), "rule 'about', this version runs > and >="),
-        (simple(lif(2), metadata={"readout": "last"}), "readout 'last', this version runs sum and softmax_sum"),
+        (simple(lif(2), metadata={"readout": "last"}), "readout 'last', this version runs sum and softmax_sum and max"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_run_is_refused_by_name(graph, words):

@@ -368,6 +368,9 @@ def test_readouts_by_hand():
     assert classify(output, np.array([1]), "sum").tolist() == [1]
     # 0.047 + 0.982 + 0.982 for the first class
     assert classify(output, np.array([3]), "softmax_sum").tolist() == [0]
+    assert classify(output, np.array([3]), "max").tolist() == [0]
+    assert classify(output, np.array([1]), "max").tolist() == [1]
+    assert classify(output - 9, np.array([1]), "max").tolist() == [1]  # what lies outside the window is no zero
 
 
 @pytest.mark.parametrize(

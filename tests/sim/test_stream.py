@@ -61,6 +61,18 @@ def test_a_word_is_what_a_run_of_its_steps_gives() -> None:
     assert words.steps_run == 14 + 3 + 14 + 2 and words.step == len(all_frames)
 
 
+def test_a_word_may_be_what_its_loudest_step_says() -> None:
+    raw = network()
+    raw.metadata["readout"] = "max"
+    graph, frames = load(raw), spikes(2, 14, 4, seed=1)
+    words = Words(Stream(graph), pause=None)
+    for sample in frames:
+        word = next(iter([*words.push(sample, [False] * 14), *words.end()]))
+        output = reference.run(graph, sample[None]).output
+        assert word.label == classify(output, np.array([14]), "max")[0]
+        assert word.score == pytest.approx(output.max(), abs=1e-12)
+
+
 def test_a_quiet_step_inside_a_word_does_not_end_it() -> None:
     words = Words(Stream(chain()), pause=3)
     frames = np.ones((6, 4))
