@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 
 LARGEST_HZ = 20_000  # upper edge of mel filters
+FFT_SAMPLES = 256  # where nothing is said
+FFT_SIZES = tuple(2**power for power in range(6, 12))  # 64 to 2048 samples
 LARGEST = 1e30  # of a number: float32 holds it
 KEYS = ("mean", "scale", "fmax_hz")
+FFT_KEY = "fft_samples"  # left out of a file where it is `FFT_SAMPLES`
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,11 +25,13 @@ class Standardisation:
         mean: float32 [features], in dB.
         scale: float32 [features], one over the standard deviation in dB; 0 where a feature is empty.
         fmax_hz: upper edge of the mel filters that gave the features.
+        fft_samples: of the FFT that they filtered, at 8 kHz.
     """
 
     mean: np.ndarray
     scale: np.ndarray
     fmax_hz: int
+    fft_samples: int = FFT_SAMPLES
 
     @classmethod
     def of(cls, values: object) -> Standardisation:
@@ -35,7 +40,7 @@ class Standardisation:
         Raises:
             ValueError: something else; the message says what.
         """
-        if not isinstance(values, Mapping) or set(values) != set(KEYS):
+        if not isinstance(values, Mapping) or set(values) - {FFT_KEY} != set(KEYS):
             raise ValueError(f"standardisation holds {values!r:.60}; {', '.join(KEYS)} are expected")
         arrays = {key: np.asarray(values[key]) for key in KEYS}
         for key, array in arrays.items():
@@ -50,11 +55,15 @@ class Standardisation:
             raise ValueError(
                 f"standardisation: fmax_hz is {fmax_hz}; a whole number from 1 to {LARGEST_HZ} is expected"
             )
-        return cls(mean.astype(np.float32), scale.astype(np.float32), int(fmax_hz))
+        fft_samples = np.asarray(values.get(FFT_KEY, FFT_SAMPLES))
+        if fft_samples.ndim or fft_samples.dtype.kind not in "iuf" or fft_samples not in FFT_SIZES:
+            raise ValueError(f"standardisation: {FFT_KEY} is {fft_samples}; expected one of {FFT_SIZES}")
+        return cls(mean.astype(np.float32), scale.astype(np.float32), int(fmax_hz), int(fft_samples))
 
     def as_dict(self) -> dict[str, Any]:
         """Lists and numbers, for a file."""
-        return {"mean": self.mean.tolist(), "scale": self.scale.tolist(), "fmax_hz": self.fmax_hz}
+        said = {"mean": self.mean.tolist(), "scale": self.scale.tolist(), "fmax_hz": self.fmax_hz}
+        return said if self.fft_samples == FFT_SAMPLES else {**said, FFT_KEY: self.fft_samples}
 
     def applied(self, decibels: np.ndarray) -> np.ndarray:
         """Standardised frames of float32 decibels [..., features]."""
@@ -63,4 +72,5 @@ class Standardisation:
     @property
     def identity(self) -> str:
         """The same for the same numbers."""
-        return hashlib.sha256(self.mean.tobytes() + self.scale.tobytes() + str(self.fmax_hz).encode()).hexdigest()
+        filters = f"{self.fmax_hz}" if self.fft_samples == FFT_SAMPLES else f"{self.fmax_hz}/{self.fft_samples}"
+        return hashlib.sha256(self.mean.tobytes() + self.scale.tobytes() + filters.encode()).hexdigest()

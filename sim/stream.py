@@ -31,7 +31,7 @@ from neurotarget.sim.words import Word, Words
 
 from neurotarget.cli import Result
 from neurotarget.data.live import LogMel, blocks, opened_sound
-from neurotarget.data.logmel import FFT_SAMPLES, MELS, RATE_HZ
+from neurotarget.data.logmel import RATE_HZ
 
 
 def work(arguments: argparse.Namespace) -> Result:
@@ -102,18 +102,19 @@ def _log_mel(graph: Graph, rate_hz: int) -> LogMel:
     Raises:
         InputError: it was not trained on log-mel frames of this package, or its step is none of theirs.
     """
-    if graph.standardisation is None or graph.input.output_shape != (MELS,):
+    known = graph.standardisation
+    if known is None or graph.input.output_shape != known.mean.shape:
         raise InputError(
-            f"{graph.source} does not say how {MELS} log-mel features were standardised, so it was not trained on "
+            f"{graph.source} does not say how its log-mel features were standardised, so it was not trained on "
             "sound as gsc:PATH or fsdd:PATH have it; give it frames on standard input"
         )
     hop = RATE_HZ * graph.dt
-    if graph.dt_is_default or abs(hop - round(hop)) > 1e-6 or not 1 <= round(hop) <= FFT_SAMPLES:
+    if graph.dt_is_default or abs(hop - round(hop)) > 1e-6 or not 1 <= round(hop) <= known.fft_samples:
         raise InputError(
             f"{graph.source}: its step of {1000 * graph.dt:g} ms is no whole number of samples at {RATE_HZ} Hz up to "
-            f"{FFT_SAMPLES}; give the step of its training as --dt"
+            f"{known.fft_samples}; give the step of its training as --dt"
         )
-    return LogMel(rate_hz, round(hop), graph.standardisation)
+    return LogMel(rate_hz, round(hop), known)
 
 
 def _print(words: Iterable[Word], as_json: bool) -> list[Word]:

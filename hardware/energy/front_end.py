@@ -79,16 +79,20 @@ def real_fft(points: int) -> Operations:
     return complex_fft(points // 2) + Operations(4, 6).times(points // 4)
 
 
-def log_mel(frames: float, fmax_hz: float) -> Operations:
-    """Of so many frames: window, FFT, power, filters by their non-zero weights, logarithm, mean and deviation."""
-    filters = logmel.mel_filters(fmax_hz)
+def log_mel(frames: float, filters: np.ndarray) -> Operations:
+    """Of so many frames: window, FFT, power, filters by their non-zero weights, logarithm, mean and deviation.
+
+    Args:
+        filters: [bins, features], of `mel_filters`.
+    """
     bins, features = filters.shape
+    fft_samples = 2 * (bins - 1)
     weights = int(np.count_nonzero(filters))
-    window = Operations(multiplications=logmel.FFT_SAMPLES)
+    window = Operations(multiplications=fft_samples)
     power = Operations(2, 1).times(bins)
     return (
         window
-        + real_fft(logmel.FFT_SAMPLES)
+        + real_fft(fft_samples)
         + power
         + Operations(weights, weights)
         + Operations(1, 2, 1).times(features)  # the decibels' factor and floor, less the mean
@@ -128,7 +132,7 @@ def front_end(
     settings = spec.parse(spec_text)
     seconds = steps / settings.steps()
     if KINDS[kind] == LOG_MEL:
-        found = log_mel(steps, logmel.fmax_of(settings))
+        found = log_mel(steps, logmel.filters_of(settings).toarray())
         note = "Recording, its conversion to numbers and resampling to 8 kHz are left out."
     else:
         found = hearing(seconds)

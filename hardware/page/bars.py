@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from neurotarget.hardware.counts.summary import Layer
+from neurotarget.hardware.energy.figure import EnergyFigure
 from neurotarget.hardware.energy.memory import MemoryLayer
 
 from neurotarget.figures import rounded
@@ -25,6 +26,11 @@ class Decades:
         exponents = [math.log10(value) for value in values if value]
         first = math.floor(min(exponents, default=0.0))
         return cls(first, max(math.ceil(max(exponents, default=1.0)), first + 1))
+
+    @classmethod
+    def of(cls, figures: Iterable[EnergyFigure]) -> Decades:
+        """The axis of both networks' energies in microjoule."""
+        return cls.around(value for figure in figures for value in (figure.snn_uj, figure.ann_uj))
 
     @property
     def count(self) -> int:

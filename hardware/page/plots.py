@@ -21,6 +21,7 @@ from matplotlib.ticker import NullFormatter
 from neurotarget.hardware.energy.beside import NetworkRow
 from neurotarget.hardware.energy.break_even import Curve
 from neurotarget.hardware.energy.judgement import ClaimRow, JudgedClaim
+from neurotarget.hardware.page.reading import reading
 
 DPI = 144
 
@@ -42,15 +43,24 @@ INKS = Inks("#ffffff", "#1f2733", "#5b6675", "#e3e7ec", "#0f766e", "#b45309")
 
 @dataclass(frozen=True)
 class Picture:
-    """One plot, and the text that stands for it."""
+    """One plot, the text that stands for it, and the values of its curves for whoever points at them, if any."""
 
     svg: Markup
     alt: str
+    reading: str = ""
 
 
-def picture(draw: Callable[[Axes], None], alt: str, width: float, height: float) -> Picture:
-    """A plot for the page; width and height are inches."""
-    text = _drawn(draw, width, height, "svg", alt).decode()
+def picture(draw: Callable[[Axes], None], alt: str, width: float, height: float, now: float | None = None) -> Picture:
+    """A plot for the page.
+
+    Args:
+        draw: puts it on the axes.
+        alt: text that stands for it.
+        width, height: inches.
+        now: where this run lies along curves whose values can be read.
+    """
+    content, axes = _drawn(draw, width, height, "svg", alt)
+    text = content.decode()
     text = text[text.index("<svg") :].replace("xlink:href", "href")
     # Matplotlib's rules would hold for the whole page, and its names of groups stand in every picture.
     text = re.sub(r"<style.*?</style>|<metadata>.*?</metadata>", "", text, flags=re.S)
@@ -58,15 +68,15 @@ def picture(draw: Callable[[Axes], None], alt: str, width: float, height: float)
     text = re.sub(r"<svg [^>]*?(viewBox=\"[^\"]*\")[^>]*>", r"<svg \1>", text, count=1)
     for name, colour in vars(INKS).items():
         text = text.replace(colour, f"var(--{name})")
-    return Picture(Markup(text), alt)
+    return Picture(Markup(text), alt, "" if now is None else reading(axes, width, height, now))
 
 
 def png(draw: Callable[[Axes], None], width: float, height: float) -> bytes:
     """One plot as a PNG file's content."""
-    return _drawn(draw, width, height, "png", "")
+    return _drawn(draw, width, height, "png", "")[0]
 
 
-def _drawn(draw: Callable[[Axes], None], width: float, height: float, form: str, salt: str) -> bytes:
+def _drawn(draw: Callable[[Axes], None], width: float, height: float, form: str, salt: str) -> tuple[bytes, Axes]:
     # Without pyplot: no global figure, no window. Names of layers and files may hold a dollar sign.
     with matplotlib.rc_context(
         {"font.family": "sans-serif", "svg.fonttype": "none", "svg.hashsalt": salt, "text.parse_math": False}
@@ -90,7 +100,7 @@ def _drawn(draw: Callable[[Axes], None], width: float, height: float, form: str,
                 axis.set_minor_formatter(NullFormatter())
         stream = io.BytesIO()
         figure.savefig(stream, format=form, facecolor=INKS.paper, metadata={"Date": None} if form == "svg" else None)
-    return stream.getvalue()
+    return stream.getvalue(), axes
 
 
 def _legend(axes: Axes) -> None:
@@ -135,8 +145,7 @@ def break_even(curves: Sequence[Curve], spike_rate: float) -> Picture:
     styles = ("-", "--", "-.", ":")
 
     def draw(axes: Axes) -> None:
-        rates = spike_rate * np.logspace(-1.5, 2.5, 200)
-        rates = rates[rates <= 1]
+        rates = np.unique(np.minimum(spike_rate * np.logspace(-1.5, 2.5, 81), 1.0))  # this run's is one of them
         axes.axhspan(1, 1e6, color=INKS.line, alpha=0.45, linewidth=0)
         axes.axhline(1, color=INKS.faint, linewidth=1)
         axes.axvline(spike_rate, color=INKS.faint, linewidth=1, linestyle=(0, (2, 3)))
@@ -156,7 +165,8 @@ def break_even(curves: Sequence[Curve], spike_rate: float) -> Picture:
         axes.set_ylabel("spiking / dense energy", color=INKS.faint, fontsize=8.5)
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, frameon=False, fontsize=8, labelcolor=INKS.ink)
 
-    return picture(draw, "Energy of the spiking network relative to the dense one over the spike rate", 8.6, 4.6)
+    alt = "Energy of the spiking network relative to the dense one over the spike rate"
+    return picture(draw, alt, 8.6, 4.6, spike_rate)
 
 
 CURVES = 8
@@ -166,7 +176,7 @@ def claim(judged: JudgedClaim) -> Picture:
     """What a claim compares, over the spike rate of its subject, one curve per price table; the line is the claim."""
     rate = judged.spike_rate or 0.0
     rows = [row for row in judged.rows if row.scaling > 0]
-    rates = np.minimum(rate * np.logspace(-1.5, 2, 160), 1.0)
+    rates = np.unique(np.minimum(rate * np.logspace(-1.5, 2, 71), 1.0))
 
     def value(row: ClaimRow) -> np.ndarray:
         found: np.ndarray = row.fixed + row.scaling * rates / rate
@@ -184,7 +194,7 @@ def claim_steps(judged: JudgedClaim, sample: str) -> Picture:
     """
     now = judged.steps
     rows = [row for row in judged.rows if row.break_even_steps]
-    steps = now * np.logspace(-1.5, 1.5, 80)
+    steps = now * np.logspace(-1.5, 1.5, 61)
 
     def value(row: ClaimRow) -> np.ndarray:
         found: np.ndarray = (row.value or 0.0) * steps / now
@@ -217,4 +227,4 @@ def _claimed(
         above = (0, 1.0)
         axes.legend(loc="lower left", bbox_to_anchor=above, ncols=3, frameon=False, fontsize=7.5, labelcolor=INKS.ink)
 
-    return picture(draw, f"The claim {judged.name}: {label}", 8.6, 3.6)
+    return picture(draw, f"The claim {judged.name}: {label}", 8.6, 3.6, now)

@@ -70,6 +70,7 @@ def sentence(clause: str) -> str:
 FILTERS = {
     "explained": text.explained,
     "linked": text.linked,
+    "grouped": text.grouped,
     "breakable": text.breakable,
     "anchor": text.anchor,
     "sentence": sentence,
@@ -117,7 +118,7 @@ def render_page(report: Report, trace: Trace, made: Made) -> str:
     known = {"report": report, "words": words, "made": made, "quote": text.quote(report, words)}
     known |= {"strips": list(strips(trace)), "steps": int(trace.lengths[0]), "sources": sources(report)}
     sections = [
-        (name, title, Markup(section))
+        (name, title, Markup(text.unbroken(section)))
         for name, title in SECTIONS.items()
         if (section := templates.get_template(f"{name}.html.j2").render(known).strip())
     ]
@@ -132,6 +133,7 @@ def script_hash(script: str) -> str:
 
 
 def sources(report: Report) -> list[str]:
-    """What prices and published figures rest on, each once; [1] is the first."""
-    prices, published = ([row.source for row in rows] for rows in (report.energy, report.published))
+    """What prices and published figures rest on, each once, in the order of the page; [1] is the first."""
+    shown = sorted(report.energy, key=lambda row: (row.ratio is None, row.snn_uj is None))
+    prices, published = ([row.source for row in rows] for rows in (shown, report.published))
     return list(dict.fromkeys([*prices, *published, report.twin.source]))

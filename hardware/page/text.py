@@ -45,6 +45,16 @@ def breakable(name: str) -> Markup:
     return Markup(".<wbr>").join(name.split("."))
 
 
+def grouped(clause: str) -> str:
+    """A clause with its whole numbers of five digits and more in groups of three."""
+    return re.sub(r"(?<![\w.-])\d{5,}(?![\w.]*\w)", lambda found: rounded(float(found[0])), clause)
+
+
+def unbroken(page: str) -> str:
+    """HTML in which no line ends between a figure and its unit."""
+    return re.sub(r"(?<=\d) (?=(?:%|µJ|mJ|ms|×|nm)(?!\w))", NO_BREAK, page)
+
+
 def linked(source: str) -> Markup:
     """A source with each address, arXiv number or repository in it as a link."""
     pieces, end = [], 0

@@ -79,8 +79,9 @@ def conclude(rows: Sequence[VerdictRow], left_out: Sequence[LeftOut] = ()) -> Co
     if standing == UNFAVOURABLE:
         headline = f"No saving is shown: {'; '.join(deciding)}."
     elif standing == OPEN:
-        headline = f"A saving is not shown: {len(deciding)} of {len(rows)} questions are open"
-        headline += f", first of all {deciding[0]}." if deciding else "."
+        are, which = ("is", "") if len(deciding) == 1 else ("are", "the first ")
+        why = f", {which}because {deciding[0]}" if deciding else ""
+        headline = f"A saving is not shown: {len(deciding)} of {len(rows)} questions {are} open{why}."
     else:
         headline = f"A saving is shown, and no row speaks against it: {'; '.join(deciding)}."
     return Conclusion(headline, standing, tuple(rows), tuple(left_out))

@@ -39,7 +39,7 @@ def noises(spec_text: str) -> tuple[np.ndarray, ...]:
     for path, sound in zip(paths, sounds, strict=False):
         if not sound.any():
             raise DataError(f"{path}: silence throughout, which is no noise; delete it")
-    hop_samples, filters = logmel.hop_of(parsed), logmel.sparse_filters(logmel.fmax_of(parsed))
+    hop_samples, filters = logmel.hop_of(parsed), logmel.filters_of(parsed)
     return tuple(_power(logmel.log_mel(sound, hop_samples, filters)) for sound in sounds)
 
 

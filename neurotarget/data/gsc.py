@@ -21,6 +21,11 @@ from .spec import Spec
 from .wav import HIGH_HZ, is_wav
 
 TEN_WORDS = ("down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes")
+OTHERS = (
+    *("backward", "bed", "bird", "cat", "dog", "eight", "five", "follow", "forward", "four", "happy", "house", "learn"),
+    *("marvin", "nine", "one", "seven", "sheila", "six", "three", "tree", "two", "visual", "wow", "zero"),
+)
+WORDS = {"10": TEN_WORDS, "35": tuple(sorted(TEN_WORDS + OTHERS))}  # those of version 2
 MAX_NUM_WAVS_PER_CLASS = 2**27 - 1  # the published rule's name for its modulus - 1
 LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
 
@@ -157,9 +162,10 @@ def split_by_speaker(spec: Spec, utterances: list[Utterance], trained: bool) -> 
 def open_gsc(spec: Spec, standardisation: Standardisation | None) -> Dataset:
     """Open `gsc:PATH`, on first use reading every file and caching the frames."""
     words = spec.options.get("words")
-    if words not in (None, "10"):
-        raise DataError(f"{spec.text}: words={words}; expected words=10, or leave it out for all words of the folder")
+    if words is not None and words not in WORDS:
+        expected = " or ".join(f"words={number}" for number in WORDS)
+        raise DataError(f"{spec.text}: words={words}; expected {expected}, or leave it out for all words of the folder")
     logmel.check_options(spec)
-    classes, utterances = find_utterances(spec.path, TEN_WORDS if words else None)
+    classes, utterances = find_utterances(spec.path, WORDS[words] if words else None)
     splits = split_by_speaker(spec, utterances, trained=standardisation is not None)
     return logmel.open_words(spec, splits, classes, HIGH_HZ, standardisation)

@@ -16,7 +16,7 @@ import soundfile
 from neurotarget.standardisation import Standardisation
 
 from .base import DataError
-from .logmel import FFT_SAMPLES, MELS, RANGE_DECIBELS, RATE_HZ, mel_decibels, sparse_filters
+from .logmel import RANGE_DECIBELS, RATE_HZ, mel_decibels, sparse_filters
 from .wav import FORMATS, HIGH_HZ, LOW_HZ
 
 HALF_FILTER = 20  # taps on either side in scipy.signal.resample_poly(sound, 1, 2), at 16 kHz
@@ -34,10 +34,11 @@ class LogMel:
     def __init__(self, rate_hz: int, hop_samples: int, standardisation: Standardisation) -> None:
         """`rate_hz` is 8000 or 16000; `hop_samples` at 8 kHz, no longer than the FFT."""
         self.hop_samples, self.standardisation = hop_samples, standardisation
-        before = (FFT_SAMPLES - hop_samples) // 2
+        self._fft_samples = standardisation.fft_samples
+        before = (self._fft_samples - hop_samples) // 2
         halving = rate_hz == HIGH_HZ
-        self.ahead_seconds = (FFT_SAMPLES - before - hop_samples) / RATE_HZ + halving * HALF_FILTER / HIGH_HZ
-        self._filters = sparse_filters(standardisation.fmax_hz)
+        self.ahead_seconds = (self._fft_samples - before - hop_samples) / RATE_HZ + halving * HALF_FILTER / HIGH_HZ
+        self._filters = sparse_filters(standardisation.fmax_hz, len(standardisation.mean), self._fft_samples)
         self._halved = _Halved() if halving else None
         self._sound = np.zeros(before, np.float32)  # from the start of the next frame's window
         self._hop_at = before
@@ -48,7 +49,7 @@ class LogMel:
         """The frames that a piece of sound float32 [samples] completes, and how loud their hops are.
 
         Returns:
-            float32 [frames, 140], standardised; float32 [frames], mean power of the hop in dB of full scale.
+            float32 [frames, mels], standardised; float32 [frames], mean power of the hop in dB of full scale.
         """
         return self._frames(sound if self._halved is None else self._halved.push(sound))
 
@@ -56,17 +57,17 @@ class LogMel:
         """The frames that were waiting for sound after the end, which is silence; the last hop may be short."""
         left = self._frames(self._halved.end()) if self._halved else self._frames(np.zeros(0, np.float32))
         frames = -(-self._waiting // self.hop_samples)
-        rest = self._frames(np.zeros(frames * self.hop_samples + FFT_SAMPLES, np.float32), frames)
+        rest = self._frames(np.zeros(frames * self.hop_samples + self._fft_samples, np.float32), frames)
         return np.concatenate([left[0], rest[0]]), np.concatenate([left[1], rest[1]])
 
     def _frames(self, sound: np.ndarray, at_most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         self._sound = np.concatenate([self._sound, sound])
         self._waiting += len(sound) if at_most is None else 0
-        count = max(0, (len(self._sound) - FFT_SAMPLES) // self.hop_samples + 1)
+        count = max(0, (len(self._sound) - self._fft_samples) // self.hop_samples + 1)
         count = count if at_most is None else min(count, at_most)
         if not count:
-            return np.zeros((0, MELS), np.float32), np.zeros(0, np.float32)
-        windows = np.lib.stride_tricks.sliding_window_view(self._sound, FFT_SAMPLES)[:: self.hop_samples][:count]
+            return np.zeros((0, self._filters.shape[1]), np.float32), np.zeros(0, np.float32)
+        windows = np.lib.stride_tricks.sliding_window_view(self._sound, self._fft_samples)[:: self.hop_samples][:count]
         decibels = mel_decibels(windows, self._filters)
         loudest = np.maximum(np.maximum.accumulate(decibels.max(axis=1)), self._loudest)
         self._loudest = float(loudest[-1])

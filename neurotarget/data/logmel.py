@@ -1,10 +1,11 @@
 """Log-mel frames of speech at 8 kHz: the front end that gsc and fsdd share.
 
-Hann window and FFT of 256 samples, hop 8000 / steps, 140 triangular filters on the HTK mel scale from 50 Hz to `fmax`
-(unit peak, as torchaudio's default), power in dB floored 80 dB below the loudest cell of the utterance. Each feature
-is then brought to mean 0 and standard deviation 1 over all frames of the training utterances (without padding), so
-that a padded zero is the mean and an input layer needs no scale of its own. A trained network brings its own numbers
-for that (neurotarget/standardisation.py), so that it hears one word, or another speaker, as it heard those it learned.
+Hann window and FFT of 256 samples (`n_fft`), hop 8000 / steps, 140 triangular filters (`n_mels`) on the HTK mel scale
+from 50 Hz to `fmax` (unit peak, as torchaudio's default), power in dB floored 80 dB below the loudest cell of the
+utterance. Each feature is then brought to mean 0 and standard deviation 1 over all frames of the training utterances
+(without padding), so that a padded zero is the mean and an input layer needs no scale of its own. A trained network
+brings its own numbers for that (neurotarget/standardisation.py), so that it hears one word, or another speaker, as it
+heard those it learned.
 A filter that is too narrow to hold an FFT bin (31.25 Hz apart), or lies above 4 kHz, gives a feature that is zero
 everywhere.
 """
@@ -21,7 +22,7 @@ import numpy as np
 import scipy.sparse
 from tqdm import tqdm
 
-from neurotarget.standardisation import LARGEST_HZ, Standardisation
+from neurotarget.standardisation import FFT_SAMPLES, FFT_SIZES, LARGEST_HZ, Standardisation
 
 from . import cache
 from .base import DataError, Dataset, Recordings
@@ -29,8 +30,8 @@ from .spec import Spec
 from .wav import HIGH_HZ, LOW_HZ, count_at_8_khz, is_wav, read_at_8_khz
 
 RATE_HZ = LOW_HZ
-FFT_SAMPLES = 256
 MELS = 140
+MOST_MELS = 512
 FMIN_HZ = 50
 FMAX_HZ = 4_000  # half of RATE_HZ. The published code says 14,000, where 8 kHz sampling has nothing.
 RANGE_DECIBELS = 80.0
@@ -47,14 +48,17 @@ class Utterance:
     label: int
 
 
-def mel_filters(fmax_hz: float) -> np.ndarray:
-    """Weights of the filters, float64 [129 FFT bins, 140 mels], each a triangle of peak 1 between its neighbours."""
+def mel_filters(fmax_hz: float, mels: int = MELS, fft_samples: int = FFT_SAMPLES) -> np.ndarray:
+    """Weights of the filters, float64 [129 FFT bins, 140 mels], each a triangle of peak 1 between its neighbours.
+
+    Of other numbers of `fft_samples` there are half as many bins and one.
+    """
 
     def mel(hertz: float) -> float:
         return float(2595 * np.log10(1 + hertz / 700))
 
-    edges_hz = 700 * (10 ** (np.linspace(mel(FMIN_HZ), mel(fmax_hz), MELS + 2) / 2595) - 1)
-    bins_hz = np.arange(FFT_SAMPLES // 2 + 1) * RATE_HZ / FFT_SAMPLES
+    edges_hz = 700 * (10 ** (np.linspace(mel(FMIN_HZ), mel(fmax_hz), mels + 2) / 2595) - 1)
+    bins_hz = np.arange(fft_samples // 2 + 1) * RATE_HZ / fft_samples
     low, centre, high = edges_hz[:-2], edges_hz[1:-1], edges_hz[2:]
     rising = (bins_hz[:, None] - low) / (centre - low)
     falling = (high - bins_hz[:, None]) / (high - centre)
@@ -67,22 +71,23 @@ def frame_count(samples: int, hop_samples: int) -> int:
 
 
 def log_mel(sound: np.ndarray, hop_samples: int, filters: np.ndarray | scipy.sparse.csr_array) -> np.ndarray:
-    """Mel power in dB, float32 [frames, 140], of a sound [samples] at 8 kHz; filters: [129, 140], dense or sparse.
+    """Mel power in dB, float32 [frames, mels], of a sound [samples] at 8 kHz; filters: [bins, mels], dense or sparse.
 
     Frame t is centred on the middle of its hop, t * hop + hop / 2; the sound is taken as zero outside.
     """
-    frames = frame_count(len(sound), hop_samples)
-    before = (FFT_SAMPLES - hop_samples) // 2
-    padded = np.zeros((frames - 1) * hop_samples + FFT_SAMPLES + hop_samples, np.float32)
+    frames, fft_samples = frame_count(len(sound), hop_samples), 2 * (filters.shape[0] - 1)
+    before = (fft_samples - hop_samples) // 2
+    padded = np.zeros((frames - 1) * hop_samples + fft_samples + hop_samples, np.float32)
     padded[before : before + len(sound)] = sound
-    windows = np.lib.stride_tricks.sliding_window_view(padded, FFT_SAMPLES)[: frames * hop_samples : hop_samples]
+    windows = np.lib.stride_tricks.sliding_window_view(padded, fft_samples)[: frames * hop_samples : hop_samples]
     decibels = mel_decibels(windows, filters)
     return np.maximum(decibels, decibels.max() - RANGE_DECIBELS).astype(np.float32)
 
 
 def mel_decibels(windows: np.ndarray, filters: np.ndarray | scipy.sparse.csr_array) -> np.ndarray:
-    """Mel power in dB, float64 [frames, 140], of windows [frames, 256] of a sound at 8 kHz."""
-    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FFT_SAMPLES) / FFT_SAMPLES)
+    """Mel power in dB, float64 [frames, mels], of windows [frames, FFT] of a sound at 8 kHz; filters: [bins, mels]."""
+    fft_samples = windows.shape[1]
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(fft_samples) / fft_samples)
     power = np.abs(np.fft.rfft(windows * hann, axis=1)) ** 2
     decibels: np.ndarray = 10 * np.log10(np.maximum(power @ filters, POWER_FLOOR))
     return decibels
@@ -90,9 +95,9 @@ def mel_decibels(windows: np.ndarray, filters: np.ndarray | scipy.sparse.csr_arr
 
 def hop_of(spec: Spec) -> int:
     """Samples between frames, 8000 / steps. DataError unless whole and no longer than the FFT (no sound is missed)."""
-    steps = spec.steps()
-    if RATE_HZ % steps or RATE_HZ // steps > FFT_SAMPLES:
-        allowed = [n for n in range(1, RATE_HZ + 1) if RATE_HZ % n == 0 and RATE_HZ // n <= FFT_SAMPLES]
+    steps, fft_samples = spec.steps(), fft_of(spec)
+    if RATE_HZ % steps or RATE_HZ // steps > fft_samples:
+        allowed = [n for n in range(1, RATE_HZ + 1) if RATE_HZ % n == 0 and RATE_HZ // n <= fft_samples]
         raise DataError(f"{spec.text}: steps={steps} does not divide 8000 samples; expected one of {allowed}")
     return RATE_HZ // steps
 
@@ -102,10 +107,29 @@ def fmax_of(spec: Spec) -> int:
     return spec.integer("fmax", FMAX_HZ, 1_000, LARGEST_HZ)
 
 
+def mels_of(spec: Spec) -> int:
+    """Number of filters."""
+    return spec.integer("n_mels", MELS, 1, MOST_MELS)
+
+
+def fft_of(spec: Spec) -> int:
+    """Samples of the FFT and its window. DataError for a number that is no power of two, or too large."""
+    found = spec.integer("n_fft", FFT_SAMPLES, FFT_SIZES[0], FFT_SIZES[-1])
+    if found not in FFT_SIZES:
+        raise DataError(f"{spec.text}: n_fft={found}; expected one of {', '.join(map(str, FFT_SIZES))}")
+    return found
+
+
+def filters_of(spec: Spec) -> scipy.sparse.csr_array:
+    """The filters, [bins, mels]."""
+    return sparse_filters(fmax_of(spec), mels_of(spec), fft_of(spec))
+
+
 def check_options(spec: Spec) -> None:
     """A wrong option is said before any file is looked for. DataError."""
     hop_of(spec)
     fmax_of(spec)
+    mels_of(spec)
 
 
 def open_words(
@@ -125,18 +149,17 @@ def open_words(
     Raises:
         DataError: a file that cannot be used, or a `standardisation` of other filters.
     """
-    hop_samples, fmax_hz = hop_of(spec), fmax_of(spec)
     splits = {name: of_split for name, of_split in splits.items() if of_split}  # no file can be mapped without bytes
     if standardisation is None:
         used = _identity(spec, {"train": splits["train"]}, (rate_hz,))
         folder = cache.prepared(
             f"{spec.kind}-standardisation",
             used,
-            lambda target: _measure(splits["train"], rate_hz, hop_samples, fmax_hz, target / "standardisation.json"),
+            lambda target: _measure(spec, splits["train"], rate_hz, target / "standardisation.json"),
         )
         standardisation = _measured(folder / "standardisation.json")
     folder = _prepared(spec, splits, (rate_hz,), standardisation)
-    found = cache.load_dataset(folder, spec.text, classes, hop_samples / RATE_HZ, tuple(splits), standardisation)
+    found = cache.load_dataset(folder, spec.text, classes, hop_of(spec) / RATE_HZ, tuple(splits), standardisation)
     speakers = {name: tuple(utterance.speaker for utterance in of_split) for name, of_split in splits.items()}
     known = {name: replace(split, speakers=speakers[name]) for name, split in found.splits.items()}
     return replace(found, splits=known)
@@ -166,6 +189,8 @@ def _identity(spec: Spec, splits: Mapping[str, Sequence[Utterance]], rates_hz: t
         if not path.is_file():
             raise DataError(f"{path}: no such file")
     root = spec.path if spec.path.is_dir() else spec.path.parent
+    # A folder that was made before an option existed has its default and stays valid.
+    options = {"n_mels": (mels_of(spec), MELS), "n_fft": (fft_of(spec), FFT_SAMPLES)}
     return {
         "folder": str(root.resolve()),
         "files": cache.file_identity(paths, root),
@@ -173,6 +198,7 @@ def _identity(spec: Spec, splits: Mapping[str, Sequence[Utterance]], rates_hz: t
         "rates": rates_hz,
         "hop": hop_of(spec),
         "fmax": fmax_of(spec),
+        **{key: value for key, (value, default) in options.items() if value != default},
     }
 
 
@@ -183,28 +209,31 @@ def _prepared(
     standardisation: Standardisation,
 ) -> Path:
     """The folder with the standardised frames of all splits."""
-    fmax_hz = fmax_of(spec)
-    if standardisation.fmax_hz != fmax_hz or standardisation.mean.shape != (MELS,):
+    ours = {"n_mels": mels_of(spec), "fmax": fmax_of(spec), "n_fft": fft_of(spec)}
+    theirs = dict(
+        zip(ours, (len(standardisation.mean), standardisation.fmax_hz, standardisation.fft_samples), strict=True)
+    )
+    if ours != theirs:
+        fft = f", FFT of {theirs['n_fft']}" if ours["n_fft"] != theirs["n_fft"] else ""
+        remedy = "&".join(f"{key}={value}" for key, value in theirs.items() if value != ours[key])
         raise DataError(
-            f"{spec.text}: {MELS} filters up to {fmax_hz} Hz; the network was trained on {len(standardisation.mean)} "
-            f"up to {standardisation.fmax_hz} Hz: write fmax={standardisation.fmax_hz}"
+            f"{spec.text}: {ours['n_mels']} filters up to {ours['fmax']} Hz; the network was trained on "
+            f"{theirs['n_mels']} up to {theirs['fmax']} Hz{fft}: write {remedy}"
         )
     identity = {**_identity(spec, splits, rates_hz), "standardisation": standardisation.identity}
-    return cache.prepared(
-        spec.kind, identity, lambda target: _write(target, splits, rates_hz, hop_of(spec), standardisation)
-    )
+    return cache.prepared(spec.kind, identity, lambda target: _write(target, splits, rates_hz, spec, standardisation))
 
 
-def sparse_filters(fmax_hz: int) -> scipy.sparse.csr_array:
+def sparse_filters(fmax_hz: int, mels: int = MELS, fft_samples: int = FFT_SAMPLES) -> scipy.sparse.csr_array:
     # Two weights an FFT bin at most. A dense product would start the BLAS threads for each word, which costs more than
     # it saves and makes the last digits depend on their number.
-    return scipy.sparse.csr_array(mel_filters(fmax_hz))
+    return scipy.sparse.csr_array(mel_filters(fmax_hz, mels, fft_samples))
 
 
-def _measure(train: Sequence[Utterance], rate_hz: int, hop_samples: int, fmax_hz: int, path: Path) -> None:
+def _measure(spec: Spec, train: Sequence[Utterance], rate_hz: int, path: Path) -> None:
     """Writes the mean and the standard deviation of each feature over the frames of the train split."""
-    filters = sparse_filters(fmax_hz)
-    sums, squares, count = np.zeros(MELS), np.zeros(MELS), 0
+    filters, hop_samples = filters_of(spec), hop_of(spec)
+    sums, squares, count = np.zeros(filters.shape[1]), np.zeros(filters.shape[1]), 0
     for utterance in tqdm(train, desc="log-mel, mean and deviation", unit="utterance", leave=False, disable=None):
         decibels = log_mel(read_at_8_khz(utterance.path, (rate_hz,)), hop_samples, filters)
         sums += decibels.sum(axis=0, dtype=np.float64)
@@ -212,9 +241,9 @@ def _measure(train: Sequence[Utterance], rate_hz: int, hop_samples: int, fmax_hz
         count += len(decibels)
     mean = sums / count
     deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
-    used = mel_filters(fmax_hz).any(axis=0) & (deviation > 1e-3)
+    used = (filters.sum(axis=0) > 0) & (deviation > 1e-3)
     scale = np.where(used, 1 / np.maximum(deviation, 1e-3), 0)
-    found = Standardisation(mean.astype(np.float32), scale.astype(np.float32), fmax_hz)
+    found = Standardisation(mean.astype(np.float32), scale.astype(np.float32), fmax_of(spec), fft_of(spec))
     path.write_text(json.dumps(found.as_dict()))
 
 
@@ -229,10 +258,10 @@ def _write(
     folder: Path,
     splits: Mapping[str, Sequence[Utterance]],
     rates_hz: tuple[int, ...],
-    hop_samples: int,
+    spec: Spec,
     standardisation: Standardisation,
 ) -> None:
-    filters = sparse_filters(standardisation.fmax_hz)
+    filters, hop_samples = filters_of(spec), hop_of(spec)
     # The padded length has to be known before the first frame is written.
     lengths = {
         name: np.array([frame_count(count_at_8_khz(u.path, rates_hz), hop_samples) for u in of_split], np.int64)
@@ -241,7 +270,7 @@ def _write(
     longest = max(int(of_split.max(initial=0)) for of_split in lengths.values())
     with tqdm(total=sum(map(len, splits.values())), desc="log-mel", unit="utterance", leave=False, disable=None) as bar:
         for name, of_split in splits.items():
-            frames = cache.create_frames(folder, name, (len(of_split), longest, MELS), np.float32)
+            frames = cache.create_frames(folder, name, (len(of_split), longest, filters.shape[1]), np.float32)
             for row, utterance in enumerate(of_split):
                 decibels = log_mel(read_at_8_khz(utterance.path, rates_hz), hop_samples, filters)
                 frames[row, : len(decibels)] = standardisation.applied(decibels)

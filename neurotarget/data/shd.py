@@ -1,10 +1,10 @@
 """Spiking Heidelberg Digits and Spiking Speech Commands (Cramer et al. 2020): HDF5 events to frames of counts.
 
 A file holds, for utterance i, `spikes/times[i]` in seconds and `spikes/units[i]` in 0..699, `labels[i]`, and in
-`extra/keys` the word of each label. Five neighbouring units are summed to one of 140 features. Events at or after
-`CAP_SECONDS` are dropped. SHD has no validation split: the speaker of the train file whose share of its utterances is
-nearest to a tenth becomes the validation split (see `validation_speaker`); SHD's own test file shares speakers with
-its train file by design, two of its twelve speakers are in the test file alone.
+`extra/keys` the word of each label. Five neighbouring units (`n_bins`) are summed to one of 140 features. Events at or
+after `CAP_SECONDS` are dropped. SHD has no validation split: the speaker of the train file whose share of its
+utterances is nearest to a tenth becomes the validation split (see `validation_speaker`); SHD's own test file shares
+speakers with its train file by design, two of its twelve speakers are in the test file alone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from .spec import Spec
 
 UNITS = 700
 UNITS_PER_FEATURE = 5
-FEATURES = UNITS // UNITS_PER_FEATURE
 CAP_SECONDS = 1.4  # the longest real utterance ends before
 # Step 0 begins at the recording's 0 s, or at the utterance's first event, as SpikingJelly's frames of a fixed duration
 # do (spikingjelly 2.0, datasets/shd.py, `_integrate_events_by_fixed_duration`).
@@ -163,20 +162,22 @@ def cap_steps(steps: int) -> int:
     return -(-round(CAP_SECONDS * 10) * steps // 10)
 
 
-def event_cells(times: np.ndarray, units: np.ndarray, steps: int, origin: str = "zero") -> tuple[int, np.ndarray]:
-    """Events in steps of 1/steps s and groups of five units.
+def event_cells(
+    times: np.ndarray, units: np.ndarray, steps: int, origin: str = "zero", units_per_feature: int = UNITS_PER_FEATURE
+) -> tuple[int, np.ndarray]:
+    """Events in steps of 1/steps s and groups of units.
 
     times: float64 [events] in seconds; units: int64 [events] in 0..699.
     origin: where the first step begins, one of `ORIGINS`.
     Returns the length, which is the last event's step + 1, or 1 when there is no event before the cap, and for each
-    event before the cap its place in the flattened counts [length, 140].
+    event before the cap its place in the flattened counts [length, 700 / units_per_feature].
     """
     if origin == "first_event" and len(times):
         times = times - times.min()
     keep = times < CAP_SECONDS
     step = step_of(times[keep], steps)
     length = int(step.max()) + 1 if len(step) else 1
-    return length, step * FEATURES + units[keep] // UNITS_PER_FEATURE
+    return length, step * (UNITS // units_per_feature) + units[keep] // units_per_feature
 
 
 def validation_speaker(speakers: np.ndarray) -> int:
@@ -194,13 +195,13 @@ class Part:
     speakers: tuple[str, ...] | None = None
 
 
-def _write(folder: Path, parts: Mapping[str, Part], steps: int, origin: str) -> None:
+def _write(folder: Path, parts: Mapping[str, Part], steps: int, origin: str, units_per_feature: int) -> None:
     def events(part: Part, source: SpikeFile) -> counts.Events:
         keys = [f"{part.file.stem}/{row:06d}" for row in part.rows]
         return counts.Events(
             source.labels[part.rows],
             keys,
-            lambda position: event_cells(*source.events(int(part.rows[position])), steps, origin),
+            lambda position: event_cells(*source.events(int(part.rows[position])), steps, origin, units_per_feature),
         )
 
     with contextlib.ExitStack() as stack:
@@ -208,7 +209,16 @@ def _write(folder: Path, parts: Mapping[str, Part], steps: int, origin: str) -> 
             file: stack.enter_context(SpikeFile(file)) for file in dict.fromkeys(part.file for part in parts.values())
         }
         splits = {name: events(part, sources[part.file]) for name, part in parts.items()}
-        counts.write(folder, splits, (FEATURES,), f"binning to {1000 / steps:g} ms")
+        counts.write(folder, splits, (UNITS // units_per_feature,), f"binning to {1000 / steps:g} ms")
+
+
+def units_per_feature_of(spec: Spec) -> int:
+    """Neighbouring units that are summed to a feature, `n_bins`. DataError unless it divides the 700."""
+    found = spec.integer("n_bins", UNITS_PER_FEATURE, 1, UNITS)
+    if UNITS % found:
+        allowed = ", ".join(str(n) for n in range(1, UNITS + 1) if UNITS % n == 0)
+        raise DataError(f"{spec.text}: n_bins={found} does not divide {UNITS} units; expected one of {allowed}")
+    return found
 
 
 def open_parts(spec: Spec, parts: Mapping[str, Part], classes: tuple[str, ...]) -> Dataset:
@@ -216,16 +226,20 @@ def open_parts(spec: Spec, parts: Mapping[str, Part], classes: tuple[str, ...]) 
     for name, part in parts.items():
         if len(part.rows) == 0:
             raise DataError(f"{part.file}: no utterance for the {name} split")
-    steps, origin = spec.steps(), spec.word("origin", ORIGINS)
+    steps, origin, units_per_feature = spec.steps(), spec.word("origin", ORIGINS), units_per_feature_of(spec)
     files = sorted({part.file for part in parts.values()})
-    identity = {
+    identity: dict[str, Any] = {
         "files": cache.file_identity(files, files[0].parent),
         "folder": str(files[0].parent.resolve()),
         "rows": {name: part.rows.tolist() for name, part in parts.items()},
         "steps": steps,
         "origin": origin,
     }
-    folder = cache.prepared(f"{spec.kind}-frames", identity, lambda target: _write(target, parts, steps, origin))
+    if units_per_feature != UNITS_PER_FEATURE:  # a folder made before this option existed stays valid
+        identity["n_bins"] = units_per_feature
+    folder = cache.prepared(
+        f"{spec.kind}-frames", identity, lambda target: _write(target, parts, steps, origin, units_per_feature)
+    )
     found = cache.load_dataset(folder, spec.text, classes, 1 / steps)
     splits = {name: replace(split, speakers=parts[name].speakers) for name, split in found.splits.items()}
     return replace(found, splits=splits)
@@ -261,6 +275,7 @@ def open_files(spec: Spec, train: Path, validation: Path | None, test: Path) -> 
 def open_spike_set(spec: Spec) -> Dataset:
     """Open `shd:PATH` or `ssc:PATH`: PATH is the folder with the unpacked .h5 files."""
     spec.word("origin", ORIGINS)  # a wrong option is said before any file is looked for
+    units_per_feature_of(spec)
     if not spec.path.is_dir():
         raise DataError(f"{spec.path}: no such folder; expected the folder with {spec.kind}_train.h5")
     validation = spec.path / "ssc_valid.h5" if spec.kind == "ssc" else None

@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from . import cache, ear
 from .base import DataError, Dataset
-from .shd import open_files
+from .shd import open_files, units_per_feature_of
 from .spec import Spec
 
 ENGLISH = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -220,7 +220,7 @@ def write_spike_file(
 
 def open_synth(spec: Spec) -> Dataset:
     """Open `synth`: made on first use, about a minute on two cores, then read from the cache."""
-    spec.steps()  # a wrong option should not cost a minute first
+    spec.steps(), units_per_feature_of(spec)  # a wrong option should not cost a minute first
     voices = choose_voices(spec.integer("voices", ALL_VOICES, 3, ALL_VOICES))
     identity = {"espeakng-loader": _locate_espeak()[2], "voices": voices, "renditions": RENDITIONS}
     folder = cache.prepared("synth", identity, lambda target: _build(target, voices))

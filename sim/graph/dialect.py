@@ -17,7 +17,7 @@ import nir
 import numpy as np
 from neurotarget.sim.graph.kinds import KINDS
 
-from neurotarget.standardisation import Standardisation
+from neurotarget.standardisation import FFT_KEY, FFT_SAMPLES, Standardisation
 
 DIALECT = "neurotarget-1"
 
@@ -33,6 +33,7 @@ KEY_DIALECT, KEY_DT, KEY_SCHEME, KEY_RULE, KEY_THETA, KEY_READOUT = (
 # What belongs to the data that a network was trained on: names of its outputs, and how log-mel frames were standardised
 # (neurotarget/standardisation.py). Files without them run; data from elsewhere then brings its own.
 KEY_CLASSES, KEY_INPUT_MEAN, KEY_INPUT_SCALE, KEY_INPUT_FMAX = "classes", "input_mean", "input_scale", "input_fmax_hz"
+KEY_INPUT_FFT = "input_fft_samples"  # 256 where a file does not say
 # Metadata of a convolution node: its kernel is block diagonal with this many blocks (nir 1.0.8 cannot check `groups`).
 KEY_GROUPS = "groups"
 # Metadata of a neuron: how it resets, and v before the first step of the window (docs/semantics.md, "Reset").
@@ -94,6 +95,8 @@ def data_metadata(classes: tuple[str, ...], standardisation: Standardisation | N
     if standardisation is not None:
         metadata[KEY_INPUT_MEAN], metadata[KEY_INPUT_SCALE] = standardisation.mean, standardisation.scale
         metadata[KEY_INPUT_FMAX] = standardisation.fmax_hz
+        if standardisation.fft_samples != FFT_SAMPLES:
+            metadata[KEY_INPUT_FFT] = standardisation.fft_samples
     return metadata
 
 
@@ -109,6 +112,6 @@ def standardisation_of(metadata: Mapping[str, Any]) -> Standardisation | None:
     Raises:
         ValueError: the metadata are incomplete or hold no such numbers.
     """
-    keys = {"mean": KEY_INPUT_MEAN, "scale": KEY_INPUT_SCALE, "fmax_hz": KEY_INPUT_FMAX}
+    keys = {"mean": KEY_INPUT_MEAN, "scale": KEY_INPUT_SCALE, "fmax_hz": KEY_INPUT_FMAX, FFT_KEY: KEY_INPUT_FFT}
     values = {name: metadata[key] for name, key in keys.items() if key in metadata}
     return Standardisation.of(values) if values else None

@@ -7,6 +7,7 @@ import hashlib
 import html
 import io
 import itertools
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 import pytest
 from neurotarget.hardware.chips.fit import Fit
 from neurotarget.hardware.counts.summary import Layer
+from neurotarget.hardware.energy.break_even import Curve
 from neurotarget.hardware.energy.memory import MemoryLayer
 from neurotarget.hardware.page import bars, plots
 from neurotarget.hardware.page.card import render_card
@@ -27,7 +29,7 @@ from neurotarget.hardware.page.limits import fullest
 from neurotarget.hardware.page.origin import Made
 from neurotarget.hardware.page.raster import MOST_COLUMNS, MOST_ROWS, strips
 from neurotarget.hardware.page.render import SECTIONS, TEMPLATES, render_page, script_hash
-from neurotarget.hardware.page.text import GLOSSARY, anchor, breakable, explained, linked
+from neurotarget.hardware.page.text import GLOSSARY, anchor, breakable, explained, grouped, linked, unbroken
 from neurotarget.hardware.report import main
 from neurotarget.hardware.verdict.words import words_of
 from neurotarget.sim.trace import Trace
@@ -154,6 +156,11 @@ def test_every_term_of_the_glossary_is_used() -> None:
     assert unused == []
 
 
+def test_figures_are_grouped_and_keep_their_unit() -> None:
+    assert grouped("3728946 of 9220, 1e-12345 and 12345.6") == "3\u202f728\u202f946 of 9220, 1e-12345 and 12345.6"
+    assert unbroken("94 %, 3 µJ, 5 msec, 7 x") == "94\u00a0%, 3\u00a0µJ, 5 msec, 7 x"
+
+
 def test_a_name_breaks_behind_its_dots() -> None:
     assert breakable("blocks.0.<b>") == "blocks.<wbr>0.<wbr>&lt;b&gt;"
 
@@ -207,6 +214,22 @@ def test_plots_are_drawn_once_in_the_colours_of_the_style_sheet(page: str) -> No
     (light,) = re.findall(r":root \{(.*?)\}", (TEMPLATES / "style.css").read_text(), re.S)[:1]
     for name, colour in vars(plots.INKS).items():
         assert f"--{name}: {colour};" in light
+
+
+def test_values_of_curves_are_read_where_they_are_drawn() -> None:
+    """A claim's curve in closed form, at places that are those of the path in the SVG."""
+    curve = Curve("one", "memory", fixed=0.25, scaling=0.5)
+    found = plots.break_even([curve], 0.1)
+    read = json.loads(found.reading)
+    assert (read["title"], read["at"][0], read["at"][read["now"]]) == ("mean spike rate", 0.00316, 0.1)
+    ((name, values),) = read["curves"]
+    assert name == "one" and values == pytest.approx([0.25 + 5 * at for at in read["at"]], rel=6e-3)
+    paths = [path.get("d", "") for path in ElementTree.fromstring(found.svg).iter("path")]
+    (drawn,) = (path for path in paths if path.count("L") == len(values) - 1)
+    places = [float(x) for x, _ in re.findall(r"[ML] ([\d.]+) ([\d.]+)", drawn)]
+    assert places == pytest.approx(read["places"], abs=0.02)
+    heights = [float(y) for _, y in re.findall(r"[ML] ([\d.]+) ([\d.]+)", drawn)]
+    assert read["top"] < min(heights) and max(heights) < read["bottom"]
 
 
 def test_a_waterfall_ends_at_the_whole() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -129,6 +130,31 @@ def test_what_the_keyboard_reaches_explains_itself(chromium: Any, large: Path) -
     assert shown.evaluate("document.querySelector('#glossary details').open") and shown.url.endswith("#word-accuracy")
     shown.locator("#layers .track i:last-child").first.hover()  # of less than a pixel each, the last lies on top
     assert "µJ" in tip.inner_text()
+    shown.close()
+
+
+def test_curves_are_read_with_pointer_and_arrow_keys(chromium: Any, large: Path) -> None:
+    shown = browser.show(chromium, large, 1280)
+    shown.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    plot, tip = shown.locator("[data-reading]").first, shown.locator("#tip")
+    read = json.loads(plot.get_attribute("data-reading"))
+
+    def first_line() -> str:
+        return str(tip.inner_text()).partition("\n")[0]
+
+    plot.focus()
+    shown.keyboard.press("ArrowRight")
+    assert first_line() == f"{read['title']}: {read['at'][read['now'] + 1]:g}"
+    assert len(tip.inner_text().splitlines()) == 1 + len(read["curves"])
+    shown.keyboard.press("End")
+    assert first_line() == f"{read['title']}: {read['at'][-1]:g}"
+    svg, inside = plot.locator("svg"), 8  # the padding of the picture
+    box = svg.bounding_box()
+    scale = (box["width"] - 2 * inside) / float(svg.get_attribute("viewBox").split()[2])
+    shown.mouse.move(box["x"] + inside + scale * read["places"][3], box["y"] + box["height"] / 2)
+    assert first_line() == f"{read['title']}: {read['at'][3]:g}"
+    shown.mouse.move(0, 0)
+    assert not tip.is_visible()
     shown.close()
 
 

@@ -6,11 +6,10 @@ const tip = Object.assign(document.createElement("div"), { id: "tip", hidden: tr
 tip.setAttribute("role", "tooltip");
 document.body.append(tip);
 
-function show(target) {
-  tip.textContent = target.dataset.tip;
+function show(text, at) {
+  tip.textContent = text;
   tip.hidden = false;
-  const at = target.getBoundingClientRect(), below = at.bottom + 6;
-  const left = Math.min(at.left, innerWidth - tip.offsetWidth - 8);
+  const below = at.bottom + 6, left = Math.min(at.left, innerWidth - tip.offsetWidth - 8);
   tip.style.left = `${Math.max(left, 4)}px`;
   tip.style.top = `${below + tip.offsetHeight < innerHeight ? below : at.top - tip.offsetHeight - 6}px`;
 }
@@ -23,11 +22,44 @@ for (const element of document.querySelectorAll("[title]")) {
 for (const [on, off] of [["pointerover", "pointerout"], ["focusin", "focusout"]]) {
   document.addEventListener(on, event => {
     const target = event.target.closest?.("[data-tip]");
-    if (target) show(target);
+    if (target) show(target.dataset.tip, target.getBoundingClientRect());
   });
   document.addEventListener(off, () => { tip.hidden = true; });
 }
 document.addEventListener("keydown", event => { if (event.key === "Escape") tip.hidden = true; });
+
+// ---- curves: a line across them, and the value of each one there ----
+for (const plot of document.querySelectorAll("[data-reading]")) {
+  const { title, at, places, top, bottom, now, curves } = JSON.parse(plot.dataset.reading);
+  const svg = plot.querySelector("svg"), line = document.createElementNS(svg.namespaceURI, "path");
+  line.setAttribute("class", "pointed");
+  svg.append(line);
+  let index = now;
+
+  function read(next) {
+    index = Math.max(0, Math.min(next, at.length - 1));
+    line.setAttribute("d", `M${places[index]} ${top}V${bottom}`);
+    const values = curves.map(([name, ys]) => [name, ys[index]]).sort((a, b) => b[1] - a[1]);
+    show([`${title}: ${at[index]}`, ...values.map(([name, y]) => `${y}  ${name}`)].join("\n"), line.getBoundingClientRect());
+  }
+  function leave() {
+    line.removeAttribute("d");
+    tip.hidden = true;
+  }
+  svg.addEventListener("pointermove", event => {
+    const matrix = svg.getScreenCTM(), x = (event.clientX - matrix.e) / matrix.a;
+    const distances = places.map(place => Math.abs(place - x));
+    read(distances.indexOf(Math.min(...distances)));
+  });
+  svg.addEventListener("pointerleave", leave);
+  plot.addEventListener("keydown", event => {
+    const next = { ArrowLeft: index - 1, ArrowRight: index + 1, Home: 0, End: at.length - 1 }[event.key];
+    if (next === undefined) return;
+    event.preventDefault();
+    read(next);
+  });
+  plot.addEventListener("focusout", leave);
+}
 
 // ---- a link into what is folded opens it ----
 function unfold() {
@@ -57,7 +89,7 @@ for (const table of document.querySelectorAll("table:not(.fixed)")) {
   const body = table.tBodies[0];
   if (body.rows.length < 3) continue;
   [...table.tHead.rows[0].cells].forEach((head, column) => {
-    const button = Object.assign(document.createElement("button"), { className: "sort", type: "button", textContent: "↕" });
+    const button = Object.assign(document.createElement("button"), { className: "sort", type: "button" });
     button.setAttribute("aria-label", `sort by ${head.textContent.trim()}`);
     button.addEventListener("click", () => {
       const down = head.getAttribute("aria-sort") !== "descending";

@@ -45,6 +45,17 @@ def test_the_frames_are_those_of_the_whole_sound(rate_hz: int, hop: int, samples
     assert np.all(found <= expected)
 
 
+def test_the_front_end_is_the_networks() -> None:
+    known = Standardisation(np.full(40, -40, np.float32), np.full(40, 0.05, np.float32), 4000, 512)
+    stream = live.LogMel(8000, 80, known)
+    whole = sound(3333, fading=False)
+    found = np.concatenate([stream.push(whole[:1000])[0], stream.push(whole[1000:])[0], stream.end()[0]])
+    expected = known.applied(log_mel(whole, 80, sparse_filters(4000, 40, 512)))
+    loudest = int(expected.max(axis=1).argmax())
+    assert found.shape == expected.shape == (42, 40)
+    np.testing.assert_array_equal(found[loudest:], expected[loudest:])
+
+
 def test_a_frame_waits_for_its_window_and_no_longer() -> None:
     stream = live.LogMel(8000, 80, KNOWN)
     assert stream.ahead_seconds == 88 / 8000

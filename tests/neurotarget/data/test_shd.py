@@ -66,6 +66,17 @@ def test_the_origin_is_an_option_of_shd_and_ssc(shd_folder):
         assert expected[0].any()
 
 
+def test_as_many_units_are_summed_as_is_asked_for(shd_folder):
+    by_five, by_one, by_ten = (open_dataset(f"shd:{shd_folder}{text}") for text in ("", "?n_bins=1", "?n_bins=10"))
+    assert (by_five.features, by_one.features, by_ten.features) == (140, 700, 70)
+    for name in ("train", "validation", "test"):
+        units = by_one.split(name).frames.astype(int)
+        for dataset, together in ((by_five, 5), (by_ten, 10)):
+            expected = units.reshape(*units.shape[:2], -1, together).sum(axis=-1)
+            np.testing.assert_array_equal(dataset.split(name).frames, expected)
+            assert dataset.split(name).keys == by_one.split(name).keys
+
+
 def test_events_from_the_cap_on_are_dropped():
     counts = bin_events(np.array([0.1, 1.3999, 1.4, 5.0]), np.array([0, 0, 0, 0]), 100)
     assert counts.shape == (140, 140)

@@ -1,9 +1,11 @@
 """A network's own numbers standardise what it hears: one word, one speaker's folder, another data set."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
+from neurotarget.sim.graph import dialect
 
 from neurotarget.data import DataError, Standardisation, logmel, open_dataset, open_recordings, wav
 from tests.recordings import noise, write_wav
@@ -104,6 +106,32 @@ def test_other_filters_are_refused(gsc_folder, trained):
         open_dataset(f"gsc:{gsc_folder}?fmax=14000", trained.standardisation)
 
 
+def test_another_front_end_is_the_networks_own(gsc_folder, trained):
+    """Of 40 filters on an FFT of 512, and whoever hears with the network has to say so."""
+    text = f"gsc:{gsc_folder}?n_mels=40&n_fft=512"
+    other = open_dataset(text)
+    known, split = other.standardisation, other.split("train")
+    assert (other.features, known.fft_samples, trained.standardisation.fft_samples) == (40, 512, 256)
+    filters = logmel.mel_filters(4000, 40, 512)
+    sound = wav.read_at_8_khz(gsc_folder / split.keys[0], (16_000,))
+    expected = known.applied(logmel.log_mel(sound, 80, filters))
+    np.testing.assert_allclose(split.frames[0, : split.lengths[0]], expected, atol=1e-5)
+    again = Standardisation.of(json.loads(json.dumps(known.as_dict())))
+    assert again.fft_samples == 512 and again.identity == known.identity
+    assert dialect.standardisation_of(dialect.data_metadata((), known)).identity == known.identity
+    assert "input_fft_samples" not in dialect.data_metadata((), trained.standardisation)
+    found = open_recordings(f"wav:{gsc_folder / split.keys[0]}?n_mels=40&n_fft=512", known)
+    np.testing.assert_array_equal(found.frames[0], split.frames[0, : split.lengths[0]])
+    with pytest.raises(DataError, match=r"140 up to 4000 Hz, FFT of 256: write n_mels=140&n_fft=256"):
+        open_dataset(text, trained.standardisation)
+    with pytest.raises(DataError, match=r"trained on 40 up to 4000 Hz, FFT of 512: write n_mels=40&n_fft=512"):
+        open_dataset(f"gsc:{gsc_folder}", known)
+    same = dataclasses.replace(known, fft_samples=256)
+    assert same.identity != known.identity
+    with pytest.raises(DataError, match="FFT of 256: write n_fft=256"):
+        open_dataset(text, same)
+
+
 def test_as_a_file_holds_it(trained):
     again = Standardisation.of(json.loads(json.dumps(trained.standardisation.as_dict())))
     assert again.identity == trained.standardisation.identity
@@ -123,6 +151,9 @@ def test_as_a_file_holds_it(trained):
         ({"mean": [0.0], "scale": [1.0, 2.0], "fmax_hz": 4000}, r"shapes \(1,\), \(2,\), \(\)"),
         ({"mean": [0.0], "scale": [1.0], "fmax_hz": [4000]}, r"shapes \(1,\), \(1,\), \(1,\)"),
         ({"mean": [0.0], "scale": [1.0], "fmax_hz": 0.5}, "fmax_hz is 0.5"),
+        ({"mean": [0.0], "scale": [1.0], "fmax_hz": 4000, "fft_samples": 300}, "fft_samples is 300"),
+        ({"mean": [0.0], "scale": [1.0], "fmax_hz": 4000, "fft_samples": [256, 512]}, "fft_samples is"),
+        ({"mean": [0.0], "scale": [1.0], "fmax_hz": 4000, "fft_samples": "long"}, "fft_samples is long"),
     ],
 )
 def test_what_is_none_is_said(values, words):
