@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := runs/demo
 
-.PHONY: setup demo gpu test check types docs bench fuzz attack clean
+.PHONY: setup demo gpu paper-shd paper-ssc paper-gsc test check types docs bench fuzz attack clean
 setup: .venv/ready
 
 # pip repeats safely after an interruption; the marker is written only when every step held.
@@ -27,6 +27,10 @@ gpu: setup
 	CUDA_VISIBLE_DEVICES= $(BIN)/python -m model.train configs/demo.toml --out runs/gpu/spiking --resume
 	CUDA_VISIBLE_DEVICES= $(BIN)/python -m model.train configs/demo.toml --set model.twin=true --out runs/gpu/twin --resume
 	$(BIN)/python -m hardware.measure runs/gpu/spiking/ckpt.pt runs/gpu/twin/ckpt.pt --out docs/measured
+
+# The paper's chains on its data: the folders are in NEUROTARGET_SHD, NEUROTARGET_SSC, NEUROTARGET_GSC. For a GPU.
+paper-shd paper-ssc paper-gsc: paper-%: setup
+	$(BIN)/python -m model.distill configs/ptcd_$*.toml --out runs/ptcd_$* --resume
 
 # Several processes, each of one thread, take a file at a time in the order of tests/conftest.py.
 test: setup

@@ -285,6 +285,7 @@ def _row(stage: Stage, dataset: Dataset, metrics: Mapping[str, Any]) -> dict[str
         "checkpoint": f"{stage.folder}/ckpt.pt",
         "epochs": stage.settings.training.epochs,
         **{name: metrics[name] for name in taken},
+        **({"published": dataclasses.asdict(stage.published)} if stage.published else {}),
     }
 
 
@@ -331,6 +332,9 @@ def work(arguments: argparse.Namespace) -> Result | None:
     lines = [
         f"{row['steps_per_second']:5} steps per second: validation accuracy {row['validation_accuracy']:.4f}, test "
         f"accuracy {row['test_accuracy']:.4f} on {row['test_samples']} samples ({row['checkpoint']})"
+        + (f"; published {row['published']['accuracy']:.4f}" if "published" in row else "")
         for row in summary["stages"]
     ]
+    published = [row["published"]["source"] for row in summary["stages"] if "published" in row]
+    lines += [f"published: {source}" for source in dict.fromkeys(published)]
     return parallel.spoken(Result(summary, "\n".join(lines)))

@@ -14,6 +14,9 @@
     steps = 40
     epochs = 20
     learning_rate = 0.002
+
+What a paper has for a stage may stand beside it, to be shown beside ours: `published_accuracy` (test, 0 to 1) in the
+stage, and where it is from in `[published]`, `source`.
 """
 
 from __future__ import annotations
@@ -72,6 +75,14 @@ class Distillation:
 
 
 @dataclasses.dataclass(frozen=True)
+class Published:
+    """A paper's test accuracy, from 0 to 1, and where it stands."""
+
+    source: str
+    accuracy: float = toml.number(0.0, at_least=0, at_most=1)
+
+
+@dataclasses.dataclass(frozen=True)
 class Stage:
     """One network of the chain.
 
@@ -80,12 +91,14 @@ class Stage:
         steps: steps per second.
         settings: of its training; the data SPEC holds `steps`.
         distillation: its loss, where it has a teacher.
+        published: what a paper has for it, where one has.
     """
 
     number: int
     steps: int
     settings: Settings
     distillation: Distillation
+    published: Published | None = None
 
     @property
     def folder(self) -> str:
@@ -134,14 +147,16 @@ def _stage(path: str | Path, number: int, own: Mapping[str, Any], common: Mappin
             f"{path}: stage {number}: steps = {toml.shown(steps)}; a whole number per second is expected"
         )
     tables = {name: dict(value) if isinstance(value, dict) else value for name, value in common.items()}
+    published = _published(path, tables.pop("published", {}), table.pop("published_accuracy", None))
     for name, cls in TABLES.items():
         keys = {field.name for field in dataclasses.fields(cls)} & set(table)
         if keys:
             merged = tables.setdefault(name, {})
             merged.update({key: table.pop(key) for key in keys})
     if table:
-        known = ", ".join(field.name for cls in TABLES.values() for field in dataclasses.fields(cls))
-        raise SettingsError(f"{path}: stage {number} has no key {', '.join(sorted(table))}; known are steps, {known}")
+        fields = [field.name for cls in TABLES.values() for field in dataclasses.fields(cls)]
+        known = ", ".join(["steps", *fields, "published_accuracy"])
+        raise SettingsError(f"{path}: stage {number} has no key {', '.join(sorted(table))}; known are {known}")
     distillation = tables.pop("distillation", {})
     settings = from_tables(path, tables)
     return Stage(
@@ -149,7 +164,15 @@ def _stage(path: str | Path, number: int, own: Mapping[str, Any], common: Mappin
         steps=steps,
         settings=dataclasses.replace(settings, data=with_steps(settings.data, steps)),
         distillation=toml.fill(Distillation, distillation, f"{path}: [distillation]", SettingsError),
+        published=published,
     )
+
+
+def _published(path: str | Path, table: Any, accuracy: Any) -> Published | None:
+    if accuracy is None:
+        return None
+    content = {**table, "accuracy": accuracy} if isinstance(table, dict) else table
+    return toml.fill(Published, content, f"{path}: [published]", SettingsError)
 
 
 def with_steps(text: str, steps: int) -> str:

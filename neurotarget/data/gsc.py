@@ -17,7 +17,7 @@ from neurotarget.standardisation import Standardisation
 from . import logmel
 from .base import SPLITS, DataError, Dataset
 from .logmel import Utterance
-from .spec import Spec
+from .spec import FROM, Spec
 from .wav import HIGH_HZ, is_wav
 
 TEN_WORDS = ("down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes")
@@ -39,7 +39,7 @@ def speaker_percentage(speaker: str) -> float:
 def find_utterances(root: Path, words: tuple[str, ...] | None) -> tuple[tuple[str, ...], list[Utterance]]:
     """Words in alphabetical order and their files in order of word and name; all words of the folder by default."""
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder; expected the unpacked data set, with a folder per word")
+        raise DataError(f"{root}: no such folder; expected that of {FROM['gsc']}, with a folder per word")
     # _background_noise_ is not a word.
     folders = sorted(entry for entry in root.iterdir() if entry.is_dir() and entry.name[0] not in "_.")
     files = {entry.name: sorted(filter(is_wav, entry.iterdir())) for entry in folders}
@@ -49,7 +49,8 @@ def find_utterances(root: Path, words: tuple[str, ...] | None) -> tuple[tuple[st
     if missing or len(present) < 2:
         raise DataError(
             f"{root}: recordings of {len(present)} words, none of {', '.join(missing) or 'a second word'}; expected a "
-            "folder per word with speaker_nohash_k.wav in it: give the folder that holds the word folders"
+            "folder per word with speaker_nohash_k.wav in it: give the folder that holds the word folders, that of "
+            f"{FROM['gsc']}"
         )
     utterances = []
     for label, word in enumerate(classes):

@@ -22,7 +22,7 @@ from neurotarget.heaps import endless_heap
 
 from . import cache, counts
 from .base import DataError, Dataset
-from .spec import Spec
+from .spec import FROM, Spec
 
 UNITS = 700
 UNITS_PER_FEATURE = 5
@@ -277,6 +277,10 @@ def open_spike_set(spec: Spec) -> Dataset:
     spec.word("origin", ORIGINS)  # a wrong option is said before any file is looked for
     units_per_feature_of(spec)
     if not spec.path.is_dir():
-        raise DataError(f"{spec.path}: no such folder; expected the folder with {spec.kind}_train.h5")
+        raise DataError(f"{spec.path}: no such folder; expected that of {FROM[spec.kind]}")
+    train, test = (spec.path / f"{spec.kind}_{name}.h5" for name in ("train", "test"))
     validation = spec.path / "ssc_valid.h5" if spec.kind == "ssc" else None
-    return open_files(spec, spec.path / f"{spec.kind}_train.h5", validation, spec.path / f"{spec.kind}_test.h5")
+    for file in (train, validation, test):
+        if file is not None and not file.exists():
+            raise DataError(f"{file}: no such file; expected {FROM[spec.kind]}")
+    return open_files(spec, train, validation, test)

@@ -26,6 +26,14 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 }
 
 
+# kind -> where its folder comes from, for whoever has none
+FROM = {
+    "gsc": "Google Speech Commands v2 from download.tensorflow.org/data/speech_commands_v0.02.tar.gz, unpacked",
+    "shd": "the Spiking Heidelberg Digits from zenkelab.org/datasets: shd_train.h5 and shd_test.h5, unpacked",
+    "ssc": "the Spiking Speech Commands from zenkelab.org/datasets: ssc_train.h5, ssc_valid.h5, ssc_test.h5, unpacked",
+    "fsdd": "the Free Spoken Digit Dataset from github.com/Jakobovski/free-spoken-digit-dataset",
+}
+
 VARIABLE = re.compile(r"\$\{?(\w+)")
 SHORTEST_HIDDEN = 4
 
@@ -72,7 +80,9 @@ def expanded(text: str) -> str:
     """
     for name in VARIABLE.findall(text):
         if name not in os.environ:
-            raise DataError(f"{text}: environment variable {name} is not set; set it to the folder")
+            kind = text.partition(":")[0]
+            content = f" of {FROM[kind]}" if kind in FROM else ""
+            raise DataError(f"{text}: environment variable {name} is not set; set it to the folder{content}")
     return os.path.expandvars(text)
 
 
