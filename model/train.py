@@ -108,7 +108,7 @@ def _train(
     if config.training.initialisation == "xavier_uniform":
         initialise(network)
     network = network.to(device)
-    learner = NetworkLearner(network, config.training, task)
+    learner = NetworkLearner(network, config.training, task)  # an average is of the network as it is here
     parallel.share_layers(network)
     if config.training.checkpointing:
         recomputation.recompute_blocks(network)
