@@ -28,7 +28,13 @@ from neurotarget.conversion.export.belonging import difference
 from neurotarget.conversion.export.draft import UnsupportedModule
 from neurotarget.conversion.export.emit import emit
 from neurotarget.conversion.export.factory import NetworkError, make_network
-from neurotarget.conversion.export.fold import fold_batch_norm, fold_loop_bias, fold_parts, fold_time_constant
+from neurotarget.conversion.export.fold import (
+    fold_batch_norm,
+    fold_loop_bias,
+    fold_parts,
+    fold_time_constant,
+    settle_time_constants,
+)
 from neurotarget.conversion.export.network import Followed, draft_followed, follow
 from neurotarget.conversion.export.parity import against_reference, followed_trace, pytorch_trace
 from neurotarget.model.training import checkpoint, registry
@@ -92,6 +98,7 @@ def _converted(network: nn.Module, frames: np.ndarray, dt: float) -> tuple[nir.N
     followed = follow(network, frames)
     draft = draft_followed(followed, frames.shape[2:])
     followed.notes += draft.notes
+    settle_time_constants(draft, dt)
     for step in STEPS:
         step(draft)
     readout = READOUTS[network.config.readout] if isinstance(network, registry.Network) else dialect.READOUT_SUM

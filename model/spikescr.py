@@ -7,6 +7,9 @@ Curriculum Distillation", Neural Networks 2025 (arXiv 2412.12858). Tensors are [
     blocks  : x + attention(x), x + mlp1(x), x + convolution(x), x + mlp2(x)
     head    : Linear without bias, logits per step; the class is argmax of sum over steps of softmax(logits)
 
+The configuration switches parts off and on: PLIF for LIF, blocks of attention and mlp1 alone, batch normalisation,
+LayerNorm at the entry of each branch, a LIF before the head (networks/configuration.py).
+
 Every submodule's name is the name of its node in the NIR file, its trace and its row in the report.
 
 Two rules make a sample's output independent of its batch and its padding: membrane potentials run along the time of one
@@ -17,6 +20,7 @@ from __future__ import annotations
 
 from neurotarget.model.networks.attentions import ATTENTION_CLASSES
 from neurotarget.model.networks.configuration import SpikeSCRConfig
+from neurotarget.model.networks.normalisation import Entry, batch_norm
 from neurotarget.model.networks.parts import (
     ConvUnit,
     Gate,
@@ -56,9 +60,9 @@ class GatedConvolution(nn.Module):
         self.expand = Unit(config, width, width, bias=True)
         self.depthwise = ConvUnit(config, width, config.kernel, groups=width, bias=False)
         self.value = layer.Linear(width, width, step_mode="m")
-        self.value_norm = layer.BatchNorm1d(width, step_mode="m")
+        self.value_norm = batch_norm(config, width)
         self.gate = Unit(config, width, width, bias=True, published_dropout=False)
-        self.gate_output = Unit(config, width, width, bias=True, published_dropout=False)
+        self.gate_output = Unit(config, width, width, bias=True, published_dropout=False, of_gate=True)
         self.product, self.product_lif = Gate(), activation(config)
         self.dropout = layer.Dropout(config.dropout, step_mode="m")
 
@@ -70,20 +74,32 @@ class GatedConvolution(nn.Module):
 
 
 class Block(nn.Module):
-    """Four residual branches: the stream is a sum of spikes, small integers."""
+    """Four residual branches, or the first two: the stream is a sum of spikes, small integers."""
 
     def __init__(self, config: SpikeSCRConfig) -> None:
         super().__init__()
         self.attention = SoftmaxAttention(config) if config.twin else ATTENTION_CLASSES[config.attention](config)
         self.mlp1 = MLP(config)
-        self.convolution = GatedConvolution(config)
-        self.mlp2 = MLP(config)
+        self.whole = config.block_type == "spikescr"
+        if self.whole:
+            self.convolution = GatedConvolution(config)
+            self.mlp2 = MLP(config)
+        self.entries = nn.ModuleDict()
+        if config.layer_normalisation:
+            self.entries["attention"] = Entry(config.width, activation(config))
+            others = ("mlp1", "convolution", "mlp2") if self.whole else ("mlp1",)
+            self.entries.update({branch: Entry(config.width) for branch in others})
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        x = x + self.attention(x, mask)
-        x = x + self.mlp1(x)
-        x = x + self.convolution(x, mask)
-        return x + self.mlp2(x)
+        x = x + self.attention(self._entered("attention", x), mask)
+        x = x + self.mlp1(self._entered("mlp1", x))
+        if not self.whole:
+            return x
+        x = x + self.convolution(self._entered("convolution", x), mask)
+        return x + self.mlp2(self._entered("mlp2", x))
+
+    def _entered(self, branch: str, x: Tensor) -> Tensor:
+        return self.entries[branch](x) if branch in self.entries else x
 
 
 class SpikeSCR(nn.Module):
@@ -98,6 +114,7 @@ class SpikeSCR(nn.Module):
         self.config = config
         self.embed = ConvUnit(config, config.features, 3, groups=1, bias=True)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
+        self.final_lif = activation(config) if config.final_lif else nn.Identity()
         self.head_dropout = published_dropout(config)
         self.head = layer.Linear(config.width, config.classes, bias=False, step_mode="m")
 
@@ -115,5 +132,5 @@ class SpikeSCR(nn.Module):
         x = self.embed(x, mask)
         for block in self.blocks:
             x = block(x, mask)
-        logits = self.head(dropped(self.head_dropout, x))
+        logits = self.head(dropped(self.head_dropout, self.final_lif(x)))
         return logits if mask is None else logits * mask

@@ -208,7 +208,8 @@ class NetworkLearner(loop.Learner):
         if isinstance(self.network, DelaysNetwork):
             share = epochs_done / schedule.epochs
             self.network.anneal(share)
-            self.optimizer.param_groups[1]["lr"] = delay_rate(schedule.delay_learning_rate, share)
+            for group in self.optimizer.param_groups[1:]:  # of learnt delays, where there are any
+                group["lr"] = delay_rate(schedule.delay_learning_rate, share)
         return rate
 
     def scores(self, frames: np.ndarray, lengths: np.ndarray) -> torch.Tensor:

@@ -6,6 +6,7 @@ Each is a function from draft to draft (in place); to_nir.py lists them in order
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 from neurotarget.conversion.export.draft import Draft, Layer, UnsupportedModule
@@ -103,6 +104,24 @@ def fold_loop_bias(draft: Draft) -> None:
             own = alone[0].parameters["bias"]
             draft.layers[late.name] = late.changed(bias=np.zeros_like(bias) if late.kind == "conv" else None)
             draft.layers[alone[0].name] = alone[0].changed(bias=bias if own is None else own + bias)
+
+
+def settle_time_constants(draft: Draft, dt: float) -> None:
+    """Moves the time constants of spiking neurons to the nearest ones whose factor cancels: `dt / (tau dt) tau = 1`.
+
+    `fold_time_constant` multiplies a neuron's input by tau and a simulator divides it again. Where that rounds to less
+    than one, an input of whole spikes no longer reaches a threshold of 1 from rest, as it does in the network. Learnt
+    time constants would do so in many layers; of the double precision numbers next to one some do not.
+    """
+    for neuron in [layer for layer in draft.layers.values() if layer.kind == "lif"]:
+        if not neuron.parameters["decay_input"]:
+            settled = np.vectorize(_settled, otypes=[np.float64])(neuron.parameters["tau"], dt)
+            draft.layers[neuron.name] = neuron.changed(tau=settled[()])
+
+
+def _settled(tau: float, dt: float) -> float:
+    nearest = (tau + sign * ulps * math.ulp(tau) for ulps in range(64) for sign in (1, -1))
+    return next((value for value in nearest if dt / (value * dt) * value == 1.0), tau)
 
 
 def fold_time_constant(draft: Draft) -> None:

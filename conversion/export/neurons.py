@@ -79,12 +79,11 @@ def decoded(module: Any) -> str:
 
 
 LEAKY = Rule(leaky(lambda module: float(module.tau)), takes, neuron=True, states=("v",))
+PARAMETRIC = Rule(leaky(lambda module: float(1 / array(module.w.sigmoid()))), takes, neuron=True, states=("v",))
 NEURONS: dict[type, Rule] = {
     neuron.IFNode: Rule(spiking(lambda name, module: {}, "if"), takes, neuron=True, states=("v",)),
     neuron.LIFNode: LEAKY,
-    neuron.ParametricLIFNode: Rule(
-        leaky(lambda module: float(1 / array(module.w.sigmoid()))), takes, neuron=True, states=("v",)
-    ),
+    neuron.ParametricLIFNode: PARAMETRIC,
     neuron.CUBALIFNode: Rule(spiking(current_based, "cuba_lif"), takes, neuron=True, states=("v",)),
     **dict.fromkeys((neuron.NonSpikingLIFNode, neuron.NonSpikingIFNode), Rule(potential, takes, decoded=decoded)),
 }

@@ -8,9 +8,10 @@ import numpy as np
 from neurotarget.conversion.export.draft import Draft, Layer, array
 from neurotarget.conversion.export.frameworks import Framework
 from neurotarget.conversion.export.layers import ALL_STEPS, Rule, Sources, refuse
-from neurotarget.conversion.export.neurons import LEAKY, takes
+from neurotarget.conversion.export.neurons import LEAKY, PARAMETRIC, takes
 from neurotarget.model.networks import attentions, delays, parts
-from neurotarget.model.networks.neuron import FusedLIFNode
+from neurotarget.model.networks.neuron import FusedLIFNode, FusedPLIFNode
+from neurotarget.model.networks.normalisation import StepNorm
 
 
 def temporal_conv(draft: Draft, name: str, module: parts.TemporalConv, sources: Sources) -> Sources:
@@ -45,7 +46,8 @@ def _with_roles(draft: Draft, name: str, kind: str, parameters: dict[str, Any]) 
 
 def temporal_interaction(draft: Draft, name: str, module: attentions.TemporalInteraction, sources: Sources) -> Sources:
     """A loop: output_lif -> past -> past_lif, and back to output_lif one step later."""
-    output = LEAKY.draft(draft, f"{name}.output_lif", module.output_lif, (*sources, f"{name}.past_lif"))
+    drafted = OWN[type(module.output_lif)].draft
+    output = drafted(draft, f"{name}.output_lif", module.output_lif, (*sources, f"{name}.past_lif"))
     # Past and present weigh the same: that weight is the neuron's, so that no synapse stands in their way.
     draft.layers[output[0]] = draft.layers[output[0]].changed(gain=attentions.TIM_SHARE)
     (width,), heads = draft.shape(output), module.heads
@@ -53,7 +55,7 @@ def temporal_interaction(draft: Draft, name: str, module: attentions.TemporalInt
     band = sum(np.eye(width // heads, k=i - reach) * weight for i, weight in enumerate(kernel))
     parameters = {"weight": np.kron(np.eye(heads), band), "bias": np.full(width, array(module.past.bias)[0])}
     past = draft.add(Layer(f"{name}.past", "linear", output, (width,), parameters))
-    LEAKY.draft(draft, f"{name}.past_lif", module.past_lif, past)
+    drafted(draft, f"{name}.past_lif", module.past_lif, past)
     return output
 
 
@@ -101,12 +103,23 @@ def leaky_integrator(draft: Draft, name: str, module: delays.LeakyIntegrator, so
     return draft.add(Layer(name, "li", sources, draft.shape(sources), parameters))
 
 
+def step_norm(draft: Draft, name: str, module: StepNorm, sources: Sources) -> Sources:
+    raise refuse(
+        name,
+        module,
+        "LayerNorm divides by the deviation of each step's own values, which neither weights nor a NIR node can hold",
+        "train with model.layer_normalisation=false: batch normalisation folds into weights",
+    )
+
+
 def all_steps(module: Any) -> Any:
     return ALL_STEPS
 
 
 OWN: dict[type, Rule] = {
     FusedLIFNode: Rule(LEAKY.draft, takes, neuron=True),
+    FusedPLIFNode: Rule(PARAMETRIC.draft, takes, neuron=True),
+    StepNorm: Rule(step_norm, all_steps),
     parts.TemporalConv: Rule(temporal_conv, all_steps),
     parts.Rotary: Rule(rotary, all_steps),
     parts.Product: Rule(attention, all_steps, roles=("query", "key", "value")),

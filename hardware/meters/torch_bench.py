@@ -17,7 +17,7 @@ from neurotarget.conversion.export.torch_network import TorchNetwork
 from neurotarget.hardware.meters import samples
 from neurotarget.hardware.meters.int8 import in_int8
 from neurotarget.hardware.meters.windows import Bench, Pass
-from neurotarget.model.networks.neuron import FusedLIFNode
+from neurotarget.model.networks.neuron import CompiledSteps
 from spikingjelly.activation_based import functional, neuron
 from torch import Tensor, nn
 
@@ -164,6 +164,6 @@ def neurons_of(module: nn.Module, device_name: str, setting: Setting) -> str:
         found = functional.neuron_implementation("lif", device, execution=execution)
         return f"SpikingJelly, {found['implementation']}"
     example = torch.empty(1, dtype=setting.dtype(device))
-    if all(isinstance(node, FusedLIFNode) and node.compiled(example) for node in spiking):
+    if all(isinstance(node, CompiledSteps) and node.compiled(example) for node in spiking):
         return "one compiled pass"
     return "SpikingJelly, torch"

@@ -73,33 +73,45 @@ def atan_slope_and_peak(alpha: float) -> tuple[float, float]:
 
 class _FusedLIF(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, v: torch.Tensor, decay: float, threshold: float, reset: float, alpha: float):
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        v: torch.Tensor,
+        decay: float | torch.Tensor,
+        threshold: float,
+        reset: float,
+        alpha: float,
+    ):
         rows = x.detach().reshape(len(x), -1).numpy()
         scalar = rows.dtype.type
         spikes = np.empty_like(rows)
-        charged = np.empty(rows.shape if ctx.needs_input_grad[0] else (0, 0), rows.dtype)
+        charged = np.empty(rows.shape if any(ctx.needs_input_grad) else (0, 0), rows.dtype)
         last = v.detach().reshape(-1).numpy().copy()
-        _forward(rows, scalar(decay), scalar(threshold), scalar(reset), last, spikes, charged)
-        ctx.save_for_backward(torch.from_numpy(charged))
-        ctx.constants = decay, threshold, alpha
+        _forward(rows, scalar(float(decay)), scalar(threshold), scalar(reset), last, spikes, charged)
+        ctx.save_for_backward(torch.from_numpy(charged), v)
+        ctx.constants = float(decay), threshold, reset, alpha
         final = torch.from_numpy(last).view_as(v)
         ctx.mark_non_differentiable(final)
         return torch.from_numpy(spikes).view_as(x), final
 
     @staticmethod
     def backward(ctx: Any, grad_spikes: torch.Tensor, grad_v: torch.Tensor):
-        charged = ctx.saved_tensors[0].numpy()
+        charged, first = (saved.detach().numpy() for saved in ctx.saved_tensors)
         scalar = charged.dtype.type
-        decay, threshold, alpha = ctx.constants
+        decay, threshold, reset, alpha = ctx.constants
         grad_x = np.empty_like(charged)
         rows = grad_spikes.contiguous().reshape(charged.shape).numpy()
         slope, peak = (scalar(number) for number in atan_slope_and_peak(alpha))
         _backward(rows, charged, scalar(decay), scalar(threshold), slope, peak, grad_x)
-        return torch.from_numpy(grad_x).view_as(grad_spikes), None, None, None, None, None
+        grad_decay = None
+        if ctx.needs_input_grad[2]:  # sum over all steps and neurons of grad_h[t] (v[t - 1] - reset)
+            before = np.concatenate([first.reshape(1, -1), np.where(charged[:-1] < threshold, charged[:-1], reset)])
+            grad_decay = torch.tensor(np.sum(grad_x * (before - reset), dtype=np.float64).astype(scalar))
+        return torch.from_numpy(grad_x).view_as(grad_spikes), None, grad_decay, None, None, None
 
 
 def lif(
-    x: torch.Tensor, v: torch.Tensor, decay: float, threshold: float, reset: float, alpha: float
+    x: torch.Tensor, v: torch.Tensor, decay: float | torch.Tensor, threshold: float, reset: float, alpha: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Spikes [steps, ...] and the membrane potential after the last step [...], into which no gradient flows.
 
@@ -108,6 +120,7 @@ def lif(
     Args:
         x: [steps, ...] on the CPU, float32 or float64.
         v: [...], the potential before the first step.
+        decay: share of the potential that a step leaves; a tensor of one number gets its gradient.
         alpha: slope of the ATan surrogate gradient.
     """
     spikes, last = _FusedLIF.apply(x.contiguous(), v, decay, threshold, reset, alpha)

@@ -18,7 +18,7 @@ import dataclasses
 
 import torch
 from neurotarget.model.networks.configuration import SpikeSCRConfig
-from neurotarget.model.networks.neuron import FusedLIFNode
+from neurotarget.model.networks.neuron import FusedLIFNode, FusedPLIFNode
 from neurotarget.model.networks.parts import (
     Gate,
     Product,
@@ -168,9 +168,9 @@ class TemporalInteraction(nn.Module):
         return self.past(heads).reshape(x.shape)
 
 
-def lif_step(node: FusedLIFNode, v: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
-    """One step of a LIF that starts at potential v and resets to zero: spikes and potential."""
-    v = v * (1.0 - 1.0 / node.tau) + current
+def lif_step(node: FusedLIFNode | FusedPLIFNode, v: Tensor, current: Tensor) -> tuple[Tensor, Tensor]:
+    """One step of a neuron that starts at potential v and resets to zero: spikes and potential."""
+    v = v * node.decay + current
     spikes = node.surrogate_function(v - node.v_threshold)
     return spikes, v * (1 - spikes.detach())
 

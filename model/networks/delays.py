@@ -12,7 +12,8 @@ Every submodule's name is the name of its node in the NIR file, its trace and it
 
 A synapse is a kernel over the past steps with one tap. In training the tap is a Gaussian (package `dcls`, version
 "gauss", kernel_count 1), so that its place has a gradient; its width shrinks over the first quarter of the training. In
-evaluation the delay is rounded and the synapse is what it will be on a chip: one weight, one delay in whole steps.
+evaluation the delay is rounded and the synapse is what it will be on a chip: one weight, one delay in whole steps. The
+rivals that the authors compare with are the same network with delays drawn and kept, or with none (`delays`).
 
 Delays only look back and the input is zero outside a sample's window 0 .. length - 1, so a sample's output is the same
 alone, in any batch and with any padding. The authors' code lets the run go on for half the longest delay a layer after
@@ -26,7 +27,7 @@ import math
 
 import torch
 import torch.nn.functional as F
-from neurotarget.model.networks.configuration import Configuration
+from neurotarget.model.networks.configuration import NEURONS, READOUTS, Configuration
 from neurotarget.model.networks.neuron import normalised_spikes, single
 from neurotarget.model.networks.parts import activation, begun
 from spikingjelly.activation_based import layer
@@ -37,6 +38,7 @@ from neurotarget.errors import PackageMissing
 # Width of the Gaussian, in steps: `dcls` adds 0.27 to what it is given, so that the paper's last sigma of 0.5 is 0.23.
 LAST_SIGMA = 0.23
 ANNEALED = 0.25  # share of the training after which the Gaussian keeps its last width
+DELAYS = ("learnt", "fixed", "none")
 LONGEST_DELAY = 1000  # steps: a kernel is that much larger than the weights that it is made from
 
 
@@ -50,12 +52,15 @@ class DelaysConfig(Configuration):
         blocks: hidden layers.
         classes: outputs.
         max_delay: longest delay of a synapse, in steps; a kernel has max_delay + 1 taps.
-        tau: membrane time constant in steps.
+        tau: membrane time constant in steps; of PLIF, that of the first step of training.
         threshold: firing threshold.
         alpha: slope of the ATan surrogate gradient.
         dropout: share of neurons dropped after a LIF, in training only.
         twin: the same architecture without spikes (networks/twin.py): its readout has no memory either.
         readout: one of `READOUTS`, how the potentials of the steps become the scores of the classes (parts.py).
+        neuron: LIF, or PLIF, whose time constant each layer learns, the readout too (networks/neuron.py).
+        delays: one of `DELAYS`: learnt; drawn, rounded and kept; or none, whatever `max_delay` is.
+        sparsity: probability of each connection that it does not exist, drawn once.
     """
 
     features: int = 140
@@ -69,19 +74,26 @@ class DelaysConfig(Configuration):
     dropout: float = 0.4
     twin: bool = False
     readout: str = "softmax_sum"
+    neuron: str = "lif"
+    delays: str = "learnt"
+    sparsity: float = 0.0
 
     COUNTS = ("features", "width", "blocks", "classes")
-    # The authors' configurations for bins of 10 ms: longest delay 250 ms (SHD) and 300 ms (SSC), which their code makes
-    # 25 and 31 taps, that is 24 and 30 steps; tau 10.05 ms and 15 ms.
+    CHOICES = {"readout": READOUTS, "neuron": NEURONS, "delays": DELAYS}  # noqa: RUF012
+    # The authors' configurations for bins of 10 ms: longest delay 250 ms (SHD) and 300 ms (SSC, GSC), which their code
+    # makes 25 and 31 taps, that is 24 and 30 steps; tau 10.05 ms and 15 ms.
     PRESETS = {  # noqa: RUF012
         "delays_shd": {"width": 256, "blocks": 2, "classes": 20},
         "delays_ssc": {"width": 512, "blocks": 3, "classes": 35, "max_delay": 30, "tau": 1.5, "dropout": 0.25},
+        "delays_gsc": {"width": 512, "blocks": 3, "classes": 35, "max_delay": 30, "tau": 1.5, "dropout": 0.25},
         "delays_tiny": {"features": 12, "width": 16, "blocks": 2, "classes": 4, "max_delay": 6},  # for tests
     }
 
     def _check_shape(self) -> None:
         if not 0 <= self.max_delay <= LONGEST_DELAY:
             raise ValueError(f"max_delay = {self.max_delay}; 0 to {LONGEST_DELAY} steps are supported")
+        if not 0 <= self.sparsity < 1:
+            raise ValueError(f"sparsity = {self.sparsity}; it must lie in [0, 1)")
 
 
 class DelayedLinear(nn.Module):
@@ -89,19 +101,35 @@ class DelayedLinear(nn.Module):
 
     Attributes:
         weight: [outputs, inputs].
-        delay: [outputs, inputs], in steps; real numbers in training, rounded in evaluation.
+        delay: [outputs, inputs], in steps; real numbers while they are learnt, rounded in evaluation.
+        learnt: whether it is; otherwise it is whole from the start, and training sees the synapse of evaluation.
+        connected: [outputs, inputs], 0 where there is no connection, else 1; None where all exist.
         sigma: width of the Gaussian in training, in steps.
+
+    Args:
+        sparsity: probability of each connection that it does not exist.
     """
 
-    def __init__(self, inputs: int, outputs: int, max_delay: int) -> None:
+    delay: Tensor
+    connected: Tensor | None
+
+    def __init__(self, inputs: int, outputs: int, max_delay: int, learnt: bool = True, sparsity: float = 0.0) -> None:
         super().__init__()
-        self.max_delay = max_delay
+        self.max_delay, self.learnt = max_delay, learnt
         self.sigma = first_sigma(max_delay)
         self.weight = nn.Parameter(torch.empty(outputs, inputs))
-        self.delay = nn.Parameter(torch.empty(outputs, inputs))
         nn.init.kaiming_uniform_(self.weight, nonlinearity="relu")
-        nn.init.uniform_(self.delay, 0.0, float(max_delay))
+        delay = nn.init.uniform_(torch.empty(outputs, inputs), 0.0, float(max_delay))
+        if learnt:
+            self.delay = nn.Parameter(delay)
+        else:
+            self.register_buffer("delay", delay.round())
+        self.register_buffer("connected", (torch.rand(outputs, inputs) >= sparsity).float() if sparsity else None)
         self._gaussian: nn.Module | None = None
+
+    def weights(self) -> Tensor:
+        """[outputs, inputs], zero where there is no connection."""
+        return self.weight if self.connected is None else self.weight * self.connected
 
     def rounded(self) -> Tensor:
         """Delays in whole steps, int64 [outputs, inputs]."""
@@ -109,12 +137,12 @@ class DelayedLinear(nn.Module):
 
     def kernel(self) -> Tensor:
         """[outputs, inputs, max_delay + 1]; tap i sees the input of max_delay - i steps ago."""
-        return self._gaussian_kernel() if self.training else self.rounded_kernel()
+        return self._gaussian_kernel() if self.training and self.learnt else self.rounded_kernel()
 
     def rounded_kernel(self) -> Tensor:
         """The kernel of evaluation, zero at all taps but one."""
         taps = self.weight.new_zeros(*self.weight.shape, self.max_delay + 1)
-        return taps.scatter(-1, self.max_delay - self.rounded()[..., None], self.weight[..., None])
+        return taps.scatter(-1, self.max_delay - self.rounded()[..., None], self.weights()[..., None])
 
     def _gaussian_kernel(self) -> Tensor:
         """A tap i has the share exp(-(i - position)^2 / (2 sigma^2)) of the weight, normalised over the taps."""
@@ -125,7 +153,7 @@ class DelayedLinear(nn.Module):
             object.__setattr__(self, "_gaussian", _dcls()(outputs, inputs, 1, 1, (taps,), "gauss"))
         position = (self.max_delay - self.delay) - taps // 2  # `dcls` counts from the middle of the kernel
         sigma = self.weight.new_tensor(self.sigma)
-        kernel: Tensor = self._gaussian(self.weight[..., None], position[None, ..., None], sigma)  # type: ignore[misc]
+        kernel: Tensor = self._gaussian(self.weights()[..., None], position[None, ..., None], sigma)  # type: ignore[misc]
         return kernel
 
     def forward(self, x: Tensor) -> Tensor:
@@ -142,12 +170,18 @@ def _dcls() -> type[nn.Module]:
     return constructor
 
 
+def synapse(config: DelaysConfig, inputs: int, outputs: int) -> DelayedLinear:
+    """The connections of a layer, as the configuration asks for them."""
+    longest = 0 if config.delays == "none" else config.max_delay
+    return DelayedLinear(inputs, outputs, longest, config.delays == "learnt", config.sparsity)
+
+
 class DelayUnit(nn.Module):
     """Delayed linear map -> BN -> LIF -> dropout."""
 
     def __init__(self, config: DelaysConfig, inputs: int) -> None:
         super().__init__()
-        self.synapse = DelayedLinear(inputs, config.width, config.max_delay)
+        self.synapse = synapse(config, inputs, config.width)
         self.norm = layer.BatchNorm1d(config.width, step_mode="m")
         self.lif = activation(config)
         self.dropout = layer.Dropout(config.dropout, step_mode="m")
@@ -157,15 +191,25 @@ class DelayUnit(nn.Module):
 
 
 class LeakyIntegrator(nn.Module):
-    """v[t] = v[t - 1] (1 - 1/tau) + x[t], from v = 0: a LIF that never fires, read as its potential."""
+    """v[t] = v[t - 1] (1 - 1/tau) + x[t], from v = 0: a LIF that never fires, read as its potential.
 
-    def __init__(self, tau: float) -> None:
+    Args:
+        learnt: whether tau = 1 / sigmoid(w) is learnt, as of PLIF; `tau` is then the first.
+    """
+
+    def __init__(self, tau: float, learnt: bool = False) -> None:
         super().__init__()
-        self.tau = tau
+        self._tau = tau
+        self.w = nn.Parameter(torch.tensor(-math.log(tau - 1.0))) if learnt else None
+
+    @property
+    def tau(self) -> float:
+        """Membrane time constant in steps."""
+        return self._tau if self.w is None else 1 / float(self.w.detach().sigmoid())
 
     def forward(self, x: Tensor) -> Tensor:
         x = single(x)
-        decay, v = 1.0 - 1.0 / self.tau, torch.zeros_like(x[0])
+        decay, v = 1.0 - (1.0 / self._tau if self.w is None else self.w.sigmoid()), torch.zeros_like(x[0])
         potentials = []
         for current in x:
             v = v * decay + current
@@ -185,8 +229,8 @@ class DelaysNetwork(nn.Module):
         self.config = config
         inputs = (config.features, *[config.width] * (config.blocks - 1))
         self.hidden = nn.ModuleList(DelayUnit(config, size) for size in inputs)
-        self.head = DelayedLinear(config.width, config.classes, config.max_delay)
-        self.readout = nn.Identity() if config.twin else LeakyIntegrator(config.tau)
+        self.head = synapse(config, config.width, config.classes)
+        self.readout = nn.Identity() if config.twin else LeakyIntegrator(config.tau, config.neuron == "plif")
 
     def forward(self, frames: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits [T, B, classes], zero outside each sample's window.
@@ -197,7 +241,7 @@ class DelaysNetwork(nn.Module):
 
         Raises:
             ValueError: wrong number of dimensions or features.
-            PackageMissing: in training, without the package dcls.
+            PackageMissing: while delays are learnt, without the package dcls.
         """
         x, mask = begun(self, self.config.features, frames, lengths)
         if mask is not None:
@@ -208,8 +252,8 @@ class DelaysNetwork(nn.Module):
         return logits if mask is None else logits * mask
 
     def delayed(self) -> list[DelayedLinear]:
-        """The layers that have delays."""
-        return [module for module in self.modules() if isinstance(module, DelayedLinear)]
+        """The layers that learn their delays."""
+        return [module for module in self.modules() if isinstance(module, DelayedLinear) and module.learnt]
 
     @torch.no_grad()
     def anneal(self, share: float) -> None:

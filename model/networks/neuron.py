@@ -1,4 +1,4 @@
-"""The networks' LIF alone, and with batch normalisation and dropout: SpikingJelly's modules, compiled passes inside.
+"""The networks' neurons alone, and with batch normalisation and dropout: SpikingJelly's modules, compiled inside.
 
 Wherever a compiled pass does not apply (evaluation, CUDA, several processes, single step, other surrogates, soft reset)
 SpikingJelly's own runs, so a checkpoint or a converter sees no difference.
@@ -16,17 +16,19 @@ from spikingjelly.activation_based import layer, neuron, surrogate
 from torch import Tensor, nn
 
 
-class FusedLIFNode(neuron.LIFNode):
-    """SpikingJelly's `LIFNode` with a compiled multi-step pass on the CPU.
+class CompiledSteps(neuron.BaseNode):
+    """A leaky neuron of SpikingJelly's with a compiled multi-step pass on the CPU; stands before its class.
 
-    `v = v_reset + (1 - 1/tau) (v - v_reset) + x; fire at v >= v_threshold; v = v_reset`. Input and output are
+    `v = v_reset + decay (v - v_reset) + x; fire at v >= v_threshold; v = v_reset`. Input and output are
     [steps, samples, ...], float32 or float64; the gradient does not flow into the final membrane potential.
     """
 
+    decay_input: bool
+
     @property
-    def decay(self) -> float:
+    def decay(self) -> float | Tensor:
         """Share of the potential that a step leaves."""
-        return 1.0 - 1.0 / float(self.tau)
+        raise NotImplementedError
 
     @property
     def alpha(self) -> float:
@@ -60,22 +62,42 @@ class FusedLIFNode(neuron.LIFNode):
         return spikes
 
 
+class FusedLIFNode(CompiledSteps, neuron.LIFNode):
+    """`LIFNode`: decay = 1 - 1/tau."""
+
+    @property
+    def decay(self) -> float:
+        return 1.0 - 1.0 / float(self.tau)
+
+
+class FusedPLIFNode(CompiledSteps, neuron.ParametricLIFNode):
+    """`ParametricLIFNode`: decay = 1 - sigmoid(w) with a learnt w of the layer, so that tau = 1 / sigmoid(w).
+
+    Fang et al., "Incorporating Learnable Membrane Time Constant to Enhance Learning of Spiking Neural Networks",
+    ICCV 2021 (arXiv 2007.05785).
+    """
+
+    @property
+    def decay(self) -> Tensor:
+        return 1.0 - self.w.sigmoid()
+
+
 def single(x: Tensor) -> Tensor:
     """float32 of what a product gives in bfloat16 under autocast; other types as they are."""
     return x.float() if x.dtype == torch.bfloat16 else x
 
 
-def normalised_spikes(norm: nn.BatchNorm1d, node: nn.Module, dropout: layer.Dropout, x: Tensor) -> Tensor:
-    """Batch normalisation over steps and samples of [T, B, C], LIF (of a twin, ReLU), dropout.
+def normalised_spikes(norm: nn.Module, node: nn.Module, dropout: layer.Dropout, x: Tensor) -> Tensor:
+    """Batch normalisation, if any, over steps and samples of [T, B, C], the neuron (of a twin, ReLU), dropout.
 
-    The compiled pass leaves the LIF without a membrane potential: it is for whole utterances that start at rest, and
-    the network resets its neurons before each.
+    The compiled pass is for batch normalisation and a LIF. It leaves the LIF without a membrane potential: it is for
+    whole utterances that start at rest, and the network resets its neurons before each.
     """
     x = single(x).contiguous()
     if not _applies(norm, node, dropout, x):
         outputs: Tensor = dropout(node(norm(x)))
         return outputs
-    assert isinstance(node, FusedLIFNode)
+    assert isinstance(norm, nn.BatchNorm1d) and isinstance(node, FusedLIFNode)
     mean, variance = moments(x.detach().numpy().reshape(-1, x.shape[-1]))
     _update(norm, mean, variance, x.shape[0] * x.shape[1])
     keep = dropout.create_mask(x[0]) if dropout.p else torch.ones_like(x[0])
@@ -83,7 +105,7 @@ def normalised_spikes(norm: nn.BatchNorm1d, node: nn.Module, dropout: layer.Drop
     return normalised_lif(x, norm.weight, norm.bias, keep, statistics, node.decay, node.v_threshold, node.alpha)
 
 
-def _applies(norm: nn.BatchNorm1d, node: nn.Module, dropout: layer.Dropout, x: Tensor) -> bool:
+def _applies(norm: nn.Module, node: nn.Module, dropout: layer.Dropout, x: Tensor) -> bool:
     # Not a subclass either: training/parallel.py has one that looks at the batches of several processes.
     if type(norm) is not layer.BatchNorm1d or not (
         norm.training and dropout.training and isinstance(node, FusedLIFNode)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from neurotarget.model.kernels.depthwise import depthwise
 from neurotarget.model.kernels.turn import turn
 from neurotarget.model.networks.configuration import Configuration, SpikeSCRConfig
-from neurotarget.model.networks.neuron import FusedLIFNode, normalised_spikes, single
+from neurotarget.model.networks.neuron import FusedLIFNode, FusedPLIFNode, normalised_spikes, single
+from neurotarget.model.networks.normalisation import batch_norm
 from spikingjelly.activation_based import functional, layer, surrogate
 from torch import Tensor, nn
 
@@ -60,21 +62,23 @@ def readout(logits: Tensor, lengths: Tensor | None = None, how: str = "softmax_s
     return total / (len(logits) if inside is None else inside.sum(dim=0)) if how == "mean" else total
 
 
-def spiking(config: Configuration) -> FusedLIFNode:
-    """The LIF of a configuration: reset to 0, the input does not decay, an ATan surrogate gradient."""
-    return FusedLIFNode(
-        tau=config.tau,
-        decay_input=False,
-        v_threshold=config.threshold,
-        v_reset=0.0,
-        surrogate_function=surrogate.ATan(alpha=config.alpha),
-        detach_reset=True,
-        step_mode="m",
-    )
+def spiking(config: Configuration) -> FusedLIFNode | FusedPLIFNode:
+    """The neuron of a configuration: reset to 0, the input does not decay, an ATan surrogate gradient."""
+    common: dict[str, Any] = {
+        "decay_input": False,
+        "v_threshold": config.threshold,
+        "v_reset": 0.0,
+        "surrogate_function": surrogate.ATan(alpha=config.alpha),
+        "detach_reset": True,
+        "step_mode": "m",
+    }
+    if config.neuron == "plif":
+        return FusedPLIFNode(init_tau=float(config.tau), **common)
+    return FusedLIFNode(tau=config.tau, **common)
 
 
 def activation(config: Configuration) -> nn.Module:
-    """What follows a layer: the LIF, or in a twin a ReLU."""
+    """What follows a layer: the neuron, or in a twin a ReLU."""
     return nn.ReLU() if config.twin else spiking(config)
 
 
@@ -113,15 +117,22 @@ class Unit(nn.Module):
 
     Args:
         published_dropout: whether it has one here.
+        of_gate: whether it is the gate's second map, see `batch_norm`.
     """
 
     def __init__(
-        self, config: SpikeSCRConfig, channels_in: int, channels_out: int, bias: bool, published_dropout: bool = True
+        self,
+        config: SpikeSCRConfig,
+        channels_in: int,
+        channels_out: int,
+        bias: bool,
+        published_dropout: bool = True,
+        of_gate: bool = False,
     ) -> None:
         super().__init__()
         drops = published_dropout or config.dropout_sites == "every_unit"
         self.linear = layer.Linear(channels_in, channels_out, bias=bias, step_mode="m")
-        self.norm = layer.BatchNorm1d(channels_out, step_mode="m")
+        self.norm = batch_norm(config, channels_out, of_gate)
         self.lif = activation(config)
         self.dropout = layer.Dropout(config.dropout if drops else 0.0, step_mode="m")
 
@@ -130,12 +141,12 @@ class Unit(nn.Module):
 
 
 class ConvUnit(nn.Module):
-    """Convolution over time -> BN -> LIF -> dropout."""
+    """Convolution over time -> BN -> LIF -> dropout; with one group, the embedding."""
 
     def __init__(self, config: SpikeSCRConfig, channels_in: int, taps: int, groups: int, bias: bool) -> None:
         super().__init__()
         self.conv = TemporalConv(channels_in, config.width, taps, groups, bias, config.causal)
-        self.norm = layer.BatchNorm1d(config.width, step_mode="m")
+        self.norm = batch_norm(config, config.width, embedding_or_gate=groups == 1)
         self.lif = activation(config)
         self.dropout = layer.Dropout(config.dropout, step_mode="m")
 
@@ -144,9 +155,10 @@ class ConvUnit(nn.Module):
         return normalised_spikes(self.norm, self.lif, self.dropout, x)
 
 
-def normalise(norm: nn.BatchNorm1d, x: Tensor) -> Tensor:
-    """Batch normalisation per channel over steps and samples of [T, B, C]."""
-    return norm(single(x).contiguous())
+def normalise(norm: nn.Module, x: Tensor) -> Tensor:
+    """Batch normalisation, if any, per channel over steps and samples of [T, B, C]."""
+    normalised: Tensor = norm(single(x).contiguous())
+    return normalised
 
 
 class Rotary(nn.Module):

@@ -218,7 +218,7 @@ def test_what_cannot_be_is_refused(changes, message):
 def test_presets_belong_to_one_network():
     assert isinstance(registry.preset("delays_tiny"), DelaysConfig)
     assert isinstance(registry.preset("tiny", width=32), SpikeSCRConfig)
-    with pytest.raises(ValueError, match="preset 'huge'; known are shd, ssc, gsc, tiny, delays_shd"):
+    with pytest.raises(ValueError, match=r"preset 'huge'; known are shd, ssc, gsc, tiny, .*, delays_shd"):
         registry.preset("huge")
     with pytest.raises(ValueError, match="preset 'shd'; known are delays_shd"):
         DelaysConfig.preset("shd")
