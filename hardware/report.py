@@ -75,7 +75,7 @@ def words(report: Report, folder: Path) -> str:
     lines += [f"note: {note}" for note in report.model.notes]
     lines += [verdict.sentence for verdict in report.verdicts]
     lines.append(f"usual line: {usual_line(report)}")
-    lines += [f"claim: {claim.name}: {claim.answer}" for claim in report.claims]
+    lines += [f"claim: {claim.name}: {claim.answer}{claim.reason and ', '}{claim.reason}" for claim in report.claims]
     for result in report.placement:
         lines.append(result.sentence if isinstance(result, Fit) else f"{result.chip}: {result.reason}")
     lines += report.chip_simulation.sentences if report.chip_simulation else ()

@@ -104,6 +104,8 @@ def override(tables: dict[str, Any], setting: str, error: type[UserError] = Tabl
             place = place.setdefault(part, {})
         elif isinstance(place, list) and part.isdecimal() and 0 < int(part[:9]) <= len(place):
             place = place[int(part[:9]) - 1]
+        elif isinstance(place, list):
+            raise error(f"--set {setting}: no {path[0]} {part}; there are {len(place)}, counted from 1")
         else:
             place = None
     if not (separator and path and name and isinstance(place, dict)):

@@ -118,6 +118,8 @@ class Runs:
         if key not in self.known:
             if side.checkpoint is not None and not side.checkpoint.is_file():  # without a meter nobody would open it
                 raise ClaimError(f"{side.checkpoint}: no such file; it is the checkpoint of {side.model}")
+            if not side.model.is_file():
+                raise ClaimError(f"{side.model}: no such file; a path in a claims file starts from the file's folder")
             graph = load(side.model, self.dt)
             print_notes(graph)
             data = open_input(spec, graph, split="test", samples=side.samples or self.samples)

@@ -174,7 +174,11 @@ def _against_counts(twin: TwinComparison, withheld: str | None) -> tuple[str, st
         return f"against a twin there is no answer, because {reason}", figure, OPEN
     figure += f". Spikes per synapse and inference: {rounded(twin.spikes_per_synapse)}"
     if min(ratios) < 1:
-        return f"no twin was trained, and by count one takes {rounded(min(ratios))} of its energy", figure, UNFAVOURABLE
+        return (
+            f"no twin was trained, and by count one would take {rounded(min(ratios))} of its energy",
+            figure,
+            UNFAVOURABLE,
+        )
     if twin.dampfhoffer == LOSES:
         why = "with so many spikes per synapse it competes with no network (Dampfhoffer)"
         return f"no twin was trained, and {why}", figure, UNFAVOURABLE

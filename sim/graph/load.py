@@ -22,6 +22,7 @@ from neurotarget.sim.graph.taps import join_taps
 from neurotarget.sim.graph.wiring import edges_of, flatten, infer_shapes, join_inputs, loops, order
 
 from neurotarget.standardisation import Standardisation
+from neurotarget.terminal import aligned
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +48,17 @@ class Graph:
     notes: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     standardisation: Standardisation | None = None
+
+    def __repr__(self) -> str:
+        """A table for people, as long as the graph has nodes: no arrays."""
+        rows = [["node", "kind", "reads", "sends", "parameters"]]
+        for node in self.nodes.values():
+            size = sum(np.size(value) for value in node.parameters.values() if isinstance(value, np.ndarray))
+            sends = " x ".join(map(str, node.output_shape))
+            rows.append([node.name, node.kind, ", ".join(node.sources), sends, str(size)])
+        step = f"{self.dt:g} s{' (the file does not say)' * self.dt_is_default}"
+        head = f"{self.source}: {len(self.spiking)} spiking nodes, arithmetic {self.arithmetic}, a step of {step}"
+        return "\n".join([head, *aligned(rows, texts=4), *(f"note: {note}" for note in self.notes)])
 
     @property
     def quantised(self) -> bool:

@@ -8,6 +8,8 @@ import tomllib
 from neurotarget.hardware.chips.limits import load_chip, shipped
 from neurotarget.hardware.energy.prices import SHIPPED
 from neurotarget.hardware.page.text import GLOSSARY
+from neurotarget.sim.graph import dialect
+from neurotarget.sim.resets import RESETS
 
 import neurotarget
 from docs.generate import api, commands, tables
@@ -33,6 +35,15 @@ def test_commands_has_the_help_of_every_verb():
     for verb in VERBS:
         assert f"\n## {verb}\n" in page and f"usage: python -m {command(verb).door} " in page
     assert page.count("--json ") >= len(VERBS)
+
+
+def test_every_key_and_word_of_our_files_is_described():
+    """A rewrite of the pages once dropped the resets."""
+    described = "".join((ROOT / "docs" / name).read_text("utf-8") for name in ("nir_extensions.md", "fixed_point.md"))
+    keys = {value for name, value in vars(dialect).items() if name.startswith("KEY_")}
+    assert len(keys) > 10 and not {key for key in keys if f"`{key}`" not in described}
+    semantics = (ROOT / "docs" / "semantics.md").read_text("utf-8")
+    assert "\n## Reset\n" in semantics and all(f"| `{word}` |" in semantics for word in RESETS)
 
 
 def test_api_has_every_public_name_with_its_words():

@@ -48,8 +48,24 @@ def test_the_page_without_claims_shows_a_file_that_is_one(files: Path, tmp_path:
     assert content["claims"][0]["answer"] in ("holds", "fails", "undecided") and "<pre>" not in page
 
 
-def test_the_page_holds_all_that_a_reader_needs(files: Path, tmp_path: Path) -> None:
+def test_a_model_of_a_claims_file_is_looked_for_beside_it(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    side = 'subject = { model = "gone.nir", input = "in.npz" }'
+    (tmp_path / "c.toml").write_text(COMMON.read_text().replace('subject = { network = "spiking" }', side, 1))
+    arguments = [str(files / "net.nir"), "--input", str(files / "in.npz"), "--out", str(tmp_path / "r")]
+    assert main([*arguments, "--claims", str(tmp_path / "c.toml"), "--lava-samples", "0"]) == 2
+    said = f"error: {tmp_path / 'gone.nir'}: no such file; a path in a claims file starts from the file's folder"
+    assert said in capsys.readouterr().err.splitlines()
+
+
+def test_the_page_holds_all_that_a_reader_needs(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     content, page = reported(files, tmp_path / "r", "--claims", str(COMMON))
+    printed = capsys.readouterr().out.splitlines()
+    for claim in content["claims"]:
+        assert f"claim: {claim['name']}: {claim['answer']}{claim['reason'] and ', ' + claim['reason']}" in printed
     section = page[page.index('id="claims"') : page.index('id="dense"')]
     dense = "the same network computed densely of this report"
     assert content["claims"][0]["statement"] == (

@@ -37,7 +37,7 @@ def test_overrides_reach_all_stages_or_one(chain_file):
         ("stage.2.steps=2.5", r"stage 2: steps = 2.5; a whole number"),
         ("stage.2.step=3", r"stage 2 has no key step; known are steps, epochs"),
         ("stage.2.epochs=0", r"epochs = 0; a whole number of at least 1"),
-        ("stage.3.epochs=1", r"--set stage.3.epochs=1: expected table.key=value"),
+        ("stage.3.epochs=1", r"--set stage.3.epochs=1: no stage 3; there are 2, counted from 1"),
         ("distillation.temperature=0", r"\[distillation\]: temperature = 0; a number above 0"),
         ("distillation.entropy_weighted=1", r"entropy_weighted = 1; true or false"),
         ("distillation.weight=1", r"\[distillation\]: unknown key 'weight'"),

@@ -34,6 +34,19 @@ def good(path):
     return written(path, nodes)
 
 
+def test_a_graph_is_shown_as_a_table(tmp_path):
+    path = good(tmp_path / "x.nir")
+    assert repr(load(path)).split("\n") == [
+        f"{path}: 1 spiking nodes, arithmetic float, a step of {DT:g} s",
+        "node    kind    reads  sends  parameters",
+        "input   input          4               0",
+        "fc      affine  input  3              15",
+        "lif     lif     fc     3              15",
+        "output  output  lif    3               0",
+        f"note: {SILENT}",
+    ]
+
+
 # ---- nir's type check is wrong, or right ----------------------------------------------------------------------------
 
 
