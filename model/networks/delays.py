@@ -152,7 +152,7 @@ class DelayedLinear(nn.Module):
             # not a submodule: it holds no parameters, and layers are named after modules
             object.__setattr__(self, "_gaussian", _dcls()(outputs, inputs, 1, 1, (taps,), "gauss"))
         position = (self.max_delay - self.delay) - taps // 2  # `dcls` counts from the middle of the kernel
-        sigma = self.weight.new_tensor(self.sigma)
+        sigma = self.weight.new_full((), self.sigma)  # made there: a copy would make a GPU wait
         kernel: Tensor = self._gaussian(self.weights()[..., None], position[None, ..., None], sigma)  # type: ignore[misc]
         return kernel
 
