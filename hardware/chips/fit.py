@@ -164,7 +164,8 @@ def fit(graph: Graph, chip: Chip, steps: int = STEPS, run: Observed | None = Non
     if run is not None:
         steps = run.steps
     network = chip_network(graph, schedule(graph, steps), chip)
-    placement = place(network, chip, weight_bits, None if run is None else payload_bits(run.largest_input))
+    largest = None if run is None else largest_payload(graph, run.largest_input)
+    placement = place(network, chip, weight_bits, None if run is None else payload_bits(largest))
     spikes, rate_source = _spikes(placement, run, steps)
     findings = check(placement)
     cores = tuple(_load(placement, index) for index in range(len(placement.cores)))
@@ -195,8 +196,20 @@ def fit(graph: Graph, chip: Chip, steps: int = STEPS, run: Observed | None = Non
     )
 
 
+def largest_payload(graph: Graph, largest_input: int | None) -> int | None:
+    """The largest |payload| that enters the chip: of a quantised network what its input is graded to, within bounds."""
+    if not graph.quantised:
+        return largest_input
+    found = []
+    for entry in graph.entries:
+        fixed = graph.fixed[entry.name]
+        bound = max(abs(fixed["minimum"]), abs(fixed["maximum"]))
+        found.append(bound if largest_input is None else min(bound, round(largest_input / fixed["scale"])))
+    return int(max(found))
+
+
 def payload_bits(largest: int | None) -> int:
-    """Bits that the largest |input| needs: 1 for spikes, `REAL_BITS` for numbers that are not integers, None."""
+    """Bits that the largest |payload| needs: 1 for spikes, `REAL_BITS` for numbers that are not integers, None."""
     return REAL_BITS if largest is None else max(largest.bit_length(), 1)
 
 

@@ -189,7 +189,8 @@ RULES = (
         "graded input",
         "payload_bits",
         _payload,
-        "an input that is coded as unit spikes, or a chip with graded spikes",
+        "an input that is coded as unit spikes, a chip with graded spikes, or of real numbers the quantised file, "
+        "whose input has 8 bits",
     ),
     # neurons that keep k^T v and multiply it by q
     Rule(

@@ -9,7 +9,8 @@ from typing import Any
 import nir
 import numpy as np
 import pytest
-from neurotarget.hardware.chips.fit import fit, payload_bits
+from neurotarget.conversion.quantize import quantize
+from neurotarget.hardware.chips.fit import fit, largest_payload, payload_bits
 from neurotarget.hardware.chips.limits import Chip, Limit, load_chip
 from neurotarget.hardware.chips.mesh import tile_of
 from neurotarget.hardware.chips.placement import (
@@ -24,7 +25,7 @@ from neurotarget.hardware.chips.populations import Network, Population, Projecti
 from neurotarget.hardware.chips.rules import RULES, check
 from neurotarget.hardware.chips.synapses import one_to_one, synapse_matrix
 from neurotarget.hardware.counts.fanout import connections
-from neurotarget.sim.graph import Graph, dialect
+from neurotarget.sim.graph import Graph, dialect, load
 from neurotarget.sim.observed import observe
 from neurotarget.sim.resets import RESETS
 
@@ -359,6 +360,17 @@ def test_hops_and_their_energy_by_hand() -> None:
 def test_payload_bits() -> None:
     assert [payload_bits(n) for n in (0, 1, 2, 255)] == [1, 1, 2, 8]
     assert payload_bits(None) == 64
+
+
+@pytest.mark.parametrize(("frames", "bits"), [(np.full((2, 20, 8), 0.37), 8), (np.ones((2, 20, 8)), 1)])
+def test_a_quantised_network_takes_what_its_input_is_graded_to(frames: np.ndarray, bits: int) -> None:
+    """Real numbers become integers of 8 bits; spikes stay spikes. Both fit where graded spikes have 24 bits."""
+    graph = chain((8,), {"fc": linear(6, 8), "n": lif(6, 0.5)}, (6,))
+    integers = load(quantize(graph, frames)[0])
+    result = fit(integers, LOIHI2, run=observe(run(integers, frames)))
+    assert result.fits and payload_bits(largest_payload(integers, None if bits == 8 else 1)) == bits
+    float_fits = fit(graph, LOIHI2, run=observe(run(graph, frames))).fits
+    assert float_fits == (bits == 1)
 
 
 def test_bounds_are_even() -> None:
