@@ -44,6 +44,7 @@ from neurotarget.cli import Result, UsageError, complain
 from neurotarget.data import Dataset, Split, open_dataset
 from neurotarget.errors import CheckFailed
 from neurotarget.files import check_folder, only_writer, write_bytes, write_text
+from neurotarget.terminal import results
 
 CHECKED = 64  # samples on which the file written is compared with the training network
 # A file's readout as that of a network in training.
@@ -236,10 +237,12 @@ def work(arguments: argparse.Namespace) -> Result:
         check_start(arguments.out, arguments.force)
         source = own_integers(arguments.network, arguments.weights, config.data, arguments.out / FINE_TUNED)
     metrics = fine_tune(config, source, arguments.out, arguments.force)
-    text = (
-        f"{arguments.out / FINE_TUNED}: epoch {metrics['epoch']}, accuracy on validation "
-        f"{metrics['calibrated_validation_accuracy']:.4f} -> {metrics['validation_accuracy']:.4f}, on test "
-        f"{metrics['calibrated_test_accuracy']:.4f} -> {metrics['test_accuracy']:.4f} "
-        f"({metrics['test_samples']} samples of {config.data})"
+    rows = [("split", "accuracy as it came", "accuracy")]
+    for split in ("validation", "test"):
+        came, tuned = metrics[f"calibrated_{split}_accuracy"], metrics[f"{split}_accuracy"]
+        rows.append((split, f"{came:.4f}", f"{tuned:.4f}"))
+    verdict = (
+        f"{arguments.out / FINE_TUNED}: written, of epoch {metrics['epoch']}; "
+        f"{metrics['test_samples']} test samples of {config.data}"
     )
-    return Result(metrics, text)
+    return Result(metrics, results(rows, [], verdict))

@@ -43,7 +43,7 @@ from tqdm import tqdm
 from neurotarget.cli import Result, complain
 from neurotarget.errors import CheckFailed
 from neurotarget.files import check_output, write_bytes
-from neurotarget.terminal import aligned
+from neurotarget.terminal import results
 
 LARGEST_VALUES = 2**28  # of all nodes at all steps of the calibration samples; about 2 bytes each were measured
 # What happens to the float network before its groups of synapses are rounded, in order.
@@ -283,8 +283,9 @@ def work(arguments: argparse.Namespace) -> Result:
         )
     figures = {"file": str(target), **dataclasses.asdict(result)}
     if result.refusal:
-        return Result(figures | {"file": None}, as_text(result), holds=False, notes=[result.refusal])
-    return Result(figures, f"{as_text(result)}\n{target}: written", notes=result.faults)
+        text = as_text(result, "nothing written")
+        return Result(figures | {"file": None}, text, holds=False, notes=[result.refusal])
+    return Result(figures, as_text(result, f"{target}: written"), notes=result.faults)
 
 
 COLUMNS = (
@@ -304,8 +305,8 @@ COLUMNS = (
 )
 
 
-def as_text(result: Report) -> str:
-    """A table, a line per layer, and the whole network below it."""
+def as_text(result: Report, verdict: str) -> str:
+    """A table, a line per layer, the whole network below it, and the verdict."""
     rows = [COLUMNS]
     for layer in result.layers:
         rows.append(
@@ -325,11 +326,10 @@ def as_text(result: Report) -> str:
                 "-" if layer["disagreement"] is None else f"{layer['disagreement']:.3%}",
             )
         )
-    lines = aligned(rows)
-    lines.append(
+    lines = [
         f"{result.samples} samples, {result.steps} steps: {result.spikes} spikes in float, "
         f"{result.mismatched} places differ in integers"
-    )
+    ]
     if (first := result.first_divergence) is not None:
         lines.append(
             f"first divergence: layer {first['layer']}, step {first['step']}, neuron {first['neuron']} (sample "
@@ -339,4 +339,4 @@ def as_text(result: Report) -> str:
         lines.append(f"note: v was clipped at 24 bits in {', '.join(result.overflow['clipped_v'])}")
     if result.accuracy is not None:
         lines.append(f"accuracy {result.accuracy[0]:.4f} in float, {result.accuracy[1]:.4f} in integers")
-    return "\n".join(lines)
+    return results(rows, lines, verdict)

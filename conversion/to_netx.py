@@ -26,6 +26,7 @@ from neurotarget.sim.graph.node import GraphError
 
 from neurotarget.cli import Result
 from neurotarget.files import check_output, hdf5, write_bytes
+from neurotarget.terminal import results
 
 INPUT_MESSAGE_BITS = 8  # any number above 0 tells NetX that the input is not spikes
 
@@ -121,14 +122,14 @@ def work(arguments: argparse.Namespace) -> Result:
     graph = load(arguments.model)
     network = to_layers(graph if arguments.fit is None else write_fitted(graph, arguments.fit))
     write(network, target)
-    layers, lines = summary(network), []
+    layers = summary(network)
+    rows = [("layer", "synapse", "neuron", "shape", "bias", "weights", "longest delay, steps")]
     for layer in layers:
-        extra = f", delays up to {layer['longest_delay']}" * bool(layer["longest_delay"]) + ", bias" * layer["bias"]
-        shape = " x ".join(map(str, layer["shape"]))
-        counted = f"{shape}, {layer['weights']} weights{extra}"
-        lines.append(f"{layer['layer']} {layer['synapse']} -> {layer['neuron']}: {counted}")
+        shape, bias = " x ".join(map(str, layer["shape"])), "yes" if layer["bias"] else "no"
+        counts = (str(layer["weights"]), str(layer["longest_delay"] or 0))
+        rows.append((str(layer["layer"]), layer["synapse"], layer["neuron"], shape, bias, *counts))
     reset = ", reset_interval=STEPS, reset_offset=1" if any(layer["bias"] for layer in layers) else ""
     loading = f"Network({str(target)!r}, input_message_bits={INPUT_MESSAGE_BITS}{reset})"
-    lines.append(f"{target}: written; load it with {loading}")
+    verdict = f"{target}: written; load it with {loading}"
     figures = {"file": str(target), "input_shape": network.input_shape, "layers": layers}
-    return Result(figures, "\n".join(lines))
+    return Result(figures, results(rows, [], verdict, texts=5))

@@ -50,6 +50,7 @@ from neurotarget.cli import Result, UsageError, complain
 from neurotarget.data import DataError, open_dataset
 from neurotarget.errors import CheckFailed
 from neurotarget.files import check_output, write_bytes
+from neurotarget.terminal import results
 
 # What happens to the draft between PyTorch's modules and NIR's nodes, in order.
 STEPS = [fold_batch_norm, fold_parts, fold_loop_bias, fold_time_constant]
@@ -364,22 +365,23 @@ def work(arguments: argparse.Namespace) -> Result:
         data = open_input(arguments.frames, None, arguments.split, arguments.samples)
         made = convert_own(arguments.network, arguments.weights, data, target, arguments.dt)
         checks, notes = [(arguments.frames, made.parity)], made.notes
+    counted = ("samples", "steps", "spikes", "mismatched", "near threshold", "outputs within")
+    rows: list[tuple[str, ...]] = [("input", "sides", "parity", *counted)]
     lines = []
     for name, parity in checks:
-        untested = f"{NOT_TESTED}: {parity.untested}: " if parity.outcome == NOT_TESTED else ""
-        lines.append(
-            f"{untested}{name}: {parity.sides}, {parity.samples} samples, {parity.steps} steps, {parity.spikes} "
-            f"spikes, {parity.mismatched} mismatched ({parity.near_threshold} near threshold), outputs within "
-            f"{parity.output_difference:.3g}"
-        )
+        counts = (parity.samples, parity.steps, parity.spikes, parity.mismatched, parity.near_threshold)
+        within = f"{parity.output_difference:.3g}"
+        rows.append((name, parity.sides, parity.outcome, *map(str, counts), within))
+        if parity.outcome == NOT_TESTED:
+            lines.append(f"{name}: {parity.untested}")
         if parity.first_divergence:
-            lines.append(f"  first divergence: {parity.first_divergence}")
-        lines += [f"  {gap}" for gap in parity.gaps()]
+            lines.append(f"{name}: first divergence: {parity.first_divergence}")
+        lines += [f"{name}: {gap}" for gap in parity.gaps()]
     if held := proven(checks):
-        lines.append(f"{target}: written")
+        verdict = f"{target}: written"
     elif any(parity.outcome == DIFFERS for _, parity in checks):
-        lines.append("parity does not hold: nothing written")
+        verdict = "parity does not hold: nothing written"
     else:
-        lines.append("silence proves nothing: nothing written; train on, or lower the thresholds")
+        verdict = "silence proves nothing: nothing written; train on, or lower the thresholds"
     figures = {"file": str(target), "parity": [{"input": name, **parity.as_dict()} for name, parity in checks]}
-    return Result(figures, "\n".join(lines), held, notes)
+    return Result(figures, results(rows, lines, verdict, texts=3), held, notes)

@@ -40,6 +40,7 @@ from neurotarget.cli import Result
 from neurotarget.errors import CheckFailed
 from neurotarget.figures import plus_minus
 from neurotarget.files import check_folder, write_picture, write_text
+from neurotarget.terminal import results
 
 SHOWN = ("45nm-fp32", OPERATIONS)  # table and boundary of the column and the panel in microjoule: the paper's
 COUNTS = ("steps_per_sample", "synops", "acs", "macs", "dense_macs", "neuron_updates", "spikes", "spike_rate")
@@ -255,4 +256,5 @@ def work(arguments: argparse.Namespace) -> Result:
     text = table(summary, costs)
     write_text(arguments.run / "ablation.md", text + "\n")
     plot(arguments.run / "ablation.png", summary, costs)
-    return Result({**summary, "cost": costs}, text)
+    verdict = f"{arguments.run / 'ablation.md'}: written, and ablation.png beside it"
+    return Result({**summary, "cost": costs}, results([], [text], verdict))

@@ -25,6 +25,7 @@ from typing import Any
 
 from neurotarget.cli import Result
 from neurotarget.errors import UserError
+from neurotarget.terminal import results
 
 LAVA = "pip install --no-deps --ignore-requires-python -r requirements-lava.txt && pip install 'neurotarget[lava]'"
 DATA_SETS = {  # variable that names the folder -> what is in it, and a file or folder by which it is known
@@ -189,14 +190,13 @@ def work(arguments: argparse.Namespace) -> Result:
 
 
 def words(found: list[Check]) -> str:
-    """A line for each part, and one of verdict."""
-    width = max(len(one.part) for one in found)
-    lines = []
+    """A line for each part, another where something gets it, and one of verdict."""
+    rows = [("state", "part", "found")]
     for one in found:
-        lines.append(f"{'works' if one.works else 'missing':8}{one.part:{width}}  {one.found}")
+        rows.append(("works" if one.works else "missing", one.part, one.found))
         if one.remedy:
-            lines.append(f"{'':8}{'':{width}}  get it: {one.remedy}")
+            rows.append(("", "", f"get it: {one.remedy}"))
     broken = [one.part for one in found if one.required and not one.works]
     works = sum(one.works for one in found)
     what = f"{', '.join(broken)}: no command works without" if broken else "what every command needs works"
-    return "\n".join([*lines, f"{works} of {len(found)} parts work; {what}"])
+    return results(rows, [], f"{works} of {len(found)} parts work; {what}", texts=3)

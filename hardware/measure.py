@@ -27,6 +27,7 @@ from neurotarget.cli import Result, UsageError
 from neurotarget.data import open_dataset, renumbered
 from neurotarget.figures import rounded
 from neurotarget.files import check_folder
+from neurotarget.terminal import results
 
 
 def work(arguments: argparse.Namespace) -> Result:
@@ -75,16 +76,16 @@ def _name(path: Path, paths: list[Path]) -> str:
 
 def words(found: MeasuredDevice, path: Path) -> str:
     """The measurements for a terminal."""
-    lines = [f"{found.device}, {found.samples} samples of {found.data}"]
+    rows = [COLUMNS, *(cells for row in found.rows if (cells := row_cells(row)))]
+    lines = [f"{name(row)}: not measured: {row.reason}" for row in found.rows if row_cells(row) is None]
+    lines.append(f"{found.device}, {found.samples} samples of {found.data}")
     if found.reason:
         lines.append(f"no energy was measured: {found.reason}")
     else:
         lines.append(
             f"{found.meter}: idle {rounded(found.idle_watts)} W, active idle {rounded(found.active_idle_watts)} W"
         )
-    lines += [row_words(row) for row in found.rows]
-    lines += comparisons(found)
-    return "\n".join([*lines, f"written: {path}"])
+    return results(rows, [*lines, *comparisons(found)], f"{path}: written", texts=1)
 
 
 def comparisons(found: MeasuredDevice) -> list[str]:
@@ -116,17 +117,20 @@ def ratio_words(mine: tuple[MeasuredRow, Measurement], theirs: tuple[MeasuredRow
     return f"{rounded(value)} ± {rounded(spread)} times the time {settings}"
 
 
-def row_words(row: MeasuredRow) -> str:
-    """One row in words."""
-    name = f"{row.network}, {row.precision}, {row.way}" + (f" ({row.neurons})" if row.neurons else "")
+ENERGY = ("uJ", "uJ above idle")
+COLUMNS = ("network, alone", "ms", "± ms", *ENERGY, "in batches of", "per second", "±", *ENERGY)
+
+
+def name(row: MeasuredRow) -> str:
+    """A row's network and settings."""
+    return f"{row.network}, {row.precision}, {row.way}" + (f" ({row.neurons})" if row.neurons else "")
+
+
+def row_cells(row: MeasuredRow) -> tuple[str, ...] | None:
+    """One row of the table; None where nothing was measured."""
     if row.batch_1 is None or row.best_batch is None:
-        return f"{name}: not measured: {row.reason}"
+        return None
     one, best = row.batch_1, row.best_batch
-    return (
-        f"{name}: alone {rounded(one.latency_ms)} ± {rounded(one.latency_ms_std)} ms{_energy(one)}; batches of "
-        f"{best.batch} {rounded(best.per_second)} ± {rounded(best.per_second_std)} per second{_energy(best)}"
-    )
-
-
-def _energy(row: Measurement) -> str:
-    return "" if row.total_uj is None else f", {rounded(row.total_uj)} uJ, {rounded(row.dynamic_uj)} above idle"
+    figures = (one.latency_ms, one.latency_ms_std, one.total_uj, one.dynamic_uj)
+    batches = (best.per_second, best.per_second_std, best.total_uj, best.dynamic_uj)
+    return name(row), *map(rounded, figures), str(best.batch), *map(rounded, batches)

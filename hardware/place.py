@@ -26,7 +26,7 @@ from neurotarget.sim.trace import Trace
 
 from neurotarget.cli import Result
 from neurotarget.files import check_output
-from neurotarget.terminal import aligned
+from neurotarget.terminal import results
 
 
 def place(
@@ -85,12 +85,11 @@ def words(result: Fit) -> str:
     for core in result.cores:
         use = [str(core.use[key]) for key in ("compartments", "input_axons", "output_axons", "memory_bits")]
         rows.append((str(core.index), f"{100 * core.fullest:.0f}", *use, ", ".join(core.populations)))
-    lines = aligned(rows, texts=0, last_is_text=True)
     mesh = result.mesh
     energy = "no energy per hop is published" if mesh.energy_uj is None else f"{mesh.energy_uj:.3g} uJ (estimate)"
-    lines.append(
+    traffic = (
         f"mesh: {mesh.messages:.4g} messages per inference ({mesh.rate_source}), "
         f"{mesh.mean_hops:.2f} hops per message, {energy}"
     )
-    lines += [f"{finding.rule}: {finding.sentence}" for finding in result.findings]
-    return "\n".join([*lines, result.sentence])
+    findings = [f"{finding.rule}: {finding.sentence}" for finding in result.findings]
+    return results(rows, [traffic, *findings], result.sentence, texts=0, last_is_text=True)

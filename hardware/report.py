@@ -38,6 +38,7 @@ from neurotarget.sim.trace import Trace
 from neurotarget.cli import Result
 from neurotarget.errors import UserError
 from neurotarget.files import as_utf8, check_folder, write_together
+from neurotarget.terminal import results
 
 if TYPE_CHECKING:
     from neurotarget.conversion.export.torch_network import TorchNetwork
@@ -70,8 +71,8 @@ def words(report: Report, folder: Path) -> str:
     """The report for a terminal."""
     lines = [] if report.silence is None else [report.silence]
     lines += report.activity.sentences()
-    lines += [report.verdict.headline]
-    lines += [f"  {row.question} {row.answer} [{row.standing}, {row.kind}]" for row in report.verdict.rows]
+    rows = [("question", "answer", "standing", "how sure")]
+    rows += [(row.question, row.answer, row.standing, row.kind) for row in report.verdict.rows]
     lines += [f"note: {note}" for note in report.model.notes]
     lines += [verdict.sentence for verdict in report.verdicts]
     lines.append(f"usual line: {usual_line(report)}")
@@ -83,7 +84,8 @@ def words(report: Report, folder: Path) -> str:
     lines += [f"parity: {check.sides}: {check.sentence}" for check in report.parity]
     if report.precision is not None:
         lines.append(f"precision, no parity: {report.precision.sides}: {report.precision.sentence}")
-    return "\n".join([*lines, f"written: {folder / 'report.html'}"])
+    lines.append(f"written: {folder / 'report.html'}")
+    return results(rows, lines, report.verdict.headline, texts=4)
 
 
 class ReportError(UserError):

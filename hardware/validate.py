@@ -24,6 +24,7 @@ from neurotarget.hardware.energy.prices import PriceTable, load_tables
 
 from neurotarget.cli import Result
 from neurotarget.figures import NONE, interval, rounded
+from neurotarget.terminal import aligned, results
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,9 @@ def device_classes(rows: Sequence[Measurement]) -> list[DeviceClass]:
     return found
 
 
+RATIO = "predicted / dynamic"
+
+
 # ---- the command -----------------------------------------------------------------------------------------------------
 
 
@@ -112,38 +116,36 @@ def work(arguments: argparse.Namespace) -> Result:
 
 def words(validated: Sequence[Validated], classes: Sequence[DeviceClass]) -> str:
     """Both tables for a terminal."""
-    lines = [
-        "Measured per inference, in uJ, and what price tables say: marginal, core only. ratio = predicted / dynamic"
-    ]
+    rows = [("measured, per inference", "evidence", "price table", "dynamic, uJ", "total, uJ", "predicted, uJ", RATIO)]
     for entry in validated:
         row = entry.measurement
-        lines.append(f"{row.name} [{row.grade}]: dynamic {rounded(row.dynamic_uj)}, total {rounded(row.total_uj)}")
-        lines += [f"    {prediction_words(prediction)}" for prediction in entry.predictions]
+        known = (rounded(row.dynamic_uj), rounded(row.total_uj))
+        rows += [(row.name, row.grade, one.table, *known, *prediction_cells(one)) for one in entry.predictions]
         if not entry.predictions:
-            lines.append(
-                "    no prediction: " + ("no table of this device" if row.layers else "its layers are not known")
-            )
-    lines.append("")
-    lines.append("Device models: dynamic energy = fixed per step or second + marginal per operation")
-    lines += [class_words(entry) for entry in classes]
-    return "\n".join(lines)
-
-
-def prediction_words(prediction: Prediction) -> str:
-    ratio = NONE
-    if prediction.ratio_low is not None and prediction.ratio_high is not None:
-        ratio = interval((prediction.ratio_low, prediction.ratio_high))
-    return f"{prediction.table}: {interval((prediction.low_uj, prediction.high_uj))}, ratio {ratio}"
-
-
-def class_words(entry: DeviceClass) -> str:
-    return f"{entry.name}: " + ("; ".join(model_words(model) for model in entry.models) or entry.reason)
-
-
-def model_words(model: DeviceModel) -> str:
-    marginal = interval((model.marginal_pj_low, model.marginal_pj_high))
-    typical, worst = rounded(model.leave_one_out_typical), rounded(model.leave_one_out_worst)
-    return (
-        f"{rounded(model.fixed_uj)} uJ per {model.per} + {marginal} pJ per operation, {model.rows} rows; left out, a "
-        f"row is missed by a factor of {typical}, at worst {worst}"
+            reason = "no table of this device" if row.layers else "its layers are not known"
+            rows.append((row.name, row.grade, reason, *known, NONE, NONE))
+    models: list[tuple[str, ...]] = [
+        ("device model", "per", "fixed, uJ", "pJ per operation", "rows", "left out, missed by", "at worst")
+    ]
+    models += [model_cells(entry.name, model) for entry in classes for model in entry.models]
+    lines = [*aligned(models, texts=2), *(f"{entry.name}: {entry.reason}" for entry in classes if entry.reason)]
+    ratios = [ratio for entry in validated for one in entry.predictions for ratio in (one.ratio_low, one.ratio_high)]
+    worst = [model.leave_one_out_worst for entry in classes for model in entry.models]
+    verdict = (
+        f"{len(validated)} measurements: price tables, marginal and core only, predict {interval(ratios)} times the "
+        f"dynamic energy; device models miss what they were not fitted on by a factor of {interval(worst)} at worst"
     )
+    return results(rows, ["", *lines], verdict, texts=3)
+
+
+def prediction_cells(prediction: Prediction) -> tuple[str, str]:
+    """What is predicted, and what it is of the measured."""
+    ratios = (prediction.ratio_low, prediction.ratio_high)
+    return interval((prediction.low_uj, prediction.high_uj)), NONE if None in ratios else interval(ratios)
+
+
+def model_cells(name: str, model: DeviceModel) -> tuple[str, ...]:
+    """A device model's row."""
+    marginal = interval((model.marginal_pj_low, model.marginal_pj_high))
+    missed = (rounded(model.leave_one_out_typical), rounded(model.leave_one_out_worst))
+    return name, model.per, rounded(model.fixed_uj), marginal, str(model.rows), *missed

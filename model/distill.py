@@ -51,7 +51,9 @@ from neurotarget.model.training.targets import Targets
 
 from neurotarget.cli import Result
 from neurotarget.data import Dataset, open_dataset, spec
+from neurotarget.figures import NONE
 from neurotarget.files import check_folder, only_writer, write_picture, write_text
+from neurotarget.terminal import results
 
 # fields of a network that change nothing in what it computes once trained
 TRAINING_ONLY = ("dropout", "dropout_sites", "alpha")
@@ -329,12 +331,16 @@ def work(arguments: argparse.Namespace) -> Result | None:
     parallel.join()
     chain = stages.read(arguments.config, arguments.overrides)
     summary = distill(chain, arguments.out, arguments.teacher, arguments.start)
-    lines = [
-        f"{row['steps_per_second']:5} steps per second: validation accuracy {row['validation_accuracy']:.4f}, test "
-        f"accuracy {row['test_accuracy']:.4f} on {row['test_samples']} samples ({row['checkpoint']})"
-        + (f"; published {row['published']['accuracy']:.4f}" if "published" in row else "")
-        for row in summary["stages"]
-    ]
-    published = [row["published"]["source"] for row in summary["stages"] if "published" in row]
-    lines += [f"published: {source}" for source in dict.fromkeys(published)]
-    return parallel.spoken(Result(summary, "\n".join(lines)))
+    header = ("steps per second", "validation accuracy", "test accuracy", "published", "test samples", "checkpoint")
+    rows: list[tuple[str, ...]] = [header]
+    for row in summary["stages"]:
+        accuracies = [f"{row[f'{split}_accuracy']:.4f}" for split in ("validation", "test")]
+        accuracies.append(f"{row['published']['accuracy']:.4f}" if "published" in row else NONE)
+        rows.append((str(row["steps_per_second"]), *accuracies, str(row["test_samples"]), str(row["checkpoint"])))
+    sources = dict.fromkeys(row["published"]["source"] for row in summary["stages"] if "published" in row)
+    verdict = (
+        f"{summary['checkpoint']}: written; {100 * summary['steps_saved']:.3g} % fewer steps than the teacher, "
+        f"{100 * summary['test_accuracy_lost']:.2f} points of test accuracy lost"
+    )
+    published = [f"published: {source}" for source in sources]
+    return parallel.spoken(Result(summary, results(rows, published, verdict, texts=0, last_is_text=True)))

@@ -26,6 +26,7 @@ from neurotarget.model.training.post_training import FLOAT_OPERATIONS, WEIGHT_BI
 
 from neurotarget.cli import Result, UsageError
 from neurotarget.data import DataError, Split, open_dataset, open_recordings, renumbered, spec
+from neurotarget.terminal import results
 
 
 def work(arguments: argparse.Namespace) -> Result:
@@ -48,18 +49,17 @@ def work(arguments: argparse.Namespace) -> Result:
     spread = bootstrapped(scores.argmax(-1).numpy() == split.labels, split)
     figures: dict[str, Any] = {"data": arguments.data, "split": arguments.split, "samples": len(split.labels)}
     figures |= {"loss": loss, "accuracy": accuracy, "bootstrap": spread}
-    text = (
+    verdict = (
         f"{arguments.data}, {arguments.split}: accuracy {accuracy:.4f} on {len(split.labels)} samples (standard error "
         f"{spread['standard_error']:.4f}, over {spread['units']} {spread['over']}), loss {loss:.4f}"
     )
+    rows, lines = [("bits of activations", "accuracy", "loss")], []
     if arguments.bits:
         forms = _quantised(loaded, arguments.bits, split)
         figures |= {"quantised": forms, "float_operations": FLOAT_OPERATIONS}
-        text += "".join(
-            f"\n{one['bits']} bits: accuracy {one['accuracy']:.4f}, loss {one['loss']:.4f}" for one in forms
-        )
-        text += f"\nin floating point stay {', '.join(FLOAT_OPERATIONS)}"
-    return Result(figures, text, notes=notes)
+        rows += [(str(one["bits"]), f"{one['accuracy']:.4f}", f"{one['loss']:.4f}") for one in forms]
+        lines.append(f"in floating point stay {', '.join(FLOAT_OPERATIONS)}")
+    return Result(figures, results(rows, lines, verdict, texts=0), notes=notes)
 
 
 def _quantised(loaded: checkpoint.Checkpoint, bits: Sequence[int], split: Split) -> list[dict[str, float]]:
@@ -81,7 +81,7 @@ def _classified(loaded: checkpoint.Checkpoint, arguments: argparse.Namespace) ->
     scores = split_scores(in_evaluation(loaded.model()), split)
     words = [loaded.classes[index] for index in scores.argmax(-1).tolist()]
     heard = dict(zip(recordings.keys, words, strict=True))
-    text = "\n".join(f"{file}: {word}" for file, word in heard.items())
+    text = results([("recording", "word"), *heard.items()], [], f"{len(words)} recordings classified", texts=2)
     return Result({"data": arguments.data, "samples": len(words), "predicted": heard}, text, notes=notes)
 
 

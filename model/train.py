@@ -45,6 +45,7 @@ from neurotarget.model.training.run_folder import Start, TrainingError, check_st
 from neurotarget.cli import Result, complain, run_verb
 from neurotarget.data import Dataset, Split, open_dataset
 from neurotarget.files import check_folder, only_writer, write_text
+from neurotarget.terminal import results
 
 
 @dataclasses.dataclass(frozen=True)
@@ -262,12 +263,13 @@ def work(arguments: argparse.Namespace) -> Result | int | None:
         return _fine_tune(arguments)
     config = settings.read(arguments.config, arguments.overrides)
     metrics = train(config, arguments.out, arguments.start, arguments.tensorboard)
-    text = (
-        f"{arguments.out / 'ckpt.pt'}: validation accuracy {metrics['validation_accuracy']:.4f} (epoch "
-        f"{metrics['epoch']}), test accuracy {metrics['test_accuracy']:.4f} on {metrics['test_samples']} samples "
-        f"of {config.data}"
+    rows = [("split", "accuracy")]
+    rows += [(split, f"{metrics[f'{split}_accuracy']:.4f}") for split in ("validation", "test")]
+    verdict = (
+        f"{arguments.out / 'ckpt.pt'}: written, of epoch {metrics['epoch']}; "
+        f"{metrics['test_samples']} test samples of {config.data}"
     )
-    return parallel.spoken(Result(metrics, text))
+    return parallel.spoken(Result(metrics, results(rows, [], verdict)))
 
 
 def _fine_tune(arguments: argparse.Namespace) -> int:

@@ -5,13 +5,18 @@ Elsewhere a result is plain text, which stays comparable line by line. `NO_COLOR
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 NUMBER = r"(?<![\w.])[-+]?\d[\d\u202f]*(\.\d+)?(e[-+]?\d+)?(?![\w.]*\w)"
 GOOD = ("works", "holds", "identical", "equal", "Fits", "favourable", "written")
-BAD = ("missing", "fails", "NOT equal", "Does not fit", "unfavourable", "refused")
-OPEN = ("open", "undecided", "depends", "not tested", "unknown")
+BAD = ("missing", "fails", "NOT equal", "Does not fit", "unfavourable", "refused", "nothing written", "No saving")
+OPEN = ("open", "undecided", "depends", "not tested", "unknown", "nothing fired")
+
+TONES = {  # of answers, each less favourable than the one before
+    style: rf"(?<!\w)({'|'.join(words)})(?!\w)" for style, words in (("green", GOOD), ("yellow", OPEN), ("red", BAD))
+}
 
 
 def aligned(rows: Sequence[Sequence[str]], texts: int = 1, last_is_text: bool = False) -> list[str]:
@@ -29,8 +34,22 @@ def aligned(rows: Sequence[Sequence[str]], texts: int = 1, last_is_text: bool = 
     return ["  ".join(row).rstrip() for row in cells]
 
 
+def results(
+    rows: Sequence[Sequence[str]], sentences: Iterable[str], verdict: str, texts: int = 1, last_is_text: bool = False
+) -> str:
+    """What a command prints: a table with units in its header, what no table holds, and one line of verdict last.
+
+    Args:
+        rows, texts, last_is_text: see `aligned`; a header without a row below it is left out.
+        sentences: one a line.
+    """
+    table = aligned(rows, texts, last_is_text) if len(rows) > 1 else []
+    return "\n".join([*table, *sentences, verdict])
+
+
 def shown(text: str, holds: bool) -> str:
-    """A result as standard output takes it: on a terminal figures and answers stand out, and so does the last line.
+    """A result as standard output takes it: on a terminal figures and answers stand out, and so does the last line,
+    in the colour of the least favourable word in it.
 
     Args:
         holds: false where a check failed.
@@ -45,9 +64,14 @@ def shown(text: str, holds: bool) -> str:
     *above, last = text.split("\n")
     body = Text("".join(f"{line}\n" for line in above))
     body.highlight_regex(NUMBER, "cyan")
-    for words, style in ((GOOD, "green"), (BAD, "red"), (OPEN, "yellow")):
-        body.highlight_regex(rf"(?<!\w)({'|'.join(words)})(?!\w)", style)
+    for style, pattern in TONES.items():
+        body.highlight_regex(pattern, style)
     with console.capture() as captured:
         console.print(body, end="")
-        console.print(Text(last, "bold green" if holds else "bold red"), end="")
+        console.print(Text(last, f"bold {_tone(last) if holds else 'red'}"), end="")
     return captured.get()
+
+
+def _tone(line: str) -> str:
+    """The colour of the least favourable word of a line; green without one."""
+    return ["green", *(style for style, pattern in TONES.items() if re.search(pattern, line))][-1]

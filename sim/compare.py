@@ -31,6 +31,7 @@ from neurotarget.sim.schedule import latency_ms, latency_words
 from neurotarget.sim.trace import Trace, TraceError
 
 from neurotarget.cli import Result, UsageError
+from neurotarget.terminal import results
 
 
 def compare(a: Trace | str | Path, b: Trace | str | Path, network: str | Path | Graph | None = None) -> Parity:
@@ -124,26 +125,28 @@ def _result(arguments: argparse.Namespace, graph: Graph, parity: Parity, latency
 
 
 def as_text(graph: Graph, parity: Parity, latency: int) -> str:
-    """The outcome, where the two sides first part, and the nodes about which it says nothing.
+    """The nodes about which the outcome says nothing, where the two sides first part, and the outcome.
 
-    Where nothing fired that stands first: the two are then equal whatever they would compute.
+    Where nothing fired that is the outcome: the two are then equal whatever they would compute.
     """
     verdict = {HOLDS: "identical: ", DIFFERS: "NOT equal: ", NOT_TESTED: ""}[parity.outcome]
     if parity.holds and parity.mismatched:
         verdict = "equal but for ties: "
-    lines = []
-    if parity.untested:
-        first = f"{NOT_TESTED}: " if parity.outcome == NOT_TESTED else ""
-        ran = run_words(parity.samples, parity.steps, graph.dt, graph.dt_is_default)
-        lines.append(f"{first}{parity.untested} in {ran}")
-    lines.append(
+    lines = [*parity.gaps()]
+    if parity.first_divergence:
+        lines.append(f"first divergence: {parity.first_divergence}")
+    if parity.first_state:
+        lines.append(f"first state that differs: {parity.first_state}")
+    compared = (
         f"{verdict}{parity.sides}, {parity.samples} samples, {parity.steps} steps, {len(graph.spiking)} spiking "
         f"nodes, {parity.spikes} spikes, {parity.mismatched} mismatched ({parity.near_threshold} near threshold), "
         f"outputs within {parity.output_difference:.3g}, latency {latency_words(graph, latency)}"
         + (f", {parity.states} values of u and v, {parity.states_mismatched} mismatched" if parity.states else "")
     )
-    if parity.first_divergence:
-        lines.append(f"first divergence: {parity.first_divergence}")
-    if parity.first_state:
-        lines.append(f"first state that differs: {parity.first_state}")
-    return "\n".join([*lines, *parity.gaps()])
+    if not parity.untested:
+        return results([], lines, compared)
+    ran = run_words(parity.samples, parity.steps, graph.dt, graph.dt_is_default)
+    silence = f"{parity.untested} in {ran}"
+    if parity.outcome == NOT_TESTED:
+        return results([], [*lines, compared], f"{NOT_TESTED}: {silence}")
+    return results([], [*lines, silence], compared)

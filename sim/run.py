@@ -20,7 +20,7 @@ from typing import Any
 
 from neurotarget.sim import lava as in_lava
 from neurotarget.sim import reference
-from neurotarget.sim.activity import activity, run_words
+from neurotarget.sim.activity import Fired, activity, run_words
 from neurotarget.sim.commands import BACKENDS
 from neurotarget.sim.graph import Graph, load
 from neurotarget.sim.inputs import Input, InputError, as_input, open_input
@@ -31,6 +31,7 @@ from neurotarget.sim.trace import Trace, columns, header_array
 from neurotarget.cli import Result, UsageError, complain
 from neurotarget.files import check_output
 from neurotarget.growing import GrowingArrays
+from neurotarget.terminal import results
 
 TRACED_AT_ONCE = 16  # samples whose spikes of all nodes a worker sends
 
@@ -133,13 +134,23 @@ def work(arguments: argparse.Namespace) -> Result:
     right = "no labels" if figures["accuracy"] is None else f"accuracy {figures['accuracy']:.4f}"
     fired = activity(graph, observed.fired)
     ran = run_words(observed.samples, observed.sample_steps, graph.dt, graph.dt_is_default)
-    lines = [f"nothing fired in {ran}"] if fired.silent else []
-    lines += [
+    verdict = (
         f"{figures['backend']}: {ran}, {len(graph.spiking)} spiking nodes, {figures['spikes']} spikes, {right}, "
-        f"latency {latency_words(graph, figures['latency_steps'])}, {seconds:.1f} s",
-        *fired.sentences(),
-    ]
-    return Result(figures, "\n".join(lines), notes=notes)
+        f"latency {latency_words(graph, figures['latency_steps'])}, {seconds:.1f} s"
+    )
+    lines = [*fired.sentences()]
+    if fired.silent:
+        lines, verdict = [*lines, verdict], f"nothing fired in {ran}"
+    return Result(figures, results(_nodes(graph, observed.fired), lines, verdict), notes=notes)
+
+
+def _nodes(graph: Graph, fired: Fired) -> list[tuple[str, ...]]:
+    """A row for each spiking node that was recorded."""
+    rows: list[tuple[str, ...]] = [("spiking node", "neurons", "spikes", "spike rate, %")]
+    for name, spikes in fired.spikes.items():
+        rate = 100 * spikes / places if (places := fired.places[name]) else 0.0
+        rows.append((name, str(graph.nodes[name].neurons), str(spikes), f"{rate:.2f}"))
+    return rows
 
 
 def print_notes(graph: Graph) -> None:

@@ -269,7 +269,10 @@ def test_command_writes_beside_the_checkpoint_and_prints_the_parity(tmp_path, ca
     save_tiny(tmp_path / "ckpt.pt")
     assert main([str(tmp_path / "ckpt.pt")]) == 0
     out, err = capsys.readouterr()
-    assert "random input: pytorch float64 against reference float64" in out and "0 mismatched" in out
+    header, row, last = out.splitlines()
+    mismatched = row[header.index("spikes") :].split()[1]
+    assert row.startswith("random input  pytorch float64 against reference float64  holds") and mismatched == "0"
+    assert last == f"{tmp_path / 'ckpt.nir'}: written"
     assert "no check on real input" in err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["ckpt.nir", "ckpt.pt"]
 
@@ -292,7 +295,8 @@ def test_a_network_that_never_fires_is_not_tested_and_not_written(tmp_path, caps
     assert (check["outcome"], check["spikes"], len(check["never_fire"])) == ("not tested", 0, 17)
     assert main([str(tmp_path / "ckpt.pt")]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("not tested: nothing fired: random input of mean 256: pytorch float64 against reference")
+    assert lines[1].startswith("random input of mean 256  pytorch float64 against reference float64  not tested ")
+    assert lines[2] == "random input of mean 256: nothing fired"
     assert lines[-1].startswith("silence proves nothing: nothing written")
     assert [p.name for p in tmp_path.iterdir()] == ["ckpt.pt"]
 
@@ -315,9 +319,9 @@ def test_random_input_is_raised_until_something_fires_and_silent_layers_are_name
     save_tiny(tmp_path / "ckpt.pt", threshold=10.0)
     assert main([str(tmp_path / "ckpt.pt")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("random input of mean 4: pytorch float64 against reference float64")
-    there, _, names = lines[1].partition(": ")
-    assert there == "  not tested there, because they never fire"
+    assert lines[1].startswith("random input of mean 4  pytorch float64 against reference float64  holds ")
+    where, there, names = lines[2].split(": ")
+    assert (where, there) == ("random input of mean 4", "not tested there, because they never fire")
     assert "blocks.0.attention.query.lif" in names.split(", ") and "embed.lif" not in names
     assert (tmp_path / "ckpt.nir").exists()
 

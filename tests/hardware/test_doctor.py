@@ -46,9 +46,10 @@ def test_it_fails_only_where_nothing_works(monkeypatch, capsys):
     assert doctor.main([]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said == [
-        "works   Python  3.12",
-        "missing Lava    none",
-        "                get it: get Lava",
+        "state    part    found",
+        "works    Python  3.12",
+        "missing  Lava    none",
+        "                 get it: get Lava",
         "1 of 2 parts work; what every command needs works",
     ]
     monkeypatch.setattr(doctor, "checks", lambda: [doctor.Check("Python", False, "2.7", "3.11", True), whole[1]])
@@ -61,7 +62,7 @@ def test_all_parts_are_asked(monkeypatch):
     monkeypatch.setattr(doctor, "in_lava", lambda: "runs")  # takes ten seconds; tests/sim/lava run Lava
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
     found = {one.part: one for one in doctor.checks()}
-    assert len(found) == 12 + len(doctor.DATA_SETS)
+    assert len(found) == 13 + len(doctor.DATA_SETS)
     assert [name for name, one in found.items() if one.required] == ["Python", "simulator"]
     assert found["simulator"].works and found["Lava"].found == "runs"
     assert not found["speech (synth)"].works and "neurotarget[demo]" in found["speech (synth)"].remedy

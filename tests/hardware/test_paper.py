@@ -109,7 +109,7 @@ def test_the_usual_line_is_the_counts_at_45_nm(folder: Path) -> None:
     totals = content_of(folder)["totals"]
     millijoule = (totals["acs"] * 0.9 + totals["macs"] * 4.6) / 1e9
     page = (folder / "report.html").read_text()
-    line = re.search(r"most papers state: ([\d.]+) ACs, (\d+) MACs, (\S+) mJ per inference at 45 nm, FP32", page)
+    line = re.search(r"most papers state: ([\d.]+) ACs, (\d+) MACs, (\S+)\smJ per inference at 45\snm, FP32", page)
     assert line is not None
     assert float(line[1]) == pytest.approx(totals["acs"], rel=0.005) and line[2] == "0"
     assert float(line[3]) == pytest.approx(millijoule, rel=0.005)

@@ -358,7 +358,7 @@ def test_a_quantised_file_beside_is_found_and_one_that_is_given_must_fit(
     assert "its spiking layers differ" in capsys.readouterr().err
 
 
-def test_the_sentence_stands_first_on_the_page_the_card_and_the_terminal(
+def test_the_sentence_stands_first_on_page_and_card_and_last_on_the_terminal(
     files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     verdict = report(files, tmp_path, "net.nir")["verdict"]
@@ -370,4 +370,4 @@ def test_the_sentence_stands_first_on_the_page_the_card_and_the_terminal(
     )
     assert 'class="card good"' not in page[: page.index('id="dense"')]
     assert headline in (tmp_path / "r" / "model_card.md").read_text().replace("\\", "")
-    assert capsys.readouterr().out.splitlines()[0] == headline
+    assert capsys.readouterr().out.splitlines()[-1] == headline

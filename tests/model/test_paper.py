@@ -45,13 +45,14 @@ def test_a_dry_run_of_each_chain(name, tmp_path, monkeypatch, capsys):
     assert [row["steps_per_second"] for row in rows] == STEPS[name]
     published = {row["steps_per_second"]: row["published"]["accuracy"] for row in rows if "published" in row}
     assert list(published) == [100, 40]
-    for row, line in zip(rows, lines, strict=False):
+    for row, line in zip(rows, lines[1:], strict=False):
         accuracy = published.get(row["steps_per_second"])
-        assert f"test accuracy {row['test_accuracy']:.4f}" in line
-        assert ("published" in line) == (accuracy is not None)
-        assert accuracy is None or line.endswith(f"; published {accuracy:.4f}")
-    assert lines[len(rows) :] == [f"published: {rows[-1]['published']['source']}"]
-    assert "arXiv 2412.12858" in lines[-1]
+        shown = "–" if accuracy is None else f"{accuracy:.4f}"
+        steps, _, test, beside, *_ = line.split()
+        assert (steps, test, beside) == (str(row["steps_per_second"]), f"{row['test_accuracy']:.4f}", shown)
+    source, last = lines[1 + len(rows) :]
+    assert source == f"published: {rows[-1]['published']['source']}" and "arXiv 2412.12858" in source
+    assert last.startswith(f"{rows[-1]['checkpoint']}: written; ")
 
 
 @pytest.mark.parametrize("name", STEPS)

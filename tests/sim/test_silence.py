@@ -147,40 +147,41 @@ def command(tmp_path, monkeypatch, capsys):
     return call
 
 
-def test_a_silent_run_says_so_first_with_its_step(command):
+def test_a_silent_run_says_so_last_with_its_step(command):
     code, lines, figures = command(run_main, NEVER, 1.0)
     assert code == 0
-    assert lines[0] == "nothing fired in 2 samples, 5 steps of 0.01 s"
-    assert lines[-1] == "never fire: lif0, lif1"
+    assert lines[-1] == "nothing fired in 2 samples, 5 steps of 0.01 s"
+    assert lines[-3] == "never fire: lif0, lif1"
     assert (figures["silent"], figures["never_fire"], figures["dt"]) == (True, ["lif0", "lif1"], 0.01)
 
 
 def test_a_silent_run_at_a_default_step_says_that_too(command):
     _, lines, figures = command(run_main, NEVER, dt=None)
-    assert lines[0] == "nothing fired in 2 samples, 5 steps of 0.0001 s (the file does not say; --dt sets it)"
+    assert lines[-1] == "nothing fired in 2 samples, 5 steps of 0.0001 s (the file does not say; --dt sets it)"
     assert (figures["dt"], figures["dt_is_default"], figures["latency_ms"]) == (1e-4, True, None)
 
 
 def test_a_run_names_what_never_and_what_always_fires(command):
     code, lines, figures = command(run_main, ALWAYS, NEVER)
-    assert code == 0 and lines[0].startswith("reference: 2 samples, 5 steps of 0.01 s, 2 spiking nodes, 10 spikes")
-    assert lines[1:] == ["never fire: lif1", "fire at every step, in every neuron: lif0"]
+    assert code == 0 and lines[-1].startswith("reference: 2 samples, 5 steps of 0.01 s, 2 spiking nodes, 10 spikes")
+    assert [line.split() for line in lines[1:3]] == [["lif0", "2", "10", "100.00"], ["lif1", "2", "0", "0.00"]]
+    assert lines[3:-1] == ["never fire: lif1", "fire at every step, in every neuron: lif0"]
     assert (figures["silent"], figures["never_fire"], figures["always_fire"]) == (False, ["lif1"], ["lif0"])
 
 
-def test_a_comparison_over_silence_says_so_first_and_exits_1(command):
+def test_a_comparison_over_silence_says_so_last_and_exits_1(command):
     code, lines, figures = command(compare_main, NEVER, 1.0)
     assert code == 1
-    assert lines[0] == "not tested: nothing fired in 2 samples, 5 steps of 0.01 s"
-    assert lines[1].startswith("reference float64 against lava float64, 2 samples")
+    assert lines[-1] == "not tested: nothing fired in 2 samples, 5 steps of 0.01 s"
+    assert lines[-2].startswith("reference float64 against lava float64, 2 samples")
     assert (figures["outcome"], figures["holds"], figures["silent"]) == ("not tested", False, True)
     assert (figures["untested"], figures["dt"]) == ("nothing fired", 0.01)
 
 
 def test_a_comparison_names_what_it_did_not_test(command):
     code, lines, figures = command(compare_main, ALWAYS, NEVER)
-    assert code == 0 and lines[0].startswith("identical: reference float64 against lava float64")
-    assert lines[1:] == [
+    assert code == 0 and lines[-1].startswith("identical: reference float64 against lava float64")
+    assert lines[:-1] == [
         "not tested there, because they never fire: lif1",
         "fire at every step, in every neuron: lif0",
     ]
@@ -199,6 +200,6 @@ def test_latency_is_also_in_milliseconds(command):
     for main, steps in ((run_main, 0), (compare_main, 3)):  # the reference runs in logical time, Lava streams
         _, lines, figures = command(main, 1.0, 1.0)
         assert (figures["latency_steps"], figures["latency_ms"]) == (steps, 10.0 * steps)
-        assert f"latency {steps} steps ({10 * steps} ms)" in lines[0]
+        assert f"latency {steps} steps ({10 * steps} ms)" in lines[-1]
     assert latency_ms(load(network(1.0, dt=None)), 3) is None
     assert latency_ms(load(network(1.0, dt=None), dt=2e-4), 3) == pytest.approx(0.6)
