@@ -272,6 +272,8 @@ def work(arguments: argparse.Namespace) -> int | None:
     check_folder(arguments.out)
     parallel.join()
     chain = stages.read(arguments.config, arguments.overrides)
+    if getattr(chain[0].settings.model, "layer_normalisation", False):
+        raise UsageError("model.layer_normalisation=true cannot be exported, and an ablation counts exported networks")
     first = chain[0].settings.training.seed
     arms = None if arguments.arms is None else arguments.arms.split(",")
     ablate(chain, arguments.out, range(first, first + arguments.seeds), arguments.start, arms)

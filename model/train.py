@@ -262,6 +262,8 @@ def work(arguments: argparse.Namespace) -> Result | int | None:
     if arguments.quantized is not None:
         return _fine_tune(arguments)
     config = settings.read(arguments.config, arguments.overrides)
+    if getattr(config.model, "layer_normalisation", False) and parallel.first():
+        complain("note: model.layer_normalisation=true: what is trained can be evaluated, but not exported to NIR")
     metrics = train(config, arguments.out, arguments.start, arguments.tensorboard)
     rows = [("split", "accuracy")]
     rows += [(split, f"{metrics[f'{split}_accuracy']:.4f}") for split in ("validation", "test")]

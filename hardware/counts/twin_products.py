@@ -150,8 +150,9 @@ class _Counter:
     ) -> None:
         if name not in self.counts:
             trained = [value for value in module.parameters(recurse=False) if value.requires_grad]
-            kept = trained[:1] if isinstance(module, DelayedLinear) else trained  # a delay is no factor
-            self.counts[name] = ProductCount(name, kind, sum(value.numel() for value in kept))
+            kept = sum(value.numel() for value in trained)
+            # a delay is no factor
+            self.counts[name] = ProductCount(name, kind, module.synapses if isinstance(module, DelayedLinear) else kept)
         self.last = count = self.counts[name]
         dense, nonzero = rule(module, args)
         count.dense_macs += dense

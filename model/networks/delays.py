@@ -131,6 +131,11 @@ class DelayedLinear(nn.Module):
         """[outputs, inputs], zero where there is no connection."""
         return self.weight if self.connected is None else self.weight * self.connected
 
+    @property
+    def synapses(self) -> int:
+        """Connections that exist."""
+        return self.weight.numel() if self.connected is None else int(self.connected.sum())
+
     def rounded(self) -> Tensor:
         """Delays in whole steps, int64 [outputs, inputs]."""
         return self.delay.detach().round().clamp(0, self.max_delay).long()

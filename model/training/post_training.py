@@ -49,7 +49,7 @@ def quantised(network: registry.Network, train: Split, bits: int) -> registry.Ne
     for module in made.modules():
         if isinstance(module, PRODUCTS):
             if isinstance(weight := getattr(module, "weight", None), Tensor):
-                weight.copy_(_quantised_weight(weight))
+                weight.copy_(_quantised_weight(module.weights() if isinstance(module, DelayedLinear) else weight))
             mine = [_Operand(bits) for _ in range(2 if isinstance(module, (MatrixProduct, Gate)) else 1)]
             module.register_forward_pre_hook(partial(_enter, mine))
             operands += mine

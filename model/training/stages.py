@@ -157,13 +157,18 @@ def _stage(path: str | Path, number: int, own: Mapping[str, Any], common: Mappin
         fields = [field.name for cls in TABLES.values() for field in dataclasses.fields(cls)]
         known = ", ".join(["steps", *fields, "published_accuracy"])
         raise SettingsError(f"{path}: stage {number} has no key {', '.join(sorted(table))}; known are {known}")
-    distillation = tables.pop("distillation", {})
+    distillation = toml.fill(Distillation, tables.pop("distillation", {}), f"{path}: [distillation]", SettingsError)
     settings = from_tables(path, tables)
+    if distillation.leak_in_seconds and settings.model.neuron == "plif":
+        raise SettingsError(
+            f"{path}: stage {number}: leak_in_seconds sets one tau for all neurons, model.neuron = 'plif' learns each "
+            "layer's; leave one of them out"
+        )
     return Stage(
         number=number,
         steps=steps,
         settings=dataclasses.replace(settings, data=with_steps(settings.data, steps)),
-        distillation=toml.fill(Distillation, distillation, f"{path}: [distillation]", SettingsError),
+        distillation=distillation,
         published=published,
     )
 

@@ -116,3 +116,10 @@ def test_an_ablation_of_one_stage_is_refused(chain_file, tmp_path, capsys):
     one_stage.write_text(chain_file.read_text().rpartition("[[stage]]")[0])
     assert ablation.main([str(one_stage), "--out", str(tmp_path / "run")]) == 2
     assert "the configuration has one stage" in capsys.readouterr().err
+
+
+def test_what_cannot_be_exported_is_refused_before_hours_of_training(chain_file, tmp_path, capsys):
+    command = [str(chain_file), "--out", str(tmp_path / "run"), "--set", "model.layer_normalisation=true"]
+    assert ablation.main(command) == 2
+    assert "model.layer_normalisation=true cannot be exported" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -297,8 +297,9 @@ def test_weights_and_delays_have_rates_of_their_own():
 
 def test_the_committed_configurations_are_valid(monkeypatch):
     monkeypatch.setenv("NEUROTARGET_SHD", "/shd")
-    for path in CONFIGS.glob("delays_*.toml"):
-        assert settings.read(path).model == DelaysConfig.preset("delays_shd")
+    monkeypatch.setenv("NEUROTARGET_GSC", "/gsc")
+    for data, preset in (("synth", "delays_shd"), ("shd", "delays_shd"), ("gsc", "delays_gsc")):
+        assert settings.read(CONFIGS / f"delays_{data}.toml").model == DelaysConfig.preset(preset)
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,12 @@ def test_a_wrong_stage_is_named(chain_file, override, message):
         stages.read(chain_file, [override])
 
 
+def test_learnt_time_constants_keep_no_common_leak(chain_file):
+    with pytest.raises(SettingsError, match=r"leak_in_seconds sets one tau for all neurons, model\.neuron = 'plif'"):
+        stages.read(chain_file, ["model.neuron=plif", "distillation.leak_in_seconds=true"])
+    assert stages.read(chain_file, ["model.neuron=plif"])[0].settings.model.neuron == "plif"
+
+
 def test_a_file_without_stages_is_refused(tmp_path):
     (tmp_path / "none.toml").write_text('[data]\nspec = "synth"\n')
     with pytest.raises(SettingsError, match=r"a training configuration, not a configuration of several stages"):
