@@ -177,8 +177,8 @@ def test_a_damaged_run_is_not_resumed(config, tmp_path, capsys, damage, message)
     assert message in capsys.readouterr().err
 
 
-def nan_readout(logits, lengths=None):
-    return readout(logits, lengths) * float("nan")
+def nan_readout(*logits_lengths_and_how):
+    return readout(*logits_lengths_and_how) * float("nan")
 
 
 def nan_frames(split, rows, how, rng):
