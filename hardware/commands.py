@@ -8,13 +8,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from neurotarget.hardware.meters.samples import MOST_SAMPLES
 from neurotarget.sim.commands import add_reading_arguments, add_workers_arguments
 
 from neurotarget.cli import Command, Later, add_network_arguments
 
 STEPS = 100  # of an utterance, where no input says it
 SAMPLES = 200  # that a report counts
+MOST_SAMPLES = 32  # that are measured
 MINUTES = 6.0  # with two trainings and a row that compiles at the end, `make gpu` takes less than ten
 
 

@@ -62,15 +62,15 @@ def imported(where: str) -> Any:
     """What `module:name` stands for, below neurotarget.
 
     Raises:
-        PackageMissing: it needs PyTorch or SpikingJelly, and they are not installed.
+        PackageMissing: it needs a package of ours, or PyTorch or SpikingJelly, that is not installed.
     """
-    from neurotarget.errors import training_missing
+    from neurotarget.errors import package_missing
 
     module, _, member = where.partition(":")
     try:
         return getattr(importlib.import_module(f"neurotarget.{module}"), member)
     except ModuleNotFoundError as error:
-        if (missing := training_missing(error)) is None:
+        if (missing := package_missing(error)) is None:
             raise
         raise missing from error
 

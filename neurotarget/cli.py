@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 import neurotarget
 from neurotarget import imported
-from neurotarget.errors import NeurotargetError, UserError, nearest, printable, training_missing
+from neurotarget.errors import NeurotargetError, UserError, nearest, package_missing, printable
 from neurotarget.terminal import shown
 
 # verb -> where its command is, `module:name` below neurotarget, and what it does
@@ -165,7 +165,7 @@ class Command:
             _take_over()
             result = work(arguments)
         except ModuleNotFoundError as error:
-            if (missing := training_missing(error)) is None:
+            if (missing := package_missing(error)) is None:
                 raise
             return self._fail(f"error: {missing}", missing.exit_code, argv)
         except NeurotargetError as error:

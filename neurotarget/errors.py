@@ -6,6 +6,8 @@ What is none of them is a fault of the program and ends in a traceback.
 from __future__ import annotations
 
 import difflib
+import importlib.util
+import sys
 import unicodedata
 from collections.abc import Iterable
 
@@ -25,14 +27,24 @@ class UserError(NeurotargetError):
 
 
 class PackageMissing(UserError, ImportError):
-    """An optional package that is not installed: the message says how to get it."""
+    """A package that is not installed: the message says how to get it."""
 
 
-def training_missing(error: ModuleNotFoundError) -> PackageMissing | None:
-    """What to do where a package for networks in PyTorch was imported in vain; None where it was another."""
+# What every command may import (`dependencies` of pyproject.toml), and what networks in PyTorch need besides.
+CORE = ("h5py", "jinja2", "matplotlib", "nir", "numba", "numpy", "rich", "scipy", "soundfile", "tqdm")
+TRAINING = ("torch", "spikingjelly")
+
+
+def package_missing(error: ModuleNotFoundError) -> PackageMissing | None:
+    """What to do where a package that we need was imported in vain; None where it was another."""
     package = (error.name or "").partition(".")[0]
-    if package not in ("torch", "spikingjelly"):
+    if package not in CORE + TRAINING:
         return None
+    if package in CORE or importlib.util.find_spec("nir") is None:
+        return PackageMissing(
+            f"{sys.executable} has no {package}, which neurotarget needs: use the Python that neurotarget is installed "
+            "in (after make setup: source .venv/bin/activate), or pip install neurotarget"
+        )
     return PackageMissing(
         f"this needs PyTorch and SpikingJelly, and {package} is not installed: pip install 'neurotarget[train]'"
     )

@@ -19,6 +19,7 @@ SECTIONS = {
     "Attributes": "Attributes",
     "Returns": "Returns",
     "Raises": "Raises",
+    "Warns": "Warns",
     "Yields": "Yields",
 }
 
@@ -55,8 +56,9 @@ def described(name: str, thing: object) -> Iterator[str]:
 
 
 def markdown(docstring: str) -> str:
-    """A docstring as Markdown: its sections become lists, its indented examples code."""
-    before, *parts = re.split(r"^(Args|Attributes|Returns|Raises|Yields):\n", docstring, flags=re.MULTILINE)
+    """A docstring as Markdown: its sections become lists, its examples code."""
+    docstring = re.sub(r"^>>> .*(\n.+)*", "```pycon\n\\g<0>\n```", docstring, flags=re.MULTILINE)
+    before, *parts = re.split(rf"^({'|'.join(SECTIONS)}):\n", docstring, flags=re.MULTILINE)
     lines = [before]
     for heading, body in zip(parts[::2], parts[1::2], strict=True):
         lines.append(f"**{SECTIONS[heading]}**\n")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-
-MOST_SAMPLES = 32
+from neurotarget.hardware.commands import MOST_SAMPLES
 
 
 def chosen(lengths: np.ndarray, most: int = MOST_SAMPLES) -> np.ndarray:

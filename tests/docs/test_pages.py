@@ -54,6 +54,14 @@ def test_api_has_every_public_name_with_its_words():
     assert "**Arguments**" in page and "- `chip`: `loihi1`, `loihi2`, or the path" in page
 
 
+def test_examples_of_the_api_are_code():
+    page = api.page()
+    assert "\n>>> " in page and page.count("\n>>> ") == sum(
+        block.count("\n>>> ") for block in page.split("```") if block.startswith("pycon\n")
+    )
+    assert "**Warns**" in page and "Warns:" not in page
+
+
 def test_prices_and_chips_have_every_figure():
     prices, chips = tables.prices(), tables.chips()
     for path in SHIPPED.glob("*.toml"):

@@ -1,11 +1,14 @@
 """One base for all errors, and text from elsewhere that cannot move a terminal's cursor."""
 
 import ast
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from neurotarget.errors import CheckFailed, NeurotargetError, UserError, nearest, printable
+from neurotarget.errors import CORE, CheckFailed, NeurotargetError, UserError, nearest, printable
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,3 +69,18 @@ def test_no_command_lists_error_classes():
                 if isinstance(node, ast.ExceptHandler) and node.type is not None:
                     caught = ast.unparse(node.type)
                     assert "KeyboardInterrupt" not in caught and "NeurotargetError" not in caught, f"{path}: {caught}"
+
+
+def test_what_every_command_imports_is_what_the_project_asks_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {requirement.partition(">")[0] for requirement in project["dependencies"]} == set(CORE)
+
+
+@pytest.mark.parametrize(
+    "command", ["sim.run x.nir --input y", "hardware.place x.nir --chip loihi1", "model.train x --out y"]
+)
+def test_a_python_without_the_packages_is_told_which_one_has_them(command):
+    """A new user starts the system's python in place of the environment's: -S leaves out all that is installed."""
+    run = subprocess.run([sys.executable, "-S", "-m", *command.split()], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 2 and len(run.stderr.splitlines()) == 1, run.stderr
+    assert run.stderr.startswith(f"error: {sys.executable} has no ") and "source .venv/bin/activate" in run.stderr
