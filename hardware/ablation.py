@@ -2,8 +2,9 @@
 
 Every network of the run becomes a NIR file beside its checkpoint, runs test utterances on the reference simulator, and
 is counted and priced by every table, so that "60 % fewer steps, about half the energy, comparable accuracy" (Wang et
-al. 2025, arXiv 2412.12858) stands beside its spread over seeds and over tables. The run's folder gets
-`ablation_cost.json`, `ablation.md` and `ablation.png` (docs/training.md).
+al. 2025, arXiv 2412.12858) stands beside its spread over seeds and over tables; and so is every stage of the arms that
+have several. The run's folder gets `ablation_cost.json`, `ablation.md`, `ablation.png` and `steps.png`
+(docs/training.md).
 """
 
 from __future__ import annotations
@@ -24,16 +25,20 @@ from pathlib import Path
 from typing import Any
 
 from neurotarget.conversion.to_nir import convert_checkpoint, proven
+from neurotarget.hardware.counts.twin_products import run_and_count
+from neurotarget.hardware.energy import accuracy_against_steps
 from neurotarget.hardware.energy.figure import OPERATIONS
 from neurotarget.hardware.energy.prices import PriceTable, load_tables
 from neurotarget.hardware.energy.runs import run_and_price
-from neurotarget.model.ablation import checkpoint_of, compare, standard_deviation
+from neurotarget.hardware.energy.trained_twin import FLOAT_BITS, trained_twin
+from neurotarget.model.ablation import checkpoint_of, compare, stage_checkpoint, standard_deviation
 from neurotarget.model.training import checkpoint
 from neurotarget.model.training.settings import SettingsError
 from neurotarget.sim import reference
 from neurotarget.sim.graph import load
 from neurotarget.sim.inputs import open_input
 from neurotarget.sim.parity import DIFFERS
+from neurotarget.sim.schedule import latency_ms, schedule
 from tqdm import tqdm
 
 from neurotarget.cli import Result
@@ -65,6 +70,8 @@ def priced(path: Path, samples: int, tables: Sequence[PriceTable]) -> dict[str, 
         ParityError: PyTorch and the reference disagree about it.
         CheckpointError, UnsupportedModule, DataError: it cannot be used.
     """
+    if checkpoint.load(path).config.twin:
+        return priced_twin(path, samples, tables)
     target = path.with_suffix(".nir")
     checks = convert_checkpoint(path, target)
     for what, parity in checks:
@@ -75,13 +82,38 @@ def priced(path: Path, samples: int, tables: Sequence[PriceTable]) -> dict[str, 
     graph = load(target)
     data = open_input(checkpoint.load(path).data, graph, split="test", samples=samples)
     run = run_and_price(graph, data, tables, precision="float32")
+    latency = schedule(graph, round(run.totals.steps_per_sample)).total
     return {
         "samples": run.observed.samples,
         **{key: getattr(run.totals, key) for key in COUNTS},
+        "latency_steps": latency,
+        "latency_ms": latency_ms(graph, latency),
         "energy": [
             {"table": figure.table, "boundary": figure.boundary, "title": figure.title, "snn_uj": figure.snn_uj}
             for figure in run.energy
             if figure.snn_uj is not None
+        ],
+    }
+
+
+def priced_twin(path: Path, samples: int, tables: Sequence[PriceTable]) -> dict[str, Any]:
+    """The same of a network without spikes: it fires nothing, and computes once the utterance is complete."""
+    loaded = checkpoint.load(path)
+    data = open_input(loaded.data, None, split="test", samples=samples)
+    run = run_and_count(loaded.model(), data.frames, data.lengths)
+    twin = trained_twin(str(path), FLOAT_BITS, FLOAT_BITS, None, run, tables, ())
+    steps = float(data.lengths.mean())
+    return {
+        "samples": twin.samples,
+        **dict.fromkeys(COUNTS, 0.0),
+        "steps_per_sample": steps,
+        "macs": twin.macs,
+        "dense_macs": twin.macs,
+        "latency_steps": round(steps),
+        "latency_ms": 1000 * loaded.step_seconds * round(steps),
+        "energy": [
+            {"table": figure.table, "boundary": figure.boundary, "title": figure.title, "snn_uj": figure.twin_uj}
+            for figure in twin.energies
         ],
     }
 
@@ -102,23 +134,32 @@ def cost(run: Path, samples: int = 200) -> dict[str, Any]:
     path = run / "ablation_cost.json"
     known = _counted_before(path)
     prices = hashlib.sha256(repr(tables).encode()).hexdigest()
+    folders = {seed: run / f"seed{seed}" for seed in summary["seeds"]}
     wanted = [
-        (seed, arm["arm"], checkpoint_of(run / f"seed{seed}", arm["arm"]))
-        for seed in summary["seeds"]
-        for arm in summary["arms"]
+        *((seed, arm["arm"], checkpoint_of(folders[seed], arm["arm"])) for seed in folders for arm in summary["arms"]),
+        *(
+            (seed, stage["arm"], stage_checkpoint(folders[seed], stage))
+            for seed in folders
+            for stage in summary.get("stages", ())  # there are none in runs of before
+        ),
     ]
     rows = []
     for seed, arm, network in tqdm(wanted, desc="price", unit="network", disable=None):
         name, digest = network.relative_to(run).as_posix(), hashlib.sha256(network.read_bytes()).hexdigest()
-        identity = {"seed": seed, "arm": arm, "checkpoint": name, "sha256": digest, "prices": prices}
-        identity["samples_asked"] = samples
-        row = next((row for row in known if identity.items() <= row.items()), None)
+        identity = {"checkpoint": name, "sha256": digest, "prices": prices, "samples_asked": samples}
+        row = next((row for row in known if identity.items() <= row.items() and "latency_steps" in row), None)
         if row is None:
-            row = {**identity, **priced(network, samples, tables)}
+            row = {"seed": seed, "arm": arm, **identity, **priced(network, samples, tables)}
             known.append(row)
             write_text(path, json.dumps({"rows": known}, indent=1))  # an interrupted call has not counted in vain
-        rows.append(row)
-    result = {"rows": rows, "arms": by_arm(rows)}
+        rows.append({**row, "arm": arm})
+    of_arms = len(folders) * len(summary["arms"])
+    result = {
+        "rows": rows[:of_arms],
+        "arms": by_arm(rows[:of_arms]),
+        "stages": by_stage(run, summary, rows[of_arms:]),
+        "stage_rows": rows[of_arms:],
+    }
     write_text(path, json.dumps(result, indent=1))
     return result
 
@@ -127,7 +168,8 @@ def _counted_before(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        return [dict(row) for row in json.loads(path.read_text())["rows"]]
+        content = json.loads(path.read_text())
+        return [dict(row) for row in (*content["rows"], *content.get("stage_rows", ()))]
     except (ValueError, KeyError, TypeError) as error:
         raise SettingsError(f"{path}: damaged ({error}); remove it, and every network is counted again") from error
 
@@ -168,6 +210,18 @@ def by_arm(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return result
 
 
+def by_stage(run: Path, summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What the summary says of each stage, and by seed what it costs; energy under `SHOWN`."""
+    by_network = {row["checkpoint"]: row for row in rows}
+    found = []
+    for stage in summary.get("stages", ()):
+        networks = [stage_checkpoint(run / f"seed{seed}", stage) for seed in summary["seeds"]]
+        of_seeds = [by_network[network.relative_to(run).as_posix()] for network in networks]
+        costs = {key: [row[key] for row in of_seeds] for key in ("latency_steps", "latency_ms", "synops", "macs")}
+        found.append({**stage, **costs, "energy_uj": [shown_energy(row) for row in of_seeds]})
+    return found
+
+
 def over_seeds(values: Sequence[float]) -> dict[str, Any]:
     return {"mean": statistics.mean(values), "standard_deviation": standard_deviation(values), "by_seed": list(values)}
 
@@ -175,8 +229,8 @@ def over_seeds(values: Sequence[float]) -> dict[str, Any]:
 # ---- table and picture -----------------------------------------------------------------------------------------------
 
 
-def shown_energy(arm: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Energy in microjoule of the arm under `SHOWN`."""
+def shown_energy(arm: Mapping[str, Any]) -> Any:
+    """Energy in microjoule of an arm, or of one network, under `SHOWN`."""
     return next(row["snn_uj"] for row in arm["energy"] if (row["table"], row["boundary"]) == SHOWN)
 
 
@@ -254,6 +308,9 @@ def work(arguments: argparse.Namespace) -> Result:
     with reference.sharing(arguments.workers, arguments.scheduler):
         summary, costs = read(arguments.run), cost(arguments.run, arguments.samples)
     text = table(summary, costs)
+    if costs["stages"]:
+        text += f"\n\n{accuracy_against_steps.table(costs['stages'])}"
+        accuracy_against_steps.plot(arguments.run / "steps.png", costs["stages"])
     write_text(arguments.run / "ablation.md", text + "\n")
     plot(arguments.run / "ablation.png", summary, costs)
     verdict = f"{arguments.run / 'ablation.md'}: written, and ablation.png beside it"

@@ -9,9 +9,12 @@ From one chain of stages (model/training/stages.py) and for each seed:
     at_once         first stage to last without the ones between, which give it their epochs; for three stages or more
     ptcd            the chain
     in_seconds      the chain; what is handed on keeps its meaning in seconds (training/inheritance.py). On request only
+    scratch_stages  every stage's steps, each from random weights, as scratch. On request only
+    twin_stages     the same without spikes (networks/twin.py). On request only
 
 All arms of a seed share its teacher, see the same utterances and are selected on validation. `metrics.json` holds a row
-per arm with mean and spread over seeds. At the end hardware/ablation.py counts and prices the networks.
+per arm with mean and spread over seeds, and one per stage of each arm that has several: accuracy against steps. At the
+end hardware/ablation.py counts and prices the networks.
 """
 
 from __future__ import annotations
@@ -33,8 +36,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from neurotarget.model.commands import ARMS
-from neurotarget.model.distill import distill
+from neurotarget.model.commands import ARMS, BY_STAGE, ON_REQUEST
+from neurotarget.model.distill import distill, row_of, summary_of
 from neurotarget.model.train import train
 from neurotarget.model.training import checkpoint, parallel, stages
 from neurotarget.model.training.bootstrap import bootstrapped
@@ -101,7 +104,7 @@ def in_seconds(chain: Sequence[Stage]) -> tuple[Stage, ...]:
 
 
 def chosen_arms(chain: Sequence[Stage], names: Sequence[str] | None) -> tuple[str, ...]:
-    """The arms in the order of `ARMS`; all that this chain has but `in_seconds` when none are named.
+    """The arms in the order of `ARMS`; all that this chain has but those `ON_REQUEST` when none are named.
 
     Raises:
         SettingsError: an unknown arm, one that the chain does not have, or a chain of one stage.
@@ -109,9 +112,11 @@ def chosen_arms(chain: Sequence[Stage], names: Sequence[str] | None) -> tuple[st
     if len(chain) < 2:
         raise SettingsError("an ablation compares a first stage with a last one; the configuration has one stage")
     if names is None:
-        names = [arm for arm in ARMS if arm != "in_seconds" and (arm != "at_once" or len(chain) > 2)]
+        names = [arm for arm in ARMS if arm not in ON_REQUEST and (arm != "at_once" or len(chain) > 2)]
     if unknown := [name for name in names if name not in ARMS]:
         raise SettingsError(f"unknown arm {', '.join(unknown)}; known are {', '.join(ARMS)}")
+    if not set(names) - set(BY_STAGE):
+        raise SettingsError(f"{', '.join(names)} stand beside the other arms; name one of those too, such as teacher")
     if "at_once" in names and len(chain) == 2:
         raise SettingsError("at_once leaves out the stages between; this chain of two stages has none: it is ptcd")
     return tuple(arm for arm in ARMS if arm in names)
@@ -138,7 +143,55 @@ def run_seed(chain: Sequence[Stage], out: Path, start: Start, arms: Sequence[str
         if name in arms:
             metrics = train(scratch(chain, epochs).settings, out / name, start)
             results[name] = {**metrics, "steps_per_second": chain[-1].steps}
+    for name in arms:
+        if name in BY_STAGE:
+            results[name] = each_from_scratch(chain, out / name, start, twin=name == "twin_stages")
     return {name: results[name] for name in arms}
+
+
+def each_from_scratch(chain: Sequence[Stage], out: Path, start: Start, twin: bool) -> dict[str, Any]:
+    """Trains a network at every stage's steps from random weights; the summary, as of a chain."""
+    rows = []
+    for stage in chain:
+        settings = scratch([chain[0], stage], chain[0].settings.training.epochs).settings
+        settings = dataclasses.replace(settings, model=dataclasses.replace(settings.model, twin=twin))
+        metrics = train(settings, out / stage.folder, start)
+        rows.append(row_of(stage, open_dataset(settings.data), metrics))
+    summary = summary_of(rows)
+    if parallel.first():
+        write_text(out / "metrics.json", json.dumps(summary, indent=2))
+    return summary
+
+
+def stages_of(results: Sequence[Mapping[str, Mapping[str, Any]]], arms: Sequence[str]) -> list[dict[str, Any]]:
+    """A row per stage of each arm that has several, over the seeds: accuracy against steps.
+
+    Args:
+        results: by seed, the summary of each arm.
+    """
+    rows = []
+    for arm in arms:
+        of_seeds = [result[arm].get("stages", ()) for result in results]
+        for of_stage in zip(*of_seeds, strict=True):
+            tests = [row["test_accuracy"] for row in of_stage]
+            first = of_stage[0]
+            rows.append(
+                {
+                    "arm": arm,
+                    "stage": first["stage"],
+                    "steps_per_second": first["steps_per_second"],
+                    "test_accuracy": statistics.mean(tests),
+                    "test_accuracy_standard_deviation": standard_deviation(tests),
+                    "test_accuracy_by_seed": tests,
+                    "validation_accuracy": statistics.mean(row["validation_accuracy"] for row in of_stage),
+                }
+            )
+    return [row for row in rows if row["stage"]]  # stage 0 is a teacher from elsewhere
+
+
+def stage_checkpoint(folder: Path, row: Mapping[str, Any]) -> Path:
+    """The network of a row of `stages_of` in the folder of a seed."""
+    return folder / row["arm"] / f"stage{row['stage']}_steps{row['steps_per_second']}" / "ckpt.pt"
 
 
 def ablate(
@@ -163,10 +216,19 @@ def ablate(
         run_seed([_with_training(stage, seed=seed) for stage in chain], out / f"seed{seed}", start, arms)
         for seed in seeds
     ]
+    by_stage = stages_of(results, arms)
+    for row in by_stage:
+        test = open_dataset(chain[row["stage"] - 1].settings.data).split("test")
+        found = [_right(stage_checkpoint(out / f"seed{seed}", row), test) for seed in seeds]
+        row["test_accuracy_bootstrap"] = bootstrapped(np.mean(found, axis=0), test)
+    arms = [arm for arm in arms if arm not in BY_STAGE]
     samples = results[0][arms[0]]["test_samples"]
     fine, test = (open_dataset(stage.settings.data).split("test") for stage in (chain[0], chain[-1]))
     right = {
-        arm: np.mean([_right(out / f"seed{seed}", arm, fine if arm == "teacher" else test) for seed in seeds], axis=0)
+        arm: np.mean(
+            [_right(checkpoint_of(out / f"seed{seed}", arm), fine if arm == "teacher" else test) for seed in seeds],
+            axis=0,
+        )
         for arm in arms
     }
     rows = []
@@ -195,15 +257,16 @@ def ablate(
         **{row["name"]: row["difference"] for row in comparisons},
         "comparisons": comparisons,
         "arms": rows,
+        "stages": by_stage,
     }
     if parallel.first():
         write_text(out / "metrics.json", json.dumps(summary, indent=2))
     return summary
 
 
-def _right(folder: Path, arm: str, test: Split) -> np.ndarray:
-    """Which test utterances, at its own time scale, an arm's network has right: 0.0 or 1.0 [samples]."""
-    loaded = parallel.from_first(lambda: checkpoint.load(checkpoint_of(folder, arm)))
+def _right(path: Path, test: Split) -> np.ndarray:
+    """Which test utterances, at its own time scale, a network has right: 0.0 or 1.0 [samples]."""
+    loaded = parallel.from_first(lambda: checkpoint.load(path))
     scores = split_scores(in_evaluation(loaded.model().to(best_device())), test)
     return (scores.argmax(-1).cpu().numpy() == test.labels).astype(np.float64)
 

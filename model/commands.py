@@ -17,7 +17,9 @@ from neurotarget import cli
 from neurotarget.cli import Command, Later
 
 KEPT = "what was written before is whole; mend this, then go on with --resume"
-ARMS = ("teacher", "scratch", "scratch_long", "fine_tuned", "at_once", "ptcd", "in_seconds")
+BY_STAGE = ("scratch_stages", "twin_stages")  # have a network for every stage's steps
+ON_REQUEST = ("in_seconds", *BY_STAGE)
+ARMS = ("teacher", "scratch", "scratch_long", "fine_tuned", "at_once", "ptcd", *ON_REQUEST)
 
 
 def complain(sentence: str) -> bool:

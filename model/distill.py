@@ -220,10 +220,10 @@ def distill(
                 check_teacher(teacher, stage, dataset)
                 stage = inheritance.with_leak(stage, teacher.checkpoint)
                 task = lesson(stage, teacher, dataset)
-            rows.append(_row(stage, dataset, train(stage.settings, out / stage.folder, start, task=task)))
+            rows.append(row_of(stage, dataset, train(stage.settings, out / stage.folder, start, task=task)))
             path = out / stage.folder / "ckpt.pt"
             teacher = Teacher(path, _load(path), dataset)
-        summary = _summary(rows, teacher_path)
+        summary = summary_of(rows, teacher_path)
         if parallel.first():
             write_text(out / "metrics.json", json.dumps(summary, indent=2))
             _plot(out / "accuracy.png", rows)
@@ -278,7 +278,8 @@ def _measured(teacher: Teacher) -> dict[str, Any]:
     }
 
 
-def _row(stage: Stage, dataset: Dataset, metrics: Mapping[str, Any]) -> dict[str, Any]:
+def row_of(stage: Stage, dataset: Dataset, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What a summary says of a stage."""
     taken = ("validation_accuracy", "test_accuracy", "test_samples", "seconds")
     return {
         "stage": stage.number,
@@ -291,7 +292,8 @@ def _row(stage: Stage, dataset: Dataset, metrics: Mapping[str, Any]) -> dict[str
     }
 
 
-def _summary(rows: list[dict[str, Any]], teacher_path: Path | None) -> dict[str, Any]:
+def summary_of(rows: list[dict[str, Any]], teacher_path: Path | None = None) -> dict[str, Any]:
+    """What `metrics.json` of a chain holds."""
     first, last = rows[0], rows[-1]
     return {
         "checkpoint": last["checkpoint"],

@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+import torch
+from neurotarget.hardware.commands import ablation as cost_of
 from neurotarget.model import ablation
-from neurotarget.model.training import run_folder, stages
+from neurotarget.model.training import checkpoint, run_folder, stages
 from neurotarget.model.training.run_folder import Start
 from neurotarget.model.training.settings import SettingsError
 
@@ -37,7 +39,7 @@ def test_an_ablation_compares_the_arms_of_two_seeds(chain_file, tmp_path, capsys
     assert ablation.main(command) == 0
     printed = capsys.readouterr().out
     summary = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert [row["arm"] for row in summary["arms"]] == list(ablation.ARMS)[:-1]  # in_seconds: on request
+    assert [row["arm"] for row in summary["arms"]] == [arm for arm in ablation.ARMS if arm not in ablation.ON_REQUEST]
     assert [row["steps_per_second"] for row in summary["arms"]] == [50, 10, 10, 10, 10, 10]
     for row in summary["arms"]:
         assert row["test_accuracy"] == pytest.approx(np.mean(row["test_accuracy_by_seed"]))
@@ -74,6 +76,40 @@ def test_chosen_arms_train_alone_and_the_others_may_follow(chain_file, tmp_path,
     assert [row["arm"] for row in later["cost"]["arms"]] == ["teacher", "scratch", "ptcd", "in_seconds"]
 
 
+def test_accuracy_against_steps_with_what_each_costs(chain_file, tmp_path, capsys):
+    """Every stage of the chain, of the same steps from scratch and of the twin, beside the arms."""
+    run, arms = tmp_path / "run", ["ptcd", "scratch_stages", "twin_stages"]
+    command = [str(chain_file), "--out", str(run), "--seeds", "1", "--set", "training.epochs=1", "--json"]
+    assert ablation.main([*command, "--set", "stage.2.epochs=1", "--arms", ",".join(arms)]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert [row["arm"] for row in summary["arms"]] == ["ptcd"]
+    rows = summary["stages"]
+    shown = [(row["arm"], row["steps_per_second"]) for row in rows]
+    assert shown == [(arm, steps) for arm in arms for steps in (50, 20)]
+    assert rows[1]["test_accuracy_by_seed"] == summary["arms"][0]["test_accuracy_by_seed"]
+    first = [checkpoint.load(run / f"seed0/{arm}/stage1_steps50/ckpt.pt").state for arm in ("ptcd", "scratch_stages")]
+    assert all(torch.equal(first[0][name], first[1][name]) for name in first[0])
+    for row, cost in zip(rows, summary["cost"]["stages"], strict=True):
+        assert row.items() <= cost.items()
+        assert row["test_accuracy"] == pytest.approx(row["test_accuracy_bootstrap"]["low"])  # one speaker
+        for key in ("latency_steps", "latency_ms", "energy_uj", "macs", "synops"):
+            assert len(cost[key]) == 1
+        seconds = [steps / row["steps_per_second"] for steps in cost["latency_steps"]]
+        assert cost["latency_ms"] == pytest.approx([1000 * value for value in seconds])
+        twin = row["arm"] == "twin_stages"
+        assert all((synops == 0) == twin for synops in cost["synops"]) and min(cost["energy_uj"] + cost["macs"]) > 0
+        # a twin computes once the utterance of 0.28 s is there; each synapse of a spiking network takes a step more
+        assert all((value < 0.35) == twin for value in seconds)
+    lines = (run / "ablation.md").read_text().splitlines()[-6:]
+    assert [(line.split(" | ")[0], line.split(" | ")[1]) for line in lines] == [
+        (f"| {arm}", str(steps)) for arm, steps in shown
+    ]
+    assert (run / "steps.png").stat().st_size > 10_000
+    costs = (run / "ablation_cost.json").read_bytes()
+    assert cost_of([str(run)]) == 0
+    assert (run / "ablation_cost.json").read_bytes() == costs
+
+
 def arm(name, *accuracies):
     return {"arm": name, "test_accuracy": float(np.mean(accuracies)), "test_accuracy_by_seed": list(accuracies)}
 
@@ -104,7 +140,12 @@ def test_an_arm_that_was_not_trained_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arms", "message"), [("teacher,cheat", "unknown arm cheat; known are teacher"), ("at_once", "it is ptcd")]
+    ("arms", "message"),
+    [
+        ("teacher,cheat", "unknown arm cheat; known are teacher"),
+        ("at_once", "it is ptcd"),
+        ("twin_stages", "twin_stages stand beside the other arms; name one of those too"),
+    ],
 )
 def test_arms_that_a_chain_does_not_have_are_refused(chain_file, tmp_path, capsys, arms, message):
     assert ablation.main([str(chain_file), "--out", str(tmp_path / "run"), "--arms", arms]) == 2
