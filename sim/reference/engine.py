@@ -36,7 +36,8 @@ from neurotarget.sim.reference.operations import (
 from neurotarget.sim.reference.room import Room
 from neurotarget.sim.trace import Trace, in_window, masked, partial_window, windowed
 
-CHUNK = 8  # samples that go through all nodes together
+CHUNK = 16  # the most samples that go through all nodes together
+CHUNK_STEPS = 1600  # of all samples of a chunk: what 128 neurons send then stays in the second-level cache
 # What is not finite reaches one of these: spiking neurons look at what they receive, of the others it is looked at.
 ENDS = STATEFUL - SPIKING | {"output"}
 
@@ -176,7 +177,7 @@ def simulate(
     if any(_loops(graph, component) for component in graph.components):
         chunk = samples  # a loop goes step by step, and is the faster the more samples go with it
     else:
-        chunk = min(CHUNK, math.ceil(samples / threads))
+        chunk = max(1, min(CHUNK, math.ceil(samples / threads), CHUNK_STEPS // frames.shape[1]))
 
     def run(start: int) -> Batch:
         rows = slice(start, start + chunk)

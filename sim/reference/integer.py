@@ -11,8 +11,10 @@ float32, 2^53 in float64), so the speed of a float matrix product costs no bit.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,9 +29,12 @@ from neurotarget.sim.reference.operations import (
     Call,
     Parameters,
     as_frames,
+    coincidences,
+    heads_product,
     linear,
     spikes_of,
     state,
+    typed,
 )
 from neurotarget.sim.resets import RESET_ZERO, RESETS
 from neurotarget.sim.trace import masked
@@ -81,6 +86,7 @@ def integer_parameters(node: Node, fixed: Mapping[str, Any]) -> Parameters:
         p["weight_exp"], p["reach"] = _whole(node, fixed, "weight_exp"), reach(p["weight"])
         if node.kind in LINEAR:
             p["by_input"] = sums.by_input(p["weight"])  # the bias comes after the shift
+            p["single"] = _single(p)
     elif node.kind == "attention":
         p["weight_exp"] = _whole(node, fixed, "weight_exp")
     elif node.kind == "rotary":
@@ -98,6 +104,29 @@ def integer_parameters(node: Node, fixed: Mapping[str, Any]) -> Parameters:
     elif node.kind == "output":
         p["scale"] = _unit(node, fixed)
     return p
+
+
+@dataclass(frozen=True, eq=False)
+class Single:
+    """Weights of a linear layer times 2^weight_exp, and the bias, in float32 as sums.py reads them.
+
+    Attributes:
+        reach: the largest |sum| of what is in -1 .. 1 times them.
+        bias: the largest |bias|.
+    """
+
+    weight: np.ndarray
+    reach: int
+    bias: int
+
+
+def _single(p: Parameters) -> Single | None:
+    """None where the exponent is below zero: each sum is then shifted and loses its last bits."""
+    if p["weight_exp"] < 0:
+        return None
+    weight, bias = p["weight"] << p["weight_exp"], p["bias"]
+    laid = sums.by_input(weight.astype(np.float32), None if bias is None else bias.astype(np.float32))
+    return Single(laid, reach(weight), 0 if bias is None else peak(bias))
 
 
 def _neuron_parameters(node: Node, fixed: Mapping[str, Any]) -> Parameters:
@@ -188,9 +217,14 @@ def reach(weight: np.ndarray) -> int:
     return int(np.abs(weight).reshape(len(weight), -1).sum(axis=-1).max(initial=0))
 
 
+def peak(x: np.ndarray) -> int:
+    """The largest |x|."""
+    return max(int(x.max(initial=0)), -int(x.min(initial=0)))
+
+
 def refuse_too_large(x: np.ndarray, reach: int, node: str) -> None:
     """Raises GraphError where sums of x times weights of this reach may leave 64 bits."""
-    exact_type(max(int(x.max(initial=0)), -int(x.min(initial=0))) * reach, node)
+    exact_type(peak(x) * reach, node)
 
 
 def shifted(total: np.ndarray, exponent: int) -> np.ndarray:
@@ -210,8 +244,9 @@ def _synapse(call: Call, total: np.ndarray) -> np.ndarray:
 
 def _input(call: Call, x: np.ndarray) -> np.ndarray:
     """Graded input: rint(x / scale), clipped; in float64, ties to even."""
-    p = call.parameters
-    return np.clip(np.rint(x.astype(np.float64) / p["scale"]), p["minimum"], p["maximum"]).astype(INTEGER)
+    p, out = call.parameters, np.empty(x.shape, INTEGER)
+    integer_kernels.graded(np.ravel(x), p["scale"], p["minimum"], p["maximum"], out.reshape(-1))
+    return out
 
 
 def _output(call: Call, x: np.ndarray) -> np.ndarray:
@@ -219,8 +254,12 @@ def _output(call: Call, x: np.ndarray) -> np.ndarray:
 
 
 def _affine(call: Call, x: np.ndarray) -> np.ndarray:
-    refuse_too_large(x, call.parameters["reach"], call.node.name)
-    return _synapse(call, linear(call, x))
+    """Where float32 holds all sums, shift and bias are in its weights, and 32 bits hold what comes out."""
+    p, largest = call.parameters, peak(x)
+    exact_type(largest * p["reach"], call.node.name)
+    if p["single"] is not None and largest * p["single"].reach + p["single"].bias < 2**24:
+        return linear(call, x, p["single"].weight, np.dtype(np.int32))
+    return _synapse(call, linear(call, x, p["by_input"], INTEGER))
 
 
 def _scale(call: Call, x: np.ndarray) -> np.ndarray:
@@ -239,55 +278,82 @@ def _temporal_conv(call: Call, x: np.ndarray) -> np.ndarray:
     return _affine(call, masked(x, call.mask))
 
 
+def _gate(call: Call, x: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Current times gate; of a current in 32 bits and a gate of spikes in 32 bits."""
+    current, opening = x["current"], x["gate"]
+    dtype = np.int32 if current.dtype == np.int32 and peak(opening) <= 1 else INTEGER
+    return current.astype(dtype, copy=False) * opening.astype(dtype)
+
+
 def _rotary(call: Call, x: np.ndarray) -> np.ndarray:
     """Turns pair i by the state of its integer oscillator; the result keeps `fraction_bits` bits of fraction."""
-    p, steps = call.parameters, x.shape[1]
-    cos, sin = (np.empty((steps, p["cos"].size), INTEGER) for _ in range(2))
-    integer_kernels.oscillate(p["cos"], p["sin"], ROTARY_BITS, cos, sin)
-    even, odd = (x[..., i::2].astype(INTEGER) for i in (0, 1))
-    out = np.empty(x.shape, INTEGER)
-    out[..., 0::2] = (even * cos - odd * sin) >> (ROTARY_BITS - p["fraction_bits"])
-    out[..., 1::2] = (even * sin + odd * cos) >> (ROTARY_BITS - p["fraction_bits"])
+    p = call.parameters
+    cos, sin = _oscillated(p["cos"].tobytes(), p["sin"].tobytes(), x.shape[1])
+    small = peak(x) << (p["fraction_bits"] + 1) < 2**31
+    out = np.empty(x.shape, np.int32 if small else INTEGER)
+    integer_kernels.turned(typed(call, x), cos, sin, ROTARY_BITS - p["fraction_bits"], out)
     return out
+
+
+@functools.lru_cache(maxsize=32)
+def _oscillated(cos: bytes, sin: bytes, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """States of the oscillators of a rotary position, int64 [steps, pairs]; every chunk of a run asks for the same."""
+    turns = [np.frombuffer(angle, INTEGER) for angle in (cos, sin)]
+    states = np.empty((2, steps, turns[0].size), INTEGER)
+    integer_kernels.oscillate(*turns, ROTARY_BITS, *states)
+    return states[0], states[1]
 
 
 def _attention(call: Call, x: Mapping[str, np.ndarray]) -> np.ndarray:
     """`q (k^T v)` a head: counts of coincidences, shifted by the exponent."""
-    samples, steps, width = x["query"].shape
-    heads = call.parameters["heads"]
-    peaks = [int(np.abs(x[role].astype(INTEGER)).max(initial=0)) for role in ("query", "key", "value")]
-    dtype = exact_type(math.prod(peaks) * steps * (width // heads), call.node.name)
-
-    def split(array: np.ndarray) -> np.ndarray:
-        return call.masked(array).astype(dtype).reshape(samples, steps, heads, width // heads).swapaxes(1, 2)
-
-    query, key, value = (split(x[role]) for role in ("query", "key", "value"))
-    if call.parameters["causal"]:
-        out = np.tril(query @ key.swapaxes(-1, -2)) @ value
-    else:
-        out = query @ (key.swapaxes(-1, -2) @ value)
-    return shifted(out.swapaxes(1, 2).reshape(samples, steps, width).astype(INTEGER), call.parameters["weight_exp"])
+    p, out = call.parameters, coincidences(call, x)
+    if out is None:
+        _, steps, width = x["query"].shape
+        peaks = [peak(x[role]) for role in ("query", "key", "value")]
+        dtype = exact_type(math.prod(peaks) * steps * (width // p["heads"]), call.node.name)
+        out = heads_product(x, lambda array: call.masked(array).astype(dtype), p["heads"], p["causal"])
+    small = out.dtype == np.float32 and int(peak(out)) << max(p["weight_exp"], 0) < 2**31
+    return shifted(out.astype(np.int32 if small else INTEGER), p["weight_exp"])
 
 
 def _neuron(call: Call, x: np.ndarray) -> np.ndarray:
     """LIF, IF and CubaLIF; LI, I and CubaLI, which send v. The state holds `peaks` too, the largest |u| and |v|."""
     p, node, samples = call.parameters, call.node, len(x)
-    current = np.ascontiguousarray(x.astype(INTEGER, copy=False)).reshape(samples, x.shape[1], node.neurons)
+    current = np.ascontiguousarray(x).reshape(samples, x.shape[1], node.neurons)
     u, v = (state(call, key, samples) for key in ("u", "v"))
     fires = node.kind in SPIKING
     nothing = (0, 0, 0)
     spikes = spikes_of(call, current) if fires else np.empty(nothing, np.uint8)
-    potential = np.empty(nothing if fires else current.shape, INTEGER)
     observed = node.name in call.potentials
-    states = np.empty((*current.shape, 2) if observed else (0, 0, 0, 2), INTEGER)
-    peaks = np.zeros((samples, 2), INTEGER)
-    constants = (p[key] for key in ("keep_u", "keep_v", "bias", "threshold"))
-    largest = integer_kernels.neuron(current, *constants, fires, p["reset"], u, v, spikes, potential, states, peaks)
-    refuse_current(largest, node.name)
+    peaks = None
+    if fires and not observed and not p["keep_u"] and current.dtype == np.int32:
+        peaks = _fast(p, current, v, spikes)
+    if peaks is None:
+        potential = np.empty(nothing if fires else current.shape, INTEGER)
+        states = np.empty((*current.shape, 2) if observed else (0, 0, 0, 2), INTEGER)
+        peaks = np.zeros((samples, 2), INTEGER)
+        constants = (p[key] for key in ("keep_u", "keep_v", "bias", "threshold"))
+        current = current.astype(INTEGER, copy=False)
+        largest = integer_kernels.neuron(current, *constants, fires, p["reset"], u, v, spikes, potential, states, peaks)
+        refuse_current(largest, node.name)
     call.state["peaks"] = np.maximum(call.state.get("peaks", 0), peaks.max(axis=0, initial=0))
     if observed:
         call.potentials[node.name] = states.reshape(*x.shape, 2)
     return (spikes if fires else potential).reshape(x.shape)
+
+
+def _fast(p: Parameters, current: np.ndarray, v: np.ndarray, spikes: np.ndarray) -> np.ndarray | None:
+    """Peaks [samples, 2] of neurons that ran in 32 bits; None, and v as it was, where a current is too large for them.
+
+    Their u is 64 times the current and nothing else: the next step reads it no more.
+    """
+    after, peaks = v.astype(np.int32), np.empty((len(v), 2), np.int32)
+    constants = p["keep_v"], p["bias"].astype(np.int32), p["threshold"], p["reset"]
+    integer_kernels.fast(current, *constants, after, spikes, peaks)
+    if peaks[:, 0].max(initial=0) >= integer_kernels.FAST_LIMIT:
+        return None
+    v[...] = after
+    return peaks.astype(INTEGER) << np.array([ALIGN_BITS, 0])
 
 
 def refuse_current(largest: int, node: str) -> None:
@@ -305,7 +371,7 @@ def overflow(peaks: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
 
 
 INTEGER_OPERATIONS: dict[str, Callable[[Call, Any], np.ndarray]] = {
-    **{kind: OPERATIONS[kind] for kind in ("input_part", "sum_pool", "flatten", "delay", "look_ahead", "gate")},
+    **{kind: OPERATIONS[kind] for kind in ("input_part", "sum_pool", "flatten", "delay", "look_ahead")},
     **dict.fromkeys(sorted(STATEFUL - {"threshold"}), _neuron),
     "input": _input,
     "output": _output,
@@ -315,6 +381,7 @@ INTEGER_OPERATIONS: dict[str, Callable[[Call, Any], np.ndarray]] = {
     "conv2d": _conv,
     "temporal_conv": _temporal_conv,
     "depthwise_conv": _temporal_conv,
+    "gate": _gate,
     "rotary": _rotary,
     "attention": _attention,
 }

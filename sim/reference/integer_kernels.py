@@ -8,12 +8,13 @@ finer. A decay is given as `keep` = 4096 - d, where d = du + 1 for u and d = dv 
 from __future__ import annotations
 
 import numba
+import numpy as np
+from neurotarget.sim.reference.vectors import ALIGN_BITS, DECAY_BITS, STATE_LIMIT, integrate_and_fire_integers
 
 from neurotarget.compiled import compiled_alone
 
-STATE_LIMIT = 2**23  # u lies in -(2^23 - 1) .. 2^23, v in -(2^23 - 1) .. 2^23 - 1
-DECAY_BITS = 12
-ALIGN_BITS = 6  # input and threshold are shifted left by this much
+FAST_LIMIT = 2**17  # of |current|: u = current << 6 then fits its 24 bits
+LINE, FOUR_LINES = 64, 256  # bytes that vectors take
 
 
 @numba.njit
@@ -90,6 +91,77 @@ def neuron(current, keep_u, keep_v, bias, threshold, fires, reset, u, v, spikes,
             u[sample, n], v[sample, n] = own_u[n], own_v[n]
         peaks[sample, 0], peaks[sample, 1] = peak_u, peak_v
     return largest
+
+
+@compiled_alone
+def fast(current, keep_v, bias, threshold, reset, v, spikes, peaks):
+    """As `neuron`, for one that fires and whose u keeps nothing of the step before (`keep_u` = 0), in 32 bits.
+
+    Right where every |current| is below `FAST_LIMIT`: u neither wraps nor needs more bits.
+
+    Args:
+        current: int32.
+        bias, v: int32 of the same shapes.
+        peaks: int32 [samples, 2] to fill: the largest |current| and |v|.
+    """
+    samples, steps, neurons = current.shape
+    line = LINE // 4
+    flat, states, fired = current.reshape(-1), v.reshape(-1), spikes.reshape(-1)
+    keep, theta = np.int32(keep_v), np.int32(threshold)
+    for sample in range(samples):
+        largest = peaks[sample]
+        largest[:] = 0
+        n, own, start = 0, sample * neurons, sample * steps * neurons
+        while n < neurons:
+            first = start + n
+            if n + 4 * line <= neurons:
+                integrate_and_fire_integers(
+                    FOUR_LINES,
+                    flat,
+                    first,
+                    neurons,
+                    steps,
+                    keep,
+                    bias,
+                    n,
+                    theta,
+                    reset,
+                    states,
+                    own + n,
+                    fired,
+                    largest,
+                )
+                n += 4 * line
+            elif n + line <= neurons:
+                integrate_and_fire_integers(
+                    LINE, flat, first, neurons, steps, keep, bias, n, theta, reset, states, own + n, fired, largest
+                )
+                n += line
+            else:
+                integrate_and_fire_integers(
+                    1, flat, first, neurons, steps, keep, bias, n, theta, reset, states, own + n, fired, largest
+                )
+                n += 1
+
+
+@compiled_alone
+def turned(x, cos, sin, drop, out):
+    """Pairs of neighbours of x [samples, steps, 2 * pairs] turned by cos, sin [steps, pairs]; floor of `>> drop`."""
+    samples, steps, pairs = x.shape[0], cos.shape[0], cos.shape[1]
+    for sample in range(samples):
+        for step in range(steps):
+            for pair in range(pairs):
+                even, odd = np.int64(x[sample, step, 2 * pair]), np.int64(x[sample, step, 2 * pair + 1])
+                c, s = cos[step, pair], sin[step, pair]
+                out[sample, step, 2 * pair] = (even * c - odd * s) >> drop
+                out[sample, step, 2 * pair + 1] = (even * s + odd * c) >> drop
+
+
+@compiled_alone
+def graded(x, scale, minimum, maximum, out):
+    """Fills the flat `out` with rint(x / scale), ties to even, clipped."""
+    for n in range(x.shape[0]):
+        out[n] = min(max(np.rint(np.float64(x[n]) / scale), minimum), maximum)
 
 
 @compiled_alone

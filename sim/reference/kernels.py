@@ -16,7 +16,7 @@ snntorch/_neurons/leaky.py, `reset_delay`).
 from __future__ import annotations
 
 import numpy as np
-from neurotarget.sim.reference.vectors import integrate_and_fire
+from neurotarget.sim.reference.vectors import integrate_and_fire, noted
 
 from neurotarget.compiled import compiled_alone
 
@@ -101,3 +101,40 @@ def turned(x, cos, sin, scale, out):
                 c, s = cos[step, pair], sin[step, pair]
                 out[sample, step, 2 * pair] = (even * c - odd * s) * scale
                 out[sample, step, 2 * pair + 1] = (even * s + odd * c) * scale
+
+
+@compiled_alone
+def coincidences(query, key, value, heads, causal, out):
+    """Fills `out` float32 [samples, steps, width] with q (k^T v) of each head by events: numbers of coincidences.
+
+    Args:
+        query, key, value: uint8 [samples, steps, width].
+        causal: whether a step sees those up to it, and not all.
+    """
+    samples, steps, width = out.shape
+    own = width // heads
+    state, values = np.empty((width, own), np.float32), np.empty(width, np.float32)
+    places, times = np.empty(width + 1, np.int32), np.empty(width + 1, np.float32)
+    first_of_head = np.arange(width) // own * own
+    queries, keys = query.reshape(-1), key.reshape(-1)
+    for sample in range(samples):
+        state[:] = 0
+        for turn in range(1 if causal else 2):
+            for step in range(steps):
+                start = (sample * steps + step) * width
+                if turn == 0:
+                    for n in range(width):
+                        values[n] = value[sample, step, n]
+                    for event in range(noted(keys, start, width, places, times, 0, 0)):
+                        kept = state[places[event]]
+                        seen = values[first_of_head[places[event]] :]
+                        for n in range(own):
+                            kept[n] += times[event] * seen[n]
+                if causal or turn == 1:
+                    total = out[sample, step]
+                    total[:] = 0
+                    for event in range(noted(queries, start, width, places, times, 0, 0)):
+                        kept = state[places[event]]
+                        found = total[first_of_head[places[event]] :]
+                        for n in range(own):
+                            found[n] += times[event] * kept[n]

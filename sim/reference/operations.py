@@ -6,6 +6,8 @@ calls (membrane potential, delay line) lives in `Call.state`.
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -174,22 +176,27 @@ def typed(call: Call, x: np.ndarray) -> np.ndarray:
     return x if x.dtype == np.uint8 else x.astype(call.dtype, copy=False)
 
 
-def linear(call: Call, x: np.ndarray) -> np.ndarray:
-    """Sums of the weights of a linear layer by what arrives, x [samples, steps, ..., inputs], and the bias."""
+def linear(call: Call, x: np.ndarray, weight: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Sums of the weights of a linear layer by what arrives, x [samples, steps, ..., inputs], and the bias.
+
+    Args:
+        weight: as `sums.by_input` gives it.
+        dtype: of the sums: that of the weights, or int32 where weights in float32 give integers.
+    """
     p, kind = call.parameters, call.node.kind
     outputs = len(p["weight"])
-    out = np.empty((*x.shape[:-1], outputs), call.dtype)
+    out = np.empty((*x.shape[:-1], outputs), dtype)
     rows, filled = np.ascontiguousarray(typed(call, x).reshape(-1, x.shape[-1])), out.reshape(-1, outputs)
     if kind == "affine":
-        sums.weighted(rows, p["by_input"], filled)
+        sums.weighted(rows, weight, filled)
     else:
         fill = sums.weighted_alone if kind == "depthwise_conv" else sums.weighted_over_time
-        fill(rows, x.shape[1], p["by_input"], p["weight"].shape[-1], p["look_ahead"], filled)
+        fill(rows, x.shape[1], weight, p["weight"].shape[-1], p["look_ahead"], filled)
     return out
 
 
 def _affine(call: Call, x: np.ndarray) -> np.ndarray:
-    return linear(call, x)
+    return linear(call, x, call.parameters["by_input"], call.dtype)
 
 
 def _scale(call: Call, x: np.ndarray) -> np.ndarray:
@@ -253,17 +260,23 @@ def _look_ahead(call: Call, x: np.ndarray) -> np.ndarray:
 
 def _temporal_conv(call: Call, x: np.ndarray) -> np.ndarray:
     """y[t] = sum over i of W[..., i] x[t + look_ahead - (taps - 1) + i] + b."""
-    return linear(call, masked(x, call.mask))
+    return _affine(call, masked(x, call.mask))
 
 
 def _gate(call: Call, x: Mapping[str, np.ndarray]) -> np.ndarray:
     return x["current"].astype(call.dtype, copy=False) * x["gate"].astype(call.dtype)
 
 
+@functools.lru_cache(maxsize=32)
+def _turns(angles: bytes, steps: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """cos and sin of step * angle, [steps, pairs] each, of float64 angles; every chunk of a run asks for the same."""
+    turn = np.arange(steps, dtype=np.float64)[:, None] * np.frombuffer(angles)
+    return np.cos(turn).astype(dtype), np.sin(turn).astype(dtype)
+
+
 def _rotary(call: Call, x: np.ndarray) -> np.ndarray:
     """Turns pair i by step * angle[i]: Su et al. 2021 (arXiv 2104.09864), equation 34, neighbours as pairs."""
-    turn = np.arange(x.shape[1], dtype=np.float64)[:, None] * call.parameters["angle"]
-    cos, sin = np.cos(turn).astype(call.dtype), np.sin(turn).astype(call.dtype)
+    cos, sin = _turns(call.parameters["angle"].tobytes(), x.shape[1], call.dtype)
     out = np.empty(x.shape, call.dtype)
     kernels.turned(typed(call, x), cos, sin, call.dtype.type(call.parameters["scale"]), out)
     return out
@@ -271,19 +284,39 @@ def _rotary(call: Call, x: np.ndarray) -> np.ndarray:
 
 def _attention(call: Call, x: Mapping[str, np.ndarray]) -> np.ndarray:
     """o = q (k^T v) * scale per head; without softmax `(q k^T) v` needs no matrix of steps by steps."""
-    samples, steps, width = x["query"].shape
+    p, dtype = call.parameters, call.dtype
+    counts = coincidences(call, x)
+    out = heads_product(x, call.masked, p["heads"], p["causal"]) if counts is None else counts.astype(dtype, copy=False)
+    return out * dtype.type(p["scale"])
+
+
+def coincidences(call: Call, x: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    """q (k^T v) of each head, float32; None unless all three are bytes and no sum leaves the integers of float32."""
+    if any(array.dtype != np.uint8 for array in x.values()):
+        return None
+    query, key, value = (np.ascontiguousarray(masked(x[role], call.mask)) for role in ("query", "key", "value"))
+    _, steps, width = query.shape
     heads = call.parameters["heads"]
+    if math.prod(int(array.max(initial=0)) for array in (query, key, value)) * steps * (width // heads) >= 2**24:
+        return None
+    out = np.empty(query.shape, np.float32)
+    kernels.coincidences(query, key, value, heads, call.parameters["causal"], out)
+    return out
+
+
+def heads_product(
+    x: Mapping[str, np.ndarray], cast: Callable[[np.ndarray], np.ndarray], heads: int, causal: bool
+) -> np.ndarray:
+    """q (k^T v) of each head by matrix products, in the type that `cast` gives."""
+    samples, steps, width = x["query"].shape
 
     def split(array: np.ndarray) -> np.ndarray:
-        return array.reshape(samples, steps, heads, width // heads).swapaxes(1, 2)
+        return cast(array).reshape(samples, steps, heads, width // heads).swapaxes(1, 2)
 
-    query, key, value = (split(call.masked(x[role])) for role in ("query", "key", "value"))
-    if call.parameters["causal"]:
-        out = np.tril(query @ key.swapaxes(-1, -2)) @ value
-    else:
-        out = query @ (key.swapaxes(-1, -2) @ value)
-    out = out.swapaxes(1, 2).reshape(samples, steps, width)
-    return out * call.dtype.type(call.parameters["scale"])
+    query, key, value = (split(x[role]) for role in ("query", "key", "value"))
+    keys = key.swapaxes(-1, -2)
+    out = np.tril(query @ keys) @ value if causal else query @ (keys @ value)
+    return out.swapaxes(1, 2).reshape(samples, steps, width)
 
 
 def _pass(call: Call, x: np.ndarray) -> np.ndarray:

@@ -15,6 +15,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 INDEX = ir.IntType(32)
+STATE_LIMIT = 2**23  # Lava's u lies in -(2^23 - 1) .. 2^23, v in -(2^23 - 1) .. 2^23 - 1
+DECAY_BITS = 12
+ALIGN_BITS = 6  # input and threshold are shifted left by this much
 
 
 def _array(context: Any, builder: Any, kind: Any, value: Any) -> Any:
@@ -53,7 +56,7 @@ def weigh(typing_context, width, weight, start, columns, places, values, count, 
         width: bytes of the columns that are summed at once, a literal; their sums stay in registers.
         weight: flat, rows of so many columns.
         places: int32, and values, in the type of the weights: of the events.
-        out: flat, in the type of the weights.
+        out: flat, in the type of the weights; or int32, of weights in float32 whose sums are integers.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -70,7 +73,11 @@ def weigh(typing_context, width, weight, start, columns, places, values, count, 
             address = _at(builder, matrix, builder.add(first, builder.mul(row, stride)), vector)
             factor = _spread(builder, builder.load(builder.gep(factors.data, [loop.index])), vector.count)
             _accumulate(builder, weight.dtype, total, factor, builder.load(address, align=size))
-        builder.store(builder.load(total), _at(builder, sums, place, vector), align=size)
+        last = builder.load(total)
+        if out.dtype != weight.dtype:
+            vector = ir.VectorType(context.get_data_type(out.dtype), vector.count)
+            last = builder.fptosi(last, vector)
+        builder.store(last, _at(builder, sums, place, vector), align=size)
         return context.get_dummy_value()
 
     if not isinstance(width, types.IntegerLiteral):
@@ -183,6 +190,87 @@ def integrate_and_fire(
     index = types.intp
     kinds = (width, current, index, index, index, constants, index, index, v, index, spikes, potential)
     return types.boolean(*kinds), generate
+
+
+@intrinsic(prefer_literal=True)
+def integrate_and_fire_integers(
+    typing_context, width, current, start, neurons, steps, keep, bias, column, threshold, reset, v, at, spikes, peaks
+):
+    """As `integrate_and_fire`, of Lava's fixed-point neuron whose u keeps nothing: integer_kernels.py, `fast`.
+
+    Args:
+        current, bias, v: int32, flat.
+        keep, threshold: int32.
+        peaks: int32 of length 2; the largest |current| and |v| before it is clipped are raised in place.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _, arriving, first, stride, times, kept, added, lane, theta, rule, state, own, fired, largest = arguments
+        arriving, added, state, fired, largest = (
+            _array(context, builder, kind, value)
+            for kind, value in (
+                (current, arriving),
+                (bias, added),
+                (v, state),
+                (spikes, fired),
+                (peaks, largest),
+            )
+        )
+        vector = _vector(context, types.int32, width)
+        bytes_ = ir.VectorType(ir.IntType(8), vector.count)
+
+        def number(value: int) -> Any:
+            return ir.Constant(vector, [value] * vector.count)
+
+        def magnitude(values: Any) -> Any:
+            return builder.select(builder.icmp_signed("<", values, number(0)), builder.sub(number(0), values), values)
+
+        def larger(one: Any, other: Any) -> Any:
+            return builder.select(builder.icmp_signed(">", one, other), one, other)
+
+        def smaller(one: Any, other: Any) -> Any:
+            return builder.select(builder.icmp_signed("<", one, other), one, other)
+
+        keeps, limit = _spread(builder, kept, vector.count), _spread(builder, theta, vector.count)
+        offset = builder.load(_at(builder, added, lane, vector), align=4)
+        late, zero = (builder.icmp_signed("==", rule, rule.type(value)) for value in (1, 0))
+        potentials = cgutils.alloca_once_value(builder, builder.load(_at(builder, state, own, vector), align=4))
+        peak_current, peak_v = (cgutils.alloca_once_value(builder, number(0)) for _ in range(2))
+        with cgutils.for_range(builder, times) as loop:
+            place = builder.add(first, builder.mul(loop.index, stride))
+            x, before = builder.load(_at(builder, arriving, place, vector), align=4), builder.load(potentials)
+            builder.store(larger(builder.load(peak_current), magnitude(x)), peak_current)
+            size = magnitude(before)  # times keep in two halves of 12 bits, which stay within 32
+            high = builder.mul(builder.lshr(size, number(DECAY_BITS)), keeps)
+            low = builder.lshr(builder.mul(builder.and_(size, number(2**DECAY_BITS - 1)), keeps), number(DECAY_BITS))
+            size = builder.add(high, low)
+            negative = builder.icmp_signed("<", before, number(0))
+            decayed = builder.select(negative, builder.sub(number(0), size), size)
+            charged = builder.add(builder.add(decayed, builder.shl(x, number(ALIGN_BITS))), offset)
+            due = builder.icmp_signed(">", before, limit)  # theta, that was due at the step before
+            later = builder.select(due, builder.sub(charged, limit), charged)
+            charged = builder.select(late, later, charged)
+            builder.store(larger(builder.load(peak_v), magnitude(charged)), peak_v)
+            charged = larger(smaller(charged, number(STATE_LIMIT - 1)), number(1 - STATE_LIMIT))
+            fires = builder.icmp_signed(">", charged, limit)
+            after = builder.select(zero, number(0), builder.sub(charged, limit))
+            builder.store(builder.select(late, charged, builder.select(fires, after, charged)), potentials)
+            builder.store(builder.zext(fires, bytes_), _at(builder, fired, place, bytes_), align=1)
+        builder.store(builder.load(potentials), _at(builder, state, own, vector), align=4)
+        for row, peak in enumerate((peak_current, peak_v)):
+            target, values = builder.gep(largest.data, [INDEX(row)]), builder.load(peak)
+            highest = builder.load(target)
+            for n in range(vector.count):
+                one = builder.extract_element(values, INDEX(n))
+                highest = builder.select(builder.icmp_signed(">", one, highest), one, highest)
+            builder.store(highest, target)
+        return context.get_dummy_value()
+
+    if not isinstance(width, types.IntegerLiteral):
+        return None
+    index, whole = types.intp, types.int32
+    kinds = (width, current, index, index, index, whole, bias, index, whole, index, v, index, spikes, peaks)
+    return types.void(*kinds), generate
 
 
 @intrinsic
