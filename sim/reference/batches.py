@@ -21,7 +21,6 @@ from neurotarget.sim.graph.kinds import SLIDING
 from neurotarget.sim.graph.node import GraphError
 from neurotarget.sim.reference import integer, workers
 from neurotarget.sim.reference.engine import (
-    CHUNK,
     Batch,
     Prepared,
     check_labels,
@@ -38,6 +37,7 @@ from tqdm import tqdm
 BATCH = 64
 # Products of a run from which workers save more than their start takes, seconds; and from which they do once started.
 WORTH_STARTING, WORTH_ASKING = 1e11, 1e9
+SHARE = 8  # samples that a worker gets at a time, or a multiple of them
 PRODUCTS_PER_NEURON = 50  # that take as long as the update of a neuron
 
 Fold = Callable[[Trace], Any]
@@ -168,7 +168,7 @@ def _planned(graph: Graph, steps: int) -> int:
 def _rows(samples: int, batch: int, crew: Crew | None) -> list[slice]:
     """Batches; smaller ones where several workers would otherwise get less than four each."""
     if crew is not None:
-        batch = min(batch, CHUNK * math.ceil(samples / (4 * max(crew.count, 1)) / CHUNK))
+        batch = min(batch, SHARE * math.ceil(samples / (4 * max(crew.count, 1)) / SHARE))
     return [slice(start, min(start + batch, samples)) for start in range(0, samples, batch)]
 
 

@@ -36,8 +36,9 @@ from neurotarget.sim.reference.operations import (
 from neurotarget.sim.reference.room import Room
 from neurotarget.sim.trace import Trace, in_window, masked, partial_window, windowed
 
-CHUNK = 16  # the most samples that go through all nodes together
-CHUNK_STEPS = 1600  # of all samples of a chunk: what 128 neurons send then stays in the second-level cache
+# Numbers that the widest layer sends in a chunk, whose samples go through all nodes together: what passes between them
+# then stays in the second-level cache. And those from which a second thread saves more than its start takes.
+CHUNK_NUMBERS, THREAD_NUMBERS = 204_800, 20_000
 # What is not finite reaches one of these: spiking neurons look at what they receive, of the others it is looked at.
 ENDS = STATEFUL - SPIKING | {"output"}
 
@@ -159,7 +160,7 @@ def simulate(
     observe: Collection[str] = (),
     into: Batch | None = None,
 ) -> Batch:
-    """Runs one batch, `CHUNK` samples at a time through all nodes: what they send each other stays in the cache.
+    """Runs one batch, a chunk of samples at a time through all nodes: what they send each other stays in the cache.
 
     Chunks run side by side in as many threads as numba takes; a sample has the same bits in any chunk.
 
@@ -172,12 +173,9 @@ def simulate(
     Raises:
         GraphError: values of a node overflow.
     """
-    graph, samples, threads = prepared.graph, len(frames), numba.get_num_threads()
+    graph, samples = prepared.graph, len(frames)
     sent = Batch.of(graph, Room(layout(graph, *frames.shape[:2]), shared=False).arrays) if into is None else into
-    if any(_loops(graph, component) for component in graph.components):
-        chunk = samples  # a loop goes step by step, and is the faster the more samples go with it
-    else:
-        chunk = max(1, min(CHUNK, math.ceil(samples / threads), CHUNK_STEPS // frames.shape[1]))
+    chunk, threads = _chunks(graph, *frames.shape[:2])
 
     def run(start: int) -> Batch:
         rows = slice(start, start + chunk)
@@ -188,16 +186,26 @@ def simulate(
             return _simulate(prepared, frames[rows], lengths[rows], observe, own, careful=True)
 
     starts = range(0, samples, chunk)
-    if threads == 1 or len(starts) == 1:
+    if threads == 1:
         parts = list(map(run, starts))
     else:
-        with ThreadPoolExecutor(min(threads, len(starts))) as pool:
+        with ThreadPoolExecutor(threads) as pool:
             parts = list(pool.map(run, starts))
     return replace(
         sent,
         potentials={name: np.concatenate([part.potentials[name] for part in parts]) for name in observe},
         peaks={name: np.max([part.peaks[name] for part in parts], axis=0) for name in parts[0].peaks},
     )
+
+
+def _chunks(graph: Graph, samples: int, steps: int) -> tuple[int, int]:
+    """Samples of a chunk, and threads that run chunks side by side."""
+    if any(_loops(graph, component) for component in graph.components):
+        return samples, 1  # a loop goes step by step, and is the faster the more samples go with it
+    numbers = samples * steps * max((node.neurons for node in graph.nodes.values() if node.kind in STATEFUL), default=1)
+    threads = min(numba.get_num_threads(), samples, 1 + numbers // THREAD_NUMBERS)
+    rounds = math.ceil(numbers / CHUNK_NUMBERS / threads)  # each thread has as many chunks as the others
+    return math.ceil(samples / (rounds * threads)), threads
 
 
 def _simulate(

@@ -17,6 +17,7 @@ from neurotarget.compiled import compiled_alone
 
 LINE = 64  # bytes: of a cache line, and of the widest vector
 TWO_LINES, EIGHT_LINES = 128, 512
+TILE = 16  # rows that are noted, and then summed
 
 
 def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -48,38 +49,51 @@ def by_input(weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
 
 
 @numba.njit(inline="always")
-def _sum(weight, columns, places, values, count, tail, out, row, outputs):
-    """Fills a row of the flat `out` with the noted weights times their values, as many columns at a time as fit."""
-    line = tail.shape[0]
-    column, start = 0, row * outputs
+def _sum(weight, columns, places, values, starts, ends, tail, out, first, outputs):
+    """Fills rows of the flat `out` from `first` on with the noted weights times their values.
+
+    As many columns at a time as fit the registers, of all rows: their weights then stay in the cache.
+    """
+    line, column = tail.shape[0], 0
     while column + 8 * line <= outputs:
-        weigh(EIGHT_LINES, weight, column, columns, places, values, count, out, start + column)
+        for row in range(starts.shape[0]):
+            start, count, at = starts[row], ends[row] - starts[row], (first + row) * outputs + column
+            weigh(EIGHT_LINES, weight, column, columns, places, values, start, count, out, at)
         column += 8 * line
     while column + 2 * line <= outputs:
-        weigh(TWO_LINES, weight, column, columns, places, values, count, out, start + column)
+        for row in range(starts.shape[0]):
+            start, count, at = starts[row], ends[row] - starts[row], (first + row) * outputs + column
+            weigh(TWO_LINES, weight, column, columns, places, values, start, count, out, at)
         column += 2 * line
     while column < outputs:
-        if column + line <= outputs:
-            weigh(LINE, weight, column, columns, places, values, count, out, start + column)
-        else:
-            weigh(LINE, weight, column, columns, places, values, count, tail, 0)
-            for n in range(outputs - column):
-                out[start + column + n] = tail[n]
+        for row in range(starts.shape[0]):
+            start, count, at = starts[row], ends[row] - starts[row], (first + row) * outputs + column
+            weigh(LINE, weight, column, columns, places, values, start, count, tail, 0)
+            for n in range(min(line, outputs - column)):
+                out[at + n] = tail[n]
         column += line
 
 
 @compiled_alone
 def weighted(x, weight, out):
-    """Fills `out` [rows, outputs] for x [rows, inputs] and weights as `by_input` gives them, with a bias or without."""
+    """Fills `out` [rows, outputs] for x [rows, inputs] and weights as `by_input` gives them, with a bias or without.
+
+    Args:
+        out: in the type of the weights; or int32, of weights in float32 whose sums are integers.
+    """
     rows, inputs = x.shape
     flat, matrix, sums = x.reshape(-1), weight.reshape(-1), out.reshape(-1)
-    bias = weight.shape[0] - inputs
-    places, values = np.empty(inputs + 2, np.int32), np.empty(inputs + 2, weight.dtype)
-    tail = np.empty(LINE // weight.itemsize, weight.dtype)
-    for row in range(rows):
-        count = noted(flat, row * inputs, inputs, places, values, 0, 0)
-        places[count], values[count] = inputs, 1
-        _sum(matrix, weight.shape[1], places, values, count + bias, tail, sums, row, out.shape[1])
+    bias, room = weight.shape[0] - inputs, inputs + 2
+    places, values = np.empty(TILE * room, np.int32), np.empty(TILE * room, weight.dtype)
+    starts, ends = np.arange(TILE) * room, np.empty(TILE, np.int64)
+    tail = np.empty(LINE // weight.itemsize, out.dtype)
+    for first in range(0, rows, TILE):
+        tile = min(TILE, rows - first)
+        for row in range(tile):
+            end = noted(flat, (first + row) * inputs, inputs, places, values, starts[row], 0)
+            places[end], values[end] = inputs, 1
+            ends[row] = end + bias
+        _sum(matrix, weight.shape[1], places, values, starts[:tile], ends, tail, sums, first, out.shape[1])
 
 
 @compiled_alone
@@ -93,26 +107,30 @@ def weighted_over_time(x, steps, weight, taps, look_ahead, out):
     """
     rows, inputs = x.shape
     flat, matrix, sums = x.reshape(-1), weight.reshape(-1), out.reshape(-1)
-    bias = weight.shape[0] - taps * inputs
+    bias, room = weight.shape[0] - taps * inputs, taps * inputs + 2
     counts, noted_at = np.empty(rows, np.int64), np.empty((rows, inputs + 1), np.int32)
     noted_values = np.empty((rows, inputs + 1), weight.dtype)
-    places, values = np.empty(taps * inputs + 1, np.int32), np.empty(taps * inputs + 1, weight.dtype)
-    tail = np.empty(LINE // weight.itemsize, weight.dtype)
+    places, values = np.empty(TILE * room, np.int32), np.empty(TILE * room, weight.dtype)
+    starts, ends = np.arange(TILE) * room, np.empty(TILE, np.int64)
+    tail = np.empty(LINE // weight.itemsize, out.dtype)
     for row in range(rows):
         counts[row] = noted(flat, row * inputs, inputs, noted_at[row], noted_values[row], 0, 0)
-    for row in range(rows):
-        first = row // steps * steps
-        count = 0
-        for tap in range(taps):
-            source = row + look_ahead - (taps - 1) + tap
-            if source < first or source >= first + steps:
-                continue
-            for event in range(counts[source]):
-                places[count + event] = tap * inputs + noted_at[source, event]
-                values[count + event] = noted_values[source, event]
-            count += counts[source]
-        places[count], values[count] = taps * inputs, 1
-        _sum(matrix, weight.shape[1], places, values, count + bias, tail, sums, row, out.shape[1])
+    for first in range(0, rows, TILE):
+        tile = min(TILE, rows - first)
+        for row in range(tile):
+            step, end = (first + row) % steps, starts[row]
+            for tap in range(taps):
+                later = look_ahead - (taps - 1) + tap
+                if step + later < 0 or step + later >= steps:
+                    continue
+                source = first + row + later
+                for event in range(counts[source]):
+                    places[end + event] = tap * inputs + noted_at[source, event]
+                    values[end + event] = noted_values[source, event]
+                end += counts[source]
+            places[end], values[end] = taps * inputs, 1
+            ends[row] = end + bias
+        _sum(matrix, weight.shape[1], places, values, starts[:tile], ends, tail, sums, first, out.shape[1])
 
 
 @compiled_alone

@@ -49,18 +49,18 @@ def _accumulate(builder: Any, dtype: Any, total: Any, factor: Any, weight: Any) 
 
 
 @intrinsic(prefer_literal=True)
-def weigh(typing_context, width, weight, start, columns, places, values, count, out, at):
-    """`out[at + n] = sum over e < count of values[e] * weight[start + places[e] * columns + n]`, in the order of e.
+def weigh(typing_context, width, weight, start, columns, places, values, noted_at, count, out, at):
+    """`out[at + n] = sum over e of values[e] * weight[start + places[e] * columns + n]`, in the order of e.
 
     Args:
         width: bytes of the columns that are summed at once, a literal; their sums stay in registers.
         weight: flat, rows of so many columns.
-        places: int32, and values, in the type of the weights: of the events.
+        places: int32, and values, in the type of the weights: of the events, `count` of them from `noted_at` on.
         out: flat, in the type of the weights; or int32, of weights in float32 whose sums are integers.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, matrix, first, stride, rows, factors, events, sums, place = arguments
+        _, matrix, first, stride, rows, factors, noted_first, events, sums, place = arguments
         matrix, rows, factors, sums = (
             _array(context, builder, kind, value)
             for kind, value in ((weight, matrix), (places, rows), (values, factors), (out, sums))
@@ -69,9 +69,10 @@ def weigh(typing_context, width, weight, start, columns, places, values, count, 
         size = context.get_abi_sizeof(vector.element)
         total = cgutils.alloca_once_value(builder, ir.Constant(vector, None))
         with cgutils.for_range(builder, events) as loop:
-            row = builder.sext(builder.load(builder.gep(rows.data, [loop.index])), stride.type)
+            event = builder.add(noted_first, loop.index)
+            row = builder.sext(builder.load(builder.gep(rows.data, [event])), stride.type)
             address = _at(builder, matrix, builder.add(first, builder.mul(row, stride)), vector)
-            factor = _spread(builder, builder.load(builder.gep(factors.data, [loop.index])), vector.count)
+            factor = _spread(builder, builder.load(builder.gep(factors.data, [event])), vector.count)
             _accumulate(builder, weight.dtype, total, factor, builder.load(address, align=size))
         last = builder.load(total)
         if out.dtype != weight.dtype:
@@ -83,7 +84,7 @@ def weigh(typing_context, width, weight, start, columns, places, values, count, 
     if not isinstance(width, types.IntegerLiteral):
         return None
     index = types.intp
-    return types.void(width, weight, index, index, places, values, index, out, index), generate
+    return types.void(width, weight, index, index, places, values, index, index, out, index), generate
 
 
 @intrinsic(prefer_literal=True)
@@ -301,27 +302,27 @@ def _lowest(typing_context, bits):
 
 
 @numba.njit(inline="always")
-def noted(x, start, length, places, values, shift, count):
-    """Notes what is not zero in x[start : start + length] of a flat array, behind the `count` events noted before.
+def noted(x, start, length, places, values, first, shift):
+    """Notes what is not zero in x[start : start + length] of a flat array.
 
     Args:
         places: int32; gets the place from `start` on, plus `shift`.
-        values: gets the value.
+        values: gets the value; both from `first` on, and have room for one event more than there can be.
 
     Returns:
-        The number of events.
+        Behind the last event.
     """
-    first = 0
-    while first + 64 <= length:
-        bits = _not_zero(x, start + first)
+    event, done = first, 0
+    while done + 64 <= length:
+        bits = _not_zero(x, start + done)
         while bits:
-            at = first + _lowest(bits)
-            places[count], values[count] = shift + at, x[start + at]
-            count += 1
+            at = done + _lowest(bits)
+            places[event], values[event] = shift + at, x[start + at]
+            event += 1
             bits &= bits - numba.uint64(1)
-        first += 64
-    while first < length:
-        places[count], values[count] = shift + first, x[start + first]
-        count += x[start + first] != 0
-        first += 1
-    return count
+        done += 64
+    while done < length:
+        places[event], values[event] = shift + done, x[start + done]
+        event += x[start + done] != 0
+        done += 1
+    return event

@@ -1,8 +1,9 @@
 """Batches of samples on all cores: worker processes, each with one core, that are started once and kept.
 
-Processes, not threads: on two threads the same work took 26 to 52 ms from one run to the next. A worker holds the last
-tasks, each a network and what is wanted of its batches; batches go out as it answers, and answers come back in order.
-What a worker was doing when it died is done by another; what ends two of them is named.
+Within one process chunks of samples run in threads (engine.py); a worker has an interpreter of its own, so that what is
+done in Python, folds above all, runs side by side too. A worker holds the last tasks, each a network and what is wanted
+of its batches; batches go out as it answers, and answers come back in order. What a worker was doing when it died is
+done by another; what ends two of them is named.
 """
 
 from __future__ import annotations
