@@ -191,7 +191,7 @@ def layers_against_peers(repeats: int) -> dict[str, float]:
     last = graph.spiking[-1].name
 
     def ours() -> np.ndarray:
-        return reference.run(graph, x, precision="float32", processes=cores()).spikes[last]
+        return reference.run(graph, x, precision="float32").spikes[last]
 
     rows: dict[str, float] = {"mlp_spikes": int(ours().sum())}
     for name, make in PEERS.items():

@@ -21,7 +21,6 @@ from neurotarget.model.spikescr import SpikeSCR, SpikeSCRConfig, readout
 from neurotarget.model.training import checkpoint
 from neurotarget.sim import reference
 from neurotarget.sim.graph import Graph, load
-from neurotarget.sim.reference.workers import cores
 from neurotarget.sim.trace import Trace
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
@@ -55,7 +54,7 @@ def stock(network: SpikeSCR) -> SpikeSCR:
 
 
 def inference(path: Path | None, repeats: int) -> dict[str, float]:
-    """Reference simulator (float32) on all cores against PyTorch with SpikingJelly's neurons, one batch of preset shd.
+    """Reference simulator (float32), as a user calls it, against PyTorch with SpikingJelly's neurons, one batch of preset shd.
 
     Beside it the same with SpikingJelly split over processes, the matrix products alone, integers, and growth.
     """
@@ -71,7 +70,7 @@ def inference(path: Path | None, repeats: int) -> dict[str, float]:
             torch_network(x)
 
     def by_us(graph: Graph = graph) -> Trace:
-        return reference.run(graph, frames, precision="float32", processes=cores())
+        return reference.run(graph, frames, precision="float32")
 
     ours, theirs = alternate(repeats, by_us, by_torch)
     rows = {"inference_reference_seconds": ours, "inference_spikingjelly_seconds": theirs}
