@@ -54,7 +54,7 @@ def stock(network: SpikeSCR) -> SpikeSCR:
 
 
 def inference(path: Path | None, repeats: int) -> dict[str, float]:
-    """Reference simulator (float32), as a user calls it, against PyTorch with SpikingJelly's neurons, one batch of preset shd.
+    """Reference simulator (float32), as a user calls it, against SpikingJelly's neurons, one batch of preset shd.
 
     Beside it the same with SpikingJelly split over processes, the matrix products alone, integers, and growth.
     """
