@@ -303,7 +303,13 @@ def synaptic_input(graph: Graph, trace: Trace, name: str, prepared: Prepared | N
     def gathered(node: Node) -> Any:
         return run.gather(node, {source: arriving(source, node) for source in set(node.sources)})
 
-    return gathered(graph.nodes[name])
+    received = gathered(graph.nodes[name])
+    return {role: _wide(array) for role, array in received.items()} if graph.nodes[name].roles else _wide(received)
+
+
+def _wide(array: np.ndarray) -> np.ndarray:
+    """Integers that the run kept in 32 bits in the 64 of its arithmetic."""
+    return array.astype(integer.INTEGER) if array.dtype == np.int32 else array
 
 
 # ---- running one node ------------------------------------------------------------------------------------------------
