@@ -2,7 +2,6 @@
 
 from neurotarget.sim.reference.batches import BATCH, Again, Attempt, Attempting, Fold, folded, in_parts, run
 from neurotarget.sim.reference.engine import (
-    Batch,
     Prepared,
     check_labels,
     checked_lengths,
@@ -12,6 +11,7 @@ from neurotarget.sim.reference.engine import (
     states,
     synaptic_input,
 )
+from neurotarget.sim.reference.room import Batch
 from neurotarget.sim.reference.sharing import sharing
 from neurotarget.sim.reference.streaming import Stream
 

@@ -21,15 +21,13 @@ from neurotarget.sim.graph.kinds import SLIDING
 from neurotarget.sim.graph.node import GraphError
 from neurotarget.sim.reference import integer, workers
 from neurotarget.sim.reference.engine import (
-    Batch,
     Prepared,
     check_labels,
     checked_lengths,
-    layout,
     prepare,
     simulate,
 )
-from neurotarget.sim.reference.room import Room
+from neurotarget.sim.reference.room import Batch, Room, layout
 from neurotarget.sim.reference.sharing import Crew, chosen_cluster, chosen_processes
 from neurotarget.sim.trace import Trace, windowed
 from tqdm import tqdm

@@ -1,6 +1,6 @@
 """The reference simulator: whole utterances, in batches, layer by layer over all steps.
 
-A node without a loop around it runs once over [samples, steps, ...]: synapses as one matrix product, neurons in a
+A node without a loop around it runs once over [samples, steps, ...]: synapses as sums by events, neurons in a
 compiled loop over steps. A strongly connected component runs step by step with the same functions, which carry their
 state from call to call. operations.py is the instruction set.
 
@@ -33,7 +33,7 @@ from neurotarget.sim.reference.operations import (
     cast_parameters,
     summed,
 )
-from neurotarget.sim.reference.room import Room
+from neurotarget.sim.reference.room import Batch, Room, layout
 from neurotarget.sim.trace import Trace, in_window, masked, partial_window, windowed
 
 # Numbers that the widest layer sends in a chunk, whose samples go through all nodes together: what passes between them
@@ -54,36 +54,6 @@ class Prepared:
     dtype: np.dtype
     parameters: Mapping[str, Parameters]
     operations: Mapping[str, Callable[[Call, Any], np.ndarray]]
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """What the run of one batch gives.
-
-    Attributes:
-        spikes: of every spiking node, uint8 [samples, steps, *neurons]; zero outside the window.
-        output: float64 [samples, steps, *outputs], zero outside the window.
-        potentials: of the neurons that were to be observed, v before the reset [samples, steps, *neurons]; of a
-            quantised graph u and v, [samples, steps, *neurons, 2].
-        peaks: of the neurons of a quantised graph, the largest |u| before it wraps and |v| before it is clipped.
-    """
-
-    spikes: Mapping[str, np.ndarray]
-    output: np.ndarray
-    potentials: Mapping[str, np.ndarray] = field(default_factory=dict)
-    peaks: Mapping[str, np.ndarray] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, graph: Graph, arrays: Mapping[str, np.ndarray]) -> Batch:
-        """The arrays of `layout` as a batch."""
-        return cls({node.name: arrays[f"spikes/{node.name}"] for node in graph.spiking}, arrays["output"])
-
-
-def layout(graph: Graph, samples: int, steps: int) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-    """Shape and type of what a run of so many samples sends: `spikes/NODE` and `output`."""
-    arrays = {f"spikes/{node.name}": (node.output_shape, np.uint8) for node in graph.spiking}
-    both = {**arrays, "output": (graph.output.output_shape, np.float64)}
-    return {name: ((samples, steps, *shape), np.dtype(dtype)) for name, (shape, dtype) in both.items()}
 
 
 def prepare(graph: Graph, precision: str = "float64") -> Prepared:

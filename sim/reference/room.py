@@ -1,4 +1,4 @@
-"""Room for what a run sends: arrays that batches fill, here or in another process."""
+"""What a run sends, and room for it: arrays that batches fill, here or in another process."""
 
 from __future__ import annotations
 
@@ -8,13 +8,45 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
+from neurotarget.sim.graph import Graph
 
 MEMORY = Path("/dev/shm")  # files here never reach a disk
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What the run of one batch gives.
+
+    Attributes:
+        spikes: of every spiking node, uint8 [samples, steps, *neurons]; zero outside the window.
+        output: float64 [samples, steps, *outputs], zero outside the window.
+        potentials: of the neurons that were to be observed, v before the reset [samples, steps, *neurons]; of a
+            quantised graph u and v, [samples, steps, *neurons, 2].
+        peaks: of the neurons of a quantised graph, the largest |u| before it wraps and |v| before it is clipped.
+    """
+
+    spikes: Mapping[str, np.ndarray]
+    output: np.ndarray
+    potentials: Mapping[str, np.ndarray] = field(default_factory=dict)
+    peaks: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, graph: Graph, arrays: Mapping[str, np.ndarray]) -> Batch:
+        """The arrays of `layout` as a batch."""
+        return cls({node.name: arrays[f"spikes/{node.name}"] for node in graph.spiking}, arrays["output"])
+
+
+def layout(graph: Graph, samples: int, steps: int) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Shape and type of what a run of so many samples sends: `spikes/NODE` and `output`."""
+    arrays = {f"spikes/{node.name}": (node.output_shape, np.uint8) for node in graph.spiking}
+    both = {**arrays, "output": (graph.output.output_shape, np.float64)}
+    return {name: ((samples, steps, *shape), np.dtype(dtype)) for name, (shape, dtype) in both.items()}
 
 
 class Room:
