@@ -10,6 +10,7 @@ from neurotarget.conversion.export.draft import Draft, Layer, UnsupportedModule
 from neurotarget.conversion.export.fold import settle_time_constants
 from neurotarget.conversion.to_nir import check, random_frames, to_nir, write
 from neurotarget.hardware.counts.layers import count
+from neurotarget.hardware.counts.twin_products import run_and_count
 from neurotarget.model.networks.delays import DelayedLinear, LeakyIntegrator
 from neurotarget.model.networks.neuron import FusedPLIFNode
 from neurotarget.sim import lava, reference
@@ -101,6 +102,15 @@ def test_a_sparse_layer_has_the_synapses_that_exist(tmp_path):
         for step, channel in np.argwhere(sample[:length]):
             operations += int((exists[:, channel] & (step + delays[:, channel] < length)).sum())
     assert record.synops == operations > 0
+
+
+def test_a_sparse_twin_stores_and_multiplies_what_exists():
+    model = made("ann", sparsity=0.4)
+    lengths = np.array([20, 11])
+    first = run_and_count(model, counts(2, 20).numpy(), lengths).counts[0]
+    exists = int((model.hidden[0].synapse.connected > 0).sum())
+    assert (first.name, first.parameters) == ("hidden.0.synapse", exists + 16)  # and the bias of the normalisation
+    assert first.dense_macs == exists * lengths.sum() and exists < 12 * 16
 
 
 @pytest.mark.parametrize(("name", "changes"), [("plif", {}), ("baseline", {"blocks": 1}), ("delays_plif", {})])
