@@ -1,5 +1,8 @@
 # The demonstration on a processor, without a GPU and without Lava:
 #   docker build -t neurotarget . && docker run --rm -v "$PWD/runs:/work/runs" neurotarget
+# Tried where no image registry is reached: built by buildah over a Debian 12 base with Python 3.11 of our own under that
+# name, with CUDA's libraries mounted in place of their wheels. Inside, one epoch of training, export with parity,
+# quantisation and the report ended well; the official image and the whole demonstration in it were not tried.
 FROM python:3.11-slim
 
 WORKDIR /work

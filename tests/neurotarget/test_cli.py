@@ -171,3 +171,10 @@ def test_a_command_can_be_interrupted_while_it_works(capsys):
     finally:
         signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == "interrupted: there is no result\n"
+
+
+def test_the_module_runs_as_the_console_script_does():
+    """There it is `__main__`, while the doors take their classes from `neurotarget.cli`."""
+    command = [sys.executable, "-m", "neurotarget.cli", "place", "none.nir", "--chip", "loihi1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (2, "error: none.nir: no such file\n")
