@@ -18,9 +18,7 @@ from neurotarget.cli import VERBS
 ROOT, DATA = Path(__file__).parents[1], Path(__file__).parent / "data"
 
 WITHOUT_TORCH = """
-import json, os, sys
-
-os.environ["NUMBA_DISABLE_JIT"] = "1"  # compiling takes longer than the few samples here
+import json, sys
 
 
 class Missing:
