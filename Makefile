@@ -54,8 +54,14 @@ docs: setup
 	$(BIN)/python -m docs.generate build/pages
 	$(BIN)/zensical build --strict
 
+# Lava and streams are measured on the networks of `make demo` and of configs/causal_synth.toml, where they are there.
 bench: setup
 	$(BIN)/python -m benchmarks.simulator
+	$(call where-quantised,$(RUN),benchmarks.lava)
+	$(call where-quantised,runs/causal,benchmarks.stream)
+
+where-quantised = $(if $(wildcard $(1)/ckpt.q.nir),$(BIN)/python -m $(2) $(1)/ckpt.nir $(1)/ckpt.q.nir,\
+	@echo "$(2) is left out: there is no $(1)/ckpt.q.nir")
 
 # Random graphs against a plain interpreter; hostile files against every command.
 N ?= 20000
