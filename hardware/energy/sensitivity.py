@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
-from neurotarget.hardware.counts.layers import LayerCount, count
+from neurotarget.hardware.counts.layers import LayerCount, layer_counts
+from neurotarget.hardware.counts.tallies import Counting
 from neurotarget.hardware.energy.figure import EnergyFigure
 from neurotarget.hardware.energy.memory import energies
 from neurotarget.hardware.energy.prices import PriceTable
@@ -97,7 +98,8 @@ def uncertainties(
     """One per table, of a run and its counts."""
     figures = energies(counts, tables)
     parts = price_parts(counts, tables)
-    each = [energies(counts_of(graph, trace, i, counts), tables) for i in range(min(trace.samples, SAMPLES))]
+    counting = Counting(graph)  # one for all: each holds the network in double precision
+    each = [energies(counts_of(counting, trace, i, counts), tables) for i in range(min(trace.samples, SAMPLES))]
     found = []
     for i, figure in enumerate(figures):
         mine = [rows[i] for rows in each]
@@ -126,10 +128,10 @@ def _spread(figures: Sequence[EnergyFigure], key: str) -> float | None:
     return float(np.std(values, ddof=1)) if len(values) > 1 and None not in values else None
 
 
-def counts_of(graph: Graph, trace: Trace, sample: int, whole: Sequence[LayerCount]) -> list[LayerCount]:
+def counts_of(counting: Counting, trace: Trace, sample: int, whole: Sequence[LayerCount]) -> list[LayerCount]:
     """One sample's counts; whether a layer adds or multiplies is decided by the whole run, as its hardware would be."""
     found = []
-    for layer, all_samples in zip(count(graph, trace.rows([sample])), whole, strict=True):
+    for layer, all_samples in zip(layer_counts(counting, counting(trace.rows([sample]))), whole, strict=True):
         if not all_samples.acs or not all_samples.macs:
             acs = layer.synops if all_samples.acs else 0
             layer = replace(layer, acs=acs, macs=layer.synops - acs)

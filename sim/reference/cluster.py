@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numba
 from neurotarget.sim.reference.workers import KEPT, Task, WorkerLost
 
 from neurotarget.errors import PackageMissing, UserError
@@ -149,7 +150,8 @@ def check_packages(place: str, found: Mapping[str, str | None], expected: Mappin
 
 
 def done(order: bytes, *batch: Any) -> Any:
-    """What the task of an order gives for a batch."""
+    """What the task of an order gives for a batch, in one thread: how many batches a worker runs is dask's to say."""
+    numba.set_num_threads(1)
     return _task(order)(*batch)
 
 

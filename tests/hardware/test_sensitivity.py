@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from neurotarget.hardware.counts.layers import count
 from neurotarget.hardware.counts.summary import sum_up
+from neurotarget.hardware.counts.tallies import Counting
 from neurotarget.hardware.energy.memory import energies
 from neurotarget.hardware.energy.sensitivity import (
     ASSUMED,
@@ -107,7 +108,7 @@ def test_samples_add_up_and_spread() -> None:
     frames[0] = frames[0] > 0  # one sample of spikes: alone it would be additions
     trace = reference.run(graph, frames)
     counts = count(graph, trace)
-    each = [counts_of(graph, trace, i, counts) for i in range(4)]
+    each = [counts_of(Counting(graph), trace, i, counts) for i in range(4)]
     assert counts[0].acs == 0 and each[0][0].acs == 0 < each[0][0].macs
     for key in ("acs", "macs", "spikes", "synops", "active_updates"):
         alone = sum(getattr(layer, key) or 0 for layers in each for layer in layers)
