@@ -121,7 +121,7 @@ def settle_time_constants(draft: Draft, dt: float) -> None:
 
 def _settled(tau: float, dt: float) -> float:
     nearest = (tau + sign * ulps * math.ulp(tau) for ulps in range(64) for sign in (1, -1))
-    return next((value for value in nearest if dt / (value * dt) * value == 1.0), tau)
+    return next((value for value in nearest if value * dt and dt / (value * dt) * value == 1.0), tau)
 
 
 def fold_time_constant(draft: Draft) -> None:

@@ -248,8 +248,9 @@ def _added_up(value: Value, steps: int) -> Value:
         return replace(value, terms=whole.terms, over_steps="sum")
     term = value.terms[0]
     of = "" if term.part == OUTPUT else f"{term.part} of "
+    at = "" if term.step is None else f" at step {term.step}"
     found = len({term.step for term in value.terms})
-    what = f"that of one step ({of}{term.layer} at step {term.step}) only"
+    what = f"that of one step ({of}{term.layer}{at}) only"
     what = what if found == 1 else f"the sum over {found} of {steps} steps ({of}{term.layer})"
     raise UnsupportedModule(f"the output is {what}; return all steps, torch.stack(outputs), or their sum or mean")
 

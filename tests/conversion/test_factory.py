@@ -9,7 +9,6 @@ import torch
 from neurotarget.conversion.export.factory import NetworkError, make_network
 from neurotarget.conversion.to_nir import main
 from neurotarget.hardware.report import main as report_main
-from neurotarget.model.training.checkpoint import CheckpointError
 from neurotarget.sim.graph import load
 
 SOURCE = """
@@ -123,7 +122,7 @@ def test_weights_of_another_network_are_refused_by_the_first_key_that_differs(fo
         make_network("networks:wide", "state.pt")
     with pytest.raises(NetworkError, match=r"other\.pt: epoch is a int, no tensor; save network\.state_dict\(\) alone"):
         make_network("networks:Residual", weights(epoch=3))
-    with pytest.raises(CheckpointError, match=r"missing\.pt: no such file"):
+    with pytest.raises(NetworkError, match=r"missing\.pt: no such file"):
         make_network("networks:Residual", "missing.pt")
 
 

@@ -195,7 +195,7 @@ def test_every_price_of_an_access_is_everywhere(report: Path) -> None:
     claim = content["claims"][2]
     assert claim["answer"] == "undecided" and [row["table"] for row in claim["rows"]] == ACCESS_TABLES
     assert [1 / row["value"] for row in claim["rows"]] == pytest.approx(ratios)
-    page = html.unescape((report / "report.html").read_text())
+    page = html.unescape((report / "report.html").read_text()).replace("\u00a0", " ")
     card = (report / "model_card.md").read_text()
     for text in (page, card):
         assert f"takes {low} to {high} times less energy (3 prices of an access)" in text
