@@ -6,7 +6,7 @@ import numpy as np
 from neurotarget.model.training.labels import Mix
 from neurotarget.model.training.settings import Augmentation
 
-from neurotarget.data import Dataset, augment, background
+from neurotarget.data import Dataset, augment, background, vocal_tract
 
 
 def augmented(
@@ -14,14 +14,17 @@ def augmented(
 ) -> tuple[np.ndarray, np.ndarray, Mix | None]:
     """A batch of the train split with its augmentation applied.
 
-    In the order in which things happen to speech: it is spoken, faster or later, in a noise, recorded at a level, and
-    then frames are disturbed, hidden and mixed.
+    In the order in which things happen to speech: someone speaks, faster or later, in a noise, it is recorded at a
+    level, and then frames are disturbed, hidden and mixed.
 
     Returns:
         Frames [samples, steps, features], lengths [samples], and what was mixed into which sample.
     """
     split = dataset.split("train")
     frames, lengths = np.array(split.frames[rows]), split.lengths[rows]
+    if how.vocal_tract:
+        assert dataset.standardisation is not None  # `check_augmentation`
+        vocal_tract.perturb(frames, lengths, rng, dataset.standardisation, how.vocal_tract)
     if how.speed:
         lengths = augment.speed(frames, lengths, rng, how.speed)
     if how.shift:

@@ -22,7 +22,7 @@ AVERAGES = ("none", "equal", "exponential")
 WIDTHS = ("uniform", "fixed")
 COUNTS_FORMS = ("published", "normal")
 ROWS = ("feature_mask", "time_jitter", "feature_jitter", "event_drop")  # of features, a frame being one row
-OF_SOUND, OF_COUNTS = ("speed", "level", "background"), ("added_counts",)
+OF_SOUND, OF_COUNTS = ("speed", "vocal_tract", "level", "background"), ("added_counts",)
 PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
@@ -96,6 +96,7 @@ class Augmentation:
         probability: of each of the two masks.
         shift: largest shift in time, in steps, either way.
         speed: largest change of speed, as a share, either way; of log-mel frames.
+        vocal_tract: largest change of all frequencies, as a share, either way: other speakers; of log-mel frames.
         level: largest change of level, in standard deviations of a feature, either way; of log-mel frames.
         background: probability that noise is mixed into a sample; of log-mel frames.
         background_from_db, background_to_db: signal over noise, drawn uniformly between them.
@@ -117,6 +118,7 @@ class Augmentation:
     probability: float = number(0.5, at_least=0, at_most=1)
     shift: int = number(0, at_least=0)
     speed: float = number(0.0, at_least=0, at_most=0.5)
+    vocal_tract: float = number(0.0, at_least=0, at_most=0.5)
     level: float = number(0.0, at_least=0)
     background: float = number(0.0, at_least=0, at_most=1)
     background_from_db: float = number(5.0, at_least=-100, at_most=100)

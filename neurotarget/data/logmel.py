@@ -53,16 +53,27 @@ def mel_filters(fmax_hz: float, mels: int = MELS, fft_samples: int = FFT_SAMPLES
 
     Of other numbers of `fft_samples` there are half as many bins and one.
     """
-
-    def mel(hertz: float) -> float:
-        return float(2595 * np.log10(1 + hertz / 700))
-
-    edges_hz = 700 * (10 ** (np.linspace(mel(FMIN_HZ), mel(fmax_hz), mels + 2) / 2595) - 1)
+    edges_hz = _edges_hz(fmax_hz, mels)
     bins_hz = np.arange(fft_samples // 2 + 1) * RATE_HZ / fft_samples
     low, centre, high = edges_hz[:-2], edges_hz[1:-1], edges_hz[2:]
     rising = (bins_hz[:, None] - low) / (centre - low)
     falling = (high - bins_hz[:, None]) / (high - centre)
     return np.maximum(0, np.minimum(rising, falling))
+
+
+def centres_hz(fmax_hz: float, mels: int) -> np.ndarray:
+    """Where each filter has its peak, float64 [mels]."""
+    return _edges_hz(fmax_hz, mels)[1:-1]
+
+
+def _edges_hz(fmax_hz: float, mels: int) -> np.ndarray:
+    """Lower edge, centres and upper edge of the filters, float64 [mels + 2], at equal distances in mel."""
+
+    def mel(hertz: float) -> float:
+        return float(2595 * np.log10(1 + hertz / 700))
+
+    edges: np.ndarray = 700 * (10 ** (np.linspace(mel(FMIN_HZ), mel(fmax_hz), mels + 2) / 2595) - 1)
+    return edges
 
 
 def frame_count(samples: int, hop_samples: int) -> int:

@@ -26,6 +26,7 @@ average = "exponential"
 average_epochs = 1
 label_smoothing = 0.1
 [augmentation]
+vocal_tract = 0.1
 speed = 0.1
 shift = 2
 background = 1.0
