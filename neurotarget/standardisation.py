@@ -15,6 +15,9 @@ FFT_SIZES = tuple(2**power for power in range(6, 12))  # 64 to 2048 samples
 LARGEST = 1e30  # of a number: float32 holds it
 KEYS = ("mean", "scale", "fmax_hz")
 FFT_KEY = "fft_samples"  # left out of a file where it is `FFT_SAMPLES`
+RATE_HZ = 8_000  # where nothing is said
+RATES_HZ = (8_000, 16_000)
+RATE_KEY = "rate_hz"  # left out of a file where it is `RATE_HZ`
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,13 +28,15 @@ class Standardisation:
         mean: float32 [features], in dB.
         scale: float32 [features], one over the standard deviation in dB; 0 where a feature is empty.
         fmax_hz: upper edge of the mel filters that gave the features.
-        fft_samples: of the FFT that they filtered, at 8 kHz.
+        fft_samples: of the FFT that they filtered, at `rate_hz`.
+        rate_hz: of the sound.
     """
 
     mean: np.ndarray
     scale: np.ndarray
     fmax_hz: int
     fft_samples: int = FFT_SAMPLES
+    rate_hz: int = RATE_HZ
 
     @classmethod
     def of(cls, values: object) -> Standardisation:
@@ -40,7 +45,7 @@ class Standardisation:
         Raises:
             ValueError: something else; the message says what.
         """
-        if not isinstance(values, Mapping) or set(values) - {FFT_KEY} != set(KEYS):
+        if not isinstance(values, Mapping) or set(values) - {FFT_KEY, RATE_KEY} != set(KEYS):
             raise ValueError(f"standardisation holds {values!r:.60}; {', '.join(KEYS)} are expected")
         arrays = {key: np.asarray(values[key]) for key in KEYS}
         for key, array in arrays.items():
@@ -55,15 +60,19 @@ class Standardisation:
             raise ValueError(
                 f"standardisation: fmax_hz is {fmax_hz}; a whole number from 1 to {LARGEST_HZ} is expected"
             )
-        fft_samples = np.asarray(values.get(FFT_KEY, FFT_SAMPLES))
-        if fft_samples.ndim or fft_samples.dtype.kind not in "iuf" or fft_samples not in FFT_SIZES:
-            raise ValueError(f"standardisation: {FFT_KEY} is {fft_samples}; expected one of {FFT_SIZES}")
-        return cls(mean.astype(np.float32), scale.astype(np.float32), int(fmax_hz), int(fft_samples))
+        fft_samples = _one_of(values, FFT_KEY, FFT_SAMPLES, FFT_SIZES)
+        rate_hz = _one_of(values, RATE_KEY, RATE_HZ, RATES_HZ)
+        return cls(mean.astype(np.float32), scale.astype(np.float32), int(fmax_hz), fft_samples, rate_hz)
 
     def as_dict(self) -> dict[str, Any]:
         """Lists and numbers, for a file."""
         said = {"mean": self.mean.tolist(), "scale": self.scale.tolist(), "fmax_hz": self.fmax_hz}
-        return said if self.fft_samples == FFT_SAMPLES else {**said, FFT_KEY: self.fft_samples}
+        return said | self.unusual()
+
+    def unusual(self) -> dict[str, int]:
+        """What a file says only where it is not what nothing said means: `FFT_KEY`, `RATE_KEY`."""
+        found = {FFT_KEY: (self.fft_samples, FFT_SAMPLES), RATE_KEY: (self.rate_hz, RATE_HZ)}
+        return {key: value for key, (value, usual) in found.items() if value != usual}
 
     def applied(self, decibels: np.ndarray) -> np.ndarray:
         """Standardised frames of float32 decibels [..., features]."""
@@ -72,5 +81,12 @@ class Standardisation:
     @property
     def identity(self) -> str:
         """The same for the same numbers."""
-        filters = f"{self.fmax_hz}" if self.fft_samples == FFT_SAMPLES else f"{self.fmax_hz}/{self.fft_samples}"
+        filters = "/".join(map(str, (self.fmax_hz, *self.unusual().values())))
         return hashlib.sha256(self.mean.tobytes() + self.scale.tobytes() + filters.encode()).hexdigest()
+
+
+def _one_of(values: Mapping[Any, Any], key: str, usual: int, allowed: tuple[int, ...]) -> int:
+    found = np.asarray(values.get(key, usual))
+    if found.ndim or found.dtype.kind not in "iuf" or found not in allowed:
+        raise ValueError(f"standardisation: {key} is {found}; expected one of {allowed}")
+    return int(found)

@@ -31,7 +31,6 @@ from neurotarget.sim.words import Word, Words
 
 from neurotarget.cli import Result
 from neurotarget.data.live import LogMel, blocks, opened_sound
-from neurotarget.data.logmel import RATE_HZ
 
 
 def work(arguments: argparse.Namespace) -> Result:
@@ -108,11 +107,16 @@ def _log_mel(graph: Graph, rate_hz: int) -> LogMel:
             f"{graph.source} does not say how its log-mel features were standardised, so it was not trained on "
             "sound as gsc:PATH or fsdd:PATH have it; give it frames on standard input"
         )
-    hop = RATE_HZ * graph.dt
+    if rate_hz < known.rate_hz:
+        raise InputError(
+            f"{graph.source} was trained on sound at {known.rate_hz} Hz, this is at {rate_hz} Hz and lacks what lies "
+            f"above {rate_hz // 2} Hz; record at {known.rate_hz} Hz"
+        )
+    hop = known.rate_hz * graph.dt
     if graph.dt_is_default or abs(hop - round(hop)) > 1e-6 or not 1 <= round(hop) <= known.fft_samples:
         raise InputError(
-            f"{graph.source}: its step of {1000 * graph.dt:g} ms is no whole number of samples at {RATE_HZ} Hz up to "
-            f"{known.fft_samples}; give the step of its training as --dt"
+            f"{graph.source}: its step of {1000 * graph.dt:g} ms is no whole number of samples at {known.rate_hz} Hz "
+            f"up to {known.fft_samples}; give the step of its training as --dt"
         )
     return LogMel(rate_hz, round(hop), known)
 

@@ -133,7 +133,7 @@ def front_end(
     seconds = steps / settings.steps()
     if KINDS[kind] == LOG_MEL:
         found = log_mel(steps, logmel.filters_of(settings).toarray())
-        note = "Recording, its conversion to numbers and resampling to 8 kHz are left out."
+        note = "Recording, its conversion to numbers and resampling are left out."
     else:
         found = hearing(seconds)
         note = "Counted as in neurotarget/data/ear.py, which is simpler than the ear that made SHD and SSC."

@@ -19,7 +19,7 @@ from neurotarget.standardisation import Standardisation
 
 from . import logmel, spec
 from .base import DataError
-from .wav import HIGH_HZ, LOW_HZ, is_wav, read_at_8_khz
+from .wav import HIGH_HZ, LOW_HZ, is_wav, read_samples
 
 FOLDER = "_background_noise_"
 SECONDS = 30
@@ -34,8 +34,11 @@ def noises(spec_text: str) -> tuple[np.ndarray, ...]:
         DataError: a recording that cannot be used.
     """
     parsed = spec.parse(spec_text)
+    rate_hz = logmel.rate_of(parsed)
     paths = sorted(filter(is_wav, (parsed.path / FOLDER).glob("*")))
-    sounds = [read_at_8_khz(path, (LOW_HZ, HIGH_HZ), LONGEST_SECONDS) for path in paths] or [made(0), made(1)]
+    rates_hz = {rate_hz, HIGH_HZ}
+    sounds = [read_samples(path, rates_hz, rate_hz, LONGEST_SECONDS) for path in paths]
+    sounds = sounds or [made(0, rate_hz), made(1, rate_hz)]
     for path, sound in zip(paths, sounds, strict=False):
         if not sound.any():
             raise DataError(f"{path}: silence throughout, which is no noise; delete it")
@@ -43,9 +46,9 @@ def noises(spec_text: str) -> tuple[np.ndarray, ...]:
     return tuple(_power(logmel.log_mel(sound, hop_samples, filters)) for sound in sounds)
 
 
-def made(slope: int) -> np.ndarray:
-    """`SECONDS` of noise at 8 kHz, float32 [samples], whose power falls as 1/f^slope: 0 is white, 1 is pink."""
-    spectrum = np.fft.rfft(np.random.default_rng(slope).standard_normal(SECONDS * LOW_HZ))
+def made(slope: int, rate_hz: int = LOW_HZ) -> np.ndarray:
+    """`SECONDS` of noise, float32 [samples], whose power falls as 1/f^slope: 0 is white, 1 is pink."""
+    spectrum = np.fft.rfft(np.random.default_rng(slope).standard_normal(SECONDS * rate_hz))
     spectrum[1:] /= np.arange(1, len(spectrum)) ** (slope / 2)
     sound: np.ndarray = np.fft.irfft(spectrum)
     return (0.1 * sound / sound.std()).astype(np.float32)

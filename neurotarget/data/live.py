@@ -16,7 +16,7 @@ import soundfile
 from neurotarget.standardisation import Standardisation
 
 from .base import DataError
-from .logmel import RANGE_DECIBELS, RATE_HZ, mel_decibels, sparse_filters
+from .logmel import RANGE_DECIBELS, mel_decibels, sparse_filters
 from .wav import FORMATS, HIGH_HZ, LOW_HZ
 
 HALF_FILTER = 20  # taps on either side in scipy.signal.resample_poly(sound, 1, 2), at 16 kHz
@@ -27,18 +27,21 @@ class LogMel:
     """Frames of one sound that arrives in pieces.
 
     Attributes:
-        hop_samples: between frames, at 8 kHz.
+        hop_samples: between frames, at the rate of the front end.
         ahead_seconds: of sound after the end of a frame's hop that the frame needs.
     """
 
     def __init__(self, rate_hz: int, hop_samples: int, standardisation: Standardisation) -> None:
-        """`rate_hz` is 8000 or 16000; `hop_samples` at 8 kHz, no longer than the FFT."""
+        """`rate_hz` of the sound: the front end's or twice that; `hop_samples` at its rate, no longer than its FFT."""
         self.hop_samples, self.standardisation = hop_samples, standardisation
         self._fft_samples = standardisation.fft_samples
         before = (self._fft_samples - hop_samples) // 2
-        halving = rate_hz == HIGH_HZ
-        self.ahead_seconds = (self._fft_samples - before - hop_samples) / RATE_HZ + halving * HALF_FILTER / HIGH_HZ
-        self._filters = sparse_filters(standardisation.fmax_hz, len(standardisation.mean), self._fft_samples)
+        front_end_hz = standardisation.rate_hz
+        halving = rate_hz == 2 * front_end_hz
+        ahead_samples = self._fft_samples - before - hop_samples
+        self.ahead_seconds = ahead_samples / front_end_hz + halving * HALF_FILTER / rate_hz
+        mels = len(standardisation.mean)
+        self._filters = sparse_filters(standardisation.fmax_hz, mels, self._fft_samples, front_end_hz)
         self._halved = _Halved() if halving else None
         self._sound = np.zeros(before, np.float32)  # from the start of the next frame's window
         self._hop_at = before

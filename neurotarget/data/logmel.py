@@ -1,13 +1,13 @@
-"""Log-mel frames of speech at 8 kHz: the front end that gsc and fsdd share.
+"""Log-mel frames of speech at 8 kHz, or 16 (`rate`): the front end that gsc and fsdd share.
 
-Hann window and FFT of 256 samples (`n_fft`), hop 8000 / steps, 140 triangular filters (`n_mels`) on the HTK mel scale
-from 50 Hz to `fmax` (unit peak, as torchaudio's default), power in dB floored 80 dB below the loudest cell of the
-utterance. Each feature is then brought to mean 0 and standard deviation 1 over all frames of the training utterances
-(without padding), so that a padded zero is the mean and an input layer needs no scale of its own. A trained network
-brings its own numbers for that (neurotarget/standardisation.py), so that it hears one word, or another speaker, as it
-heard those it learned.
-A filter that is too narrow to hold an FFT bin (31.25 Hz apart), or lies above 4 kHz, gives a feature that is zero
-everywhere.
+Hann window and FFT of 256 samples (`n_fft`; 512 at 16 kHz), hop rate / steps, 140 triangular filters (`n_mels`) on the
+HTK mel scale from 50 Hz to `fmax`, half the rate (unit peak, as torchaudio's default), power in dB floored 80 dB below
+the loudest cell of the utterance. Each feature is then brought to mean 0 and standard deviation 1 over all frames of
+the training utterances (without padding), so that a padded zero is the mean and an input layer needs no scale of its
+own. A trained network brings its own numbers for that (neurotarget/standardisation.py), so that it hears one word, or
+another speaker, as it heard those it learned.
+A filter that is too narrow to hold an FFT bin (31.25 Hz apart), or lies above half the rate, gives a feature that is
+zero everywhere.
 """
 
 from __future__ import annotations
@@ -22,18 +22,16 @@ import numpy as np
 import scipy.sparse
 from tqdm import tqdm
 
-from neurotarget.standardisation import FFT_SAMPLES, FFT_SIZES, LARGEST_HZ, Standardisation
+from neurotarget.standardisation import FFT_SAMPLES, FFT_SIZES, LARGEST_HZ, RATE_HZ, RATES_HZ, Standardisation
 
 from . import cache
 from .base import DataError, Dataset, Recordings
 from .spec import Spec
-from .wav import HIGH_HZ, LOW_HZ, count_at_8_khz, is_wav, read_at_8_khz
+from .wav import HIGH_HZ, LOW_HZ, count_samples, is_wav, read_samples
 
-RATE_HZ = LOW_HZ
 MELS = 140
 MOST_MELS = 512
 FMIN_HZ = 50
-FMAX_HZ = 4_000  # half of RATE_HZ. The published code says 14,000, where 8 kHz sampling has nothing.
 RANGE_DECIBELS = 80.0
 POWER_FLOOR = 1e-10
 
@@ -48,13 +46,13 @@ class Utterance:
     label: int
 
 
-def mel_filters(fmax_hz: float, mels: int = MELS, fft_samples: int = FFT_SAMPLES) -> np.ndarray:
+def mel_filters(fmax_hz: float, mels: int = MELS, fft_samples: int = FFT_SAMPLES, rate_hz: int = RATE_HZ) -> np.ndarray:
     """Weights of the filters, float64 [129 FFT bins, 140 mels], each a triangle of peak 1 between its neighbours.
 
     Of other numbers of `fft_samples` there are half as many bins and one.
     """
     edges_hz = _edges_hz(fmax_hz, mels)
-    bins_hz = np.arange(fft_samples // 2 + 1) * RATE_HZ / fft_samples
+    bins_hz = np.arange(fft_samples // 2 + 1) * rate_hz / fft_samples
     low, centre, high = edges_hz[:-2], edges_hz[1:-1], edges_hz[2:]
     rising = (bins_hz[:, None] - low) / (centre - low)
     falling = (high - bins_hz[:, None]) / (high - centre)
@@ -82,7 +80,7 @@ def frame_count(samples: int, hop_samples: int) -> int:
 
 
 def log_mel(sound: np.ndarray, hop_samples: int, filters: np.ndarray | scipy.sparse.csr_array) -> np.ndarray:
-    """Mel power in dB, float32 [frames, mels], of a sound [samples] at 8 kHz; filters: [bins, mels], dense or sparse.
+    """Mel power in dB, float32 [frames, mels], of a sound [samples]; filters: [bins, mels], dense or sparse.
 
     Frame t is centred on the middle of its hop, t * hop + hop / 2; the sound is taken as zero outside.
     """
@@ -96,7 +94,7 @@ def log_mel(sound: np.ndarray, hop_samples: int, filters: np.ndarray | scipy.spa
 
 
 def mel_decibels(windows: np.ndarray, filters: np.ndarray | scipy.sparse.csr_array) -> np.ndarray:
-    """Mel power in dB, float64 [frames, mels], of windows [frames, FFT] of a sound at 8 kHz; filters: [bins, mels]."""
+    """Mel power in dB, float64 [frames, mels], of windows [frames, FFT] of a sound; filters: [bins, mels]."""
     fft_samples = windows.shape[1]
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(fft_samples) / fft_samples)
     power = np.abs(np.fft.rfft(windows * hann, axis=1)) ** 2
@@ -105,17 +103,22 @@ def mel_decibels(windows: np.ndarray, filters: np.ndarray | scipy.sparse.csr_arr
 
 
 def hop_of(spec: Spec) -> int:
-    """Samples between frames, 8000 / steps. DataError unless whole and no longer than the FFT (no sound is missed)."""
-    steps, fft_samples = spec.steps(), fft_of(spec)
-    if RATE_HZ % steps or RATE_HZ // steps > fft_samples:
-        allowed = [n for n in range(1, RATE_HZ + 1) if RATE_HZ % n == 0 and RATE_HZ // n <= fft_samples]
-        raise DataError(f"{spec.text}: steps={steps} does not divide 8000 samples; expected one of {allowed}")
-    return RATE_HZ // steps
+    """Samples between frames, rate / steps. DataError unless whole and no longer than the FFT (no sound is missed)."""
+    steps, fft_samples, rate_hz = spec.steps(), fft_of(spec), rate_of(spec)
+    if rate_hz % steps or rate_hz // steps > fft_samples:
+        allowed = [n for n in range(1, rate_hz + 1) if rate_hz % n == 0 and rate_hz // n <= fft_samples]
+        raise DataError(f"{spec.text}: steps={steps} does not divide {rate_hz} samples; expected one of {allowed}")
+    return rate_hz // steps
+
+
+def rate_of(spec: Spec) -> int:
+    """Samples per second that frames are made of. DataError for a number that is not in `RATES_HZ`."""
+    return _choice(spec, "rate", RATE_HZ, RATES_HZ)
 
 
 def fmax_of(spec: Spec) -> int:
-    """Upper edge of the filters in Hz."""
-    return spec.integer("fmax", FMAX_HZ, 1_000, LARGEST_HZ)
+    """Upper edge of the filters in Hz. The published code says 14,000 at 8 kHz, which has nothing above 4,000."""
+    return spec.integer("fmax", rate_of(spec) // 2, 1_000, LARGEST_HZ)
 
 
 def mels_of(spec: Spec) -> int:
@@ -124,16 +127,20 @@ def mels_of(spec: Spec) -> int:
 
 
 def fft_of(spec: Spec) -> int:
-    """Samples of the FFT and its window. DataError for a number that is no power of two, or too large."""
-    found = spec.integer("n_fft", FFT_SAMPLES, FFT_SIZES[0], FFT_SIZES[-1])
-    if found not in FFT_SIZES:
-        raise DataError(f"{spec.text}: n_fft={found}; expected one of {', '.join(map(str, FFT_SIZES))}")
+    """Samples of the FFT and its window, by default 32 ms. DataError for no power of two, or too large a one."""
+    return _choice(spec, "n_fft", FFT_SAMPLES * rate_of(spec) // RATE_HZ, FFT_SIZES)
+
+
+def _choice(spec: Spec, key: str, default: int, allowed: tuple[int, ...]) -> int:
+    found = spec.integer(key, default, allowed[0], allowed[-1])
+    if found not in allowed:
+        raise DataError(f"{spec.text}: {key}={found}; expected one of {', '.join(map(str, allowed))}")
     return found
 
 
 def filters_of(spec: Spec) -> scipy.sparse.csr_array:
     """The filters, [bins, mels]."""
-    return sparse_filters(fmax_of(spec), mels_of(spec), fft_of(spec))
+    return sparse_filters(fmax_of(spec), mels_of(spec), fft_of(spec), rate_of(spec))
 
 
 def check_options(spec: Spec) -> None:
@@ -154,7 +161,7 @@ def open_words(
 
     Args:
         splits: one without utterances is left out of the data set; without `standardisation`, train has some.
-        rate_hz: of the files, 8000 or 16000.
+        rate_hz: of the files, 8000 or 16000, and no lower than the front end's.
         standardisation: that of a trained network; the train split's own when left out.
 
     Raises:
@@ -170,7 +177,7 @@ def open_words(
         )
         standardisation = _measured(folder / "standardisation.json")
     folder = _prepared(spec, splits, (rate_hz,), standardisation)
-    found = cache.load_dataset(folder, spec.text, classes, hop_of(spec) / RATE_HZ, tuple(splits), standardisation)
+    found = cache.load_dataset(folder, spec.text, classes, hop_of(spec) / rate_of(spec), tuple(splits), standardisation)
     speakers = {name: tuple(utterance.speaker for utterance in of_split) for name, of_split in splits.items()}
     known = {name: replace(split, speakers=speakers[name]) for name, split in found.splits.items()}
     return replace(found, splits=known)
@@ -189,9 +196,10 @@ def open_recordings(spec: Spec, standardisation: Standardisation) -> Recordings:
         utterances = [Utterance(spec.path, spec.path.name, "", 0)]
     if not utterances:
         raise DataError(f"{spec.path}: no .wav file in this folder; expected a WAV file, or a folder of them")
-    folder = _prepared(spec, {"test": utterances}, (LOW_HZ, HIGH_HZ), standardisation)
+    rates_hz = tuple(rate_hz for rate_hz in (LOW_HZ, HIGH_HZ) if rate_hz >= rate_of(spec))
+    folder = _prepared(spec, {"test": utterances}, rates_hz, standardisation)
     split = cache.load_split(folder, "test")
-    return Recordings(spec.text, hop_of(spec) / RATE_HZ, split.frames, split.lengths, split.keys)
+    return Recordings(spec.text, hop_of(spec) / rate_of(spec), split.frames, split.lengths, split.keys)
 
 
 def _identity(spec: Spec, splits: Mapping[str, Sequence[Utterance]], rates_hz: tuple[int, ...]) -> dict[str, Any]:
@@ -201,7 +209,11 @@ def _identity(spec: Spec, splits: Mapping[str, Sequence[Utterance]], rates_hz: t
             raise DataError(f"{path}: no such file")
     root = spec.path if spec.path.is_dir() else spec.path.parent
     # A folder that was made before an option existed has its default and stays valid.
-    options = {"n_mels": (mels_of(spec), MELS), "n_fft": (fft_of(spec), FFT_SAMPLES)}
+    options = {
+        "n_mels": (mels_of(spec), MELS),
+        "n_fft": (fft_of(spec), FFT_SAMPLES),
+        "rate": (rate_of(spec), RATE_HZ),
+    }
     return {
         "folder": str(root.resolve()),
         "files": cache.file_identity(paths, root),
@@ -220,12 +232,12 @@ def _prepared(
     standardisation: Standardisation,
 ) -> Path:
     """The folder with the standardised frames of all splits."""
-    ours = {"n_mels": mels_of(spec), "fmax": fmax_of(spec), "n_fft": fft_of(spec)}
-    theirs = dict(
-        zip(ours, (len(standardisation.mean), standardisation.fmax_hz, standardisation.fft_samples), strict=True)
-    )
+    ours = {"n_mels": mels_of(spec), "fmax": fmax_of(spec), "n_fft": fft_of(spec), "rate": rate_of(spec)}
+    known = (len(standardisation.mean), standardisation.fmax_hz, standardisation.fft_samples, standardisation.rate_hz)
+    theirs = dict(zip(ours, known, strict=True))
     if ours != theirs:
         fft = f", FFT of {theirs['n_fft']}" if ours["n_fft"] != theirs["n_fft"] else ""
+        fft += f", sound at {theirs['rate']} Hz" if ours["rate"] != theirs["rate"] else ""
         remedy = "&".join(f"{key}={value}" for key, value in theirs.items() if value != ours[key])
         raise DataError(
             f"{spec.text}: {ours['n_mels']} filters up to {ours['fmax']} Hz; the network was trained on "
@@ -235,10 +247,12 @@ def _prepared(
     return cache.prepared(spec.kind, identity, lambda target: _write(target, splits, rates_hz, spec, standardisation))
 
 
-def sparse_filters(fmax_hz: int, mels: int = MELS, fft_samples: int = FFT_SAMPLES) -> scipy.sparse.csr_array:
+def sparse_filters(
+    fmax_hz: int, mels: int = MELS, fft_samples: int = FFT_SAMPLES, rate_hz: int = RATE_HZ
+) -> scipy.sparse.csr_array:
     # Two weights an FFT bin at most. A dense product would start the BLAS threads for each word, which costs more than
     # it saves and makes the last digits depend on their number.
-    return scipy.sparse.csr_array(mel_filters(fmax_hz, mels, fft_samples))
+    return scipy.sparse.csr_array(mel_filters(fmax_hz, mels, fft_samples, rate_hz))
 
 
 def _measure(spec: Spec, train: Sequence[Utterance], rate_hz: int, path: Path) -> None:
@@ -246,7 +260,7 @@ def _measure(spec: Spec, train: Sequence[Utterance], rate_hz: int, path: Path) -
     filters, hop_samples = filters_of(spec), hop_of(spec)
     sums, squares, count = np.zeros(filters.shape[1]), np.zeros(filters.shape[1]), 0
     for utterance in tqdm(train, desc="log-mel, mean and deviation", unit="utterance", leave=False, disable=None):
-        decibels = log_mel(read_at_8_khz(utterance.path, (rate_hz,)), hop_samples, filters)
+        decibels = log_mel(read_samples(utterance.path, (rate_hz,), rate_of(spec)), hop_samples, filters)
         sums += decibels.sum(axis=0, dtype=np.float64)
         squares += (decibels.astype(np.float64) ** 2).sum(axis=0)
         count += len(decibels)
@@ -254,7 +268,9 @@ def _measure(spec: Spec, train: Sequence[Utterance], rate_hz: int, path: Path) -
     deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
     used = (filters.sum(axis=0) > 0) & (deviation > 1e-3)
     scale = np.where(used, 1 / np.maximum(deviation, 1e-3), 0)
-    found = Standardisation(mean.astype(np.float32), scale.astype(np.float32), fmax_of(spec), fft_of(spec))
+    found = Standardisation(
+        mean.astype(np.float32), scale.astype(np.float32), fmax_of(spec), fft_of(spec), rate_of(spec)
+    )
     path.write_text(json.dumps(found.as_dict()))
 
 
@@ -275,7 +291,9 @@ def _write(
     filters, hop_samples = filters_of(spec), hop_of(spec)
     # The padded length has to be known before the first frame is written.
     lengths = {
-        name: np.array([frame_count(count_at_8_khz(u.path, rates_hz), hop_samples) for u in of_split], np.int64)
+        name: np.array(
+            [frame_count(count_samples(u.path, rates_hz, rate_of(spec)), hop_samples) for u in of_split], np.int64
+        )
         for name, of_split in splits.items()
     }
     longest = max(int(of_split.max(initial=0)) for of_split in lengths.values())
@@ -283,7 +301,7 @@ def _write(
         for name, of_split in splits.items():
             frames = cache.create_frames(folder, name, (len(of_split), longest, filters.shape[1]), np.float32)
             for row, utterance in enumerate(of_split):
-                decibels = log_mel(read_at_8_khz(utterance.path, rates_hz), hop_samples, filters)
+                decibels = log_mel(read_samples(utterance.path, rates_hz, rate_of(spec)), hop_samples, filters)
                 frames[row, : len(decibels)] = standardisation.applied(decibels)
                 bar.update()
             labels = np.array([utterance.label for utterance in of_split], np.int64)

@@ -15,11 +15,11 @@ from .base import DataError
 # kind -> the options it takes; every kind but synth needs a PATH.
 OPTIONS: dict[str, tuple[str, ...]] = {
     "synth": ("steps", "voices", "n_bins"),
-    "gsc": ("steps", "words", "fmax", "n_mels", "n_fft", "validation", "test"),
+    "gsc": ("steps", "words", "rate", "fmax", "n_mels", "n_fft", "validation", "test"),
     "shd": ("steps", "origin", "n_bins"),
     "ssc": ("steps", "origin", "n_bins"),
     "fsdd": ("steps", "fmax", "n_mels", "n_fft", "split", "leave_out"),
-    "wav": ("steps", "fmax", "n_mels", "n_fft"),
+    "wav": ("steps", "rate", "fmax", "n_mels", "n_fft"),
     "nmnist": ("steps", "size"),
     "dvsgesture": ("steps", "size"),
     "cifar10dvs": ("steps", "size"),

@@ -18,7 +18,7 @@ from .base import DataError
 MAX_SECONDS = 10.0  # a word, not a recording session
 FORMATS = ("WAV", "WAVEX", "RF64")  # libsndfile's names; it would open FLAC or Ogg under the name .wav, too
 STREAMED_BYTES = 0x7FFF0000  # sizes from here on were written by a program that did not yet know the length
-LOW_HZ, HIGH_HZ = 8_000, 16_000  # rates that become 8 kHz
+LOW_HZ, HIGH_HZ = 8_000, 16_000  # rates of the files, and of the front ends
 
 
 def is_wav(path: Path) -> bool:
@@ -26,24 +26,28 @@ def is_wav(path: Path) -> bool:
     return path.suffix.lower() == ".wav" and not path.name.startswith(".")
 
 
-def count_at_8_khz(path: Path, rates_hz: Collection[int]) -> int:
-    """Number of samples that `read_at_8_khz` gives, from the header alone. DataError as there."""
+def count_samples(path: Path, rates_hz: Collection[int], rate_hz: int = LOW_HZ) -> int:
+    """Number of samples that `read_samples` gives, from the header alone. DataError as there."""
     with _opened(path, rates_hz) as file:
-        return -(-file.frames // (file.samplerate // LOW_HZ))
+        return -(-file.frames // (file.samplerate // rate_hz))
 
 
-def read_at_8_khz(path: Path, rates_hz: Collection[int], longest_seconds: float = MAX_SECONDS) -> np.ndarray:
-    """Samples of a word at 8 kHz, float32 [samples], full scale at 1; at 16 kHz it is low-pass filtered and decimated.
+def read_samples(
+    path: Path, rates_hz: Collection[int], rate_hz: int = LOW_HZ, longest_seconds: float = MAX_SECONDS
+) -> np.ndarray:
+    """Samples of a word at `rate_hz`, float32 [samples], full scale at 1.
+
+    A file of twice that rate is low-pass filtered and decimated.
 
     Args:
-        rates_hz: the rates that the file may have, of `LOW_HZ` and `HIGH_HZ`.
+        rates_hz: the rates that the file may have, of `LOW_HZ` and `HIGH_HZ`, none below `rate_hz`.
 
     Raises:
         DataError: no WAV file, cut off, empty, longer than `longest_seconds`, of several channels or of another rate,
             or with samples that are no finite numbers.
     """
     with _opened(path, rates_hz, longest_seconds) as file:
-        announced, rate_hz = file.frames, file.samplerate
+        announced, recorded_hz = file.frames, file.samplerate
         try:
             sound = file.read(dtype="float32")
         except soundfile.SoundFileError as error:
@@ -52,11 +56,11 @@ def read_at_8_khz(path: Path, rates_hz: Collection[int], longest_seconds: float 
         raise DataError(f"{path}: truncated: {len(sound)} of {announced} samples can be read; copy it again")
     if not np.isfinite(sound).all():
         raise DataError(f"{path}: {int((~np.isfinite(sound)).sum())} samples are no finite numbers; record it again")
-    if rate_hz == LOW_HZ:
+    if recorded_hz == rate_hz:
         return sound
     from scipy.signal import resample_poly  # takes longer to import than all else that most commands need
 
-    return resample_poly(sound, 1, 2).astype(np.float32)
+    return resample_poly(sound, 1, recorded_hz // rate_hz).astype(np.float32)
 
 
 def _opened(path: Path, rates_hz: Collection[int], longest_seconds: float = MAX_SECONDS) -> soundfile.SoundFile:

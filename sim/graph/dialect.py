@@ -17,7 +17,7 @@ import nir
 import numpy as np
 from neurotarget.sim.graph.kinds import KINDS
 
-from neurotarget.standardisation import FFT_KEY, FFT_SAMPLES, Standardisation
+from neurotarget.standardisation import FFT_KEY, RATE_KEY, Standardisation
 
 DIALECT = "neurotarget-1"
 
@@ -34,6 +34,8 @@ KEY_DIALECT, KEY_DT, KEY_SCHEME, KEY_RULE, KEY_THETA, KEY_READOUT = (
 # (neurotarget/standardisation.py). Files without them run; data from elsewhere then brings its own.
 KEY_CLASSES, KEY_INPUT_MEAN, KEY_INPUT_SCALE, KEY_INPUT_FMAX = "classes", "input_mean", "input_scale", "input_fmax_hz"
 KEY_INPUT_FFT = "input_fft_samples"  # 256 where a file does not say
+KEY_INPUT_RATE = "input_rate_hz"  # 8000 where a file does not say
+KEYS_UNUSUAL = {FFT_KEY: KEY_INPUT_FFT, RATE_KEY: KEY_INPUT_RATE}
 # Metadata of a convolution node: its kernel is block diagonal with this many blocks (nir 1.0.8 cannot check `groups`).
 KEY_GROUPS = "groups"
 # Metadata of a neuron: how it resets, and v before the first step of the window (docs/semantics.md, "Reset").
@@ -95,8 +97,7 @@ def data_metadata(classes: tuple[str, ...], standardisation: Standardisation | N
     if standardisation is not None:
         metadata[KEY_INPUT_MEAN], metadata[KEY_INPUT_SCALE] = standardisation.mean, standardisation.scale
         metadata[KEY_INPUT_FMAX] = standardisation.fmax_hz
-        if standardisation.fft_samples != FFT_SAMPLES:
-            metadata[KEY_INPUT_FFT] = standardisation.fft_samples
+        metadata |= {KEYS_UNUSUAL[name]: value for name, value in standardisation.unusual().items()}
     return metadata
 
 
@@ -112,6 +113,6 @@ def standardisation_of(metadata: Mapping[str, Any]) -> Standardisation | None:
     Raises:
         ValueError: the metadata are incomplete or hold no such numbers.
     """
-    keys = {"mean": KEY_INPUT_MEAN, "scale": KEY_INPUT_SCALE, "fmax_hz": KEY_INPUT_FMAX, FFT_KEY: KEY_INPUT_FFT}
+    keys = {"mean": KEY_INPUT_MEAN, "scale": KEY_INPUT_SCALE, "fmax_hz": KEY_INPUT_FMAX, **KEYS_UNUSUAL}
     values = {name: metadata[key] for name, key in keys.items() if key in metadata}
     return Standardisation.of(values) if values else None

@@ -26,7 +26,7 @@ from neurotarget.model.training import checkpoint
 from neurotarget.sim.trace import Trace
 
 from neurotarget.data import open_dataset
-from neurotarget.data.wav import read_at_8_khz
+from neurotarget.data.wav import read_samples
 from neurotarget.errors import NeurotargetError
 from tests.fuzz import engine, graphs
 from tests.torch_networks import tiny
@@ -183,6 +183,6 @@ COMMANDS: dict[str, list[Callable[[Path, Path], int]]] = {
     "prices": [reads(prices.load_table)],
     "claims": [reads(load_claims)],
     "chip": [place_on_chip],
-    "wav": [reads(lambda path: read_at_8_khz(path, (RATE,)))],
+    "wav": [reads(lambda path: read_samples(path, (RATE,)))],
     "spikes h5": [reads(lambda path: open_dataset(f"shd:{path.parent}"))],
 }

@@ -128,6 +128,22 @@ def test_sound_in_a_file_and_on_standard_input(files: Path, capsys: pytest.Captu
     assert piped.splitlines()[:2] == out.splitlines()[:2]
 
 
+def test_sound_at_16_khz_and_what_lacks_its_upper_half(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    known = Standardisation(KNOWN.mean, KNOWN.scale, 8000, 512, 16_000)
+    nir.write(files / "wide.nir", network(MELS, heard=known))
+    sound = np.random.default_rng(0).normal(size=16_000).astype(np.float32) * 0.2
+    soundfile.write(files / "one.wav", sound, 16_000, subtype="FLOAT")
+    assert main([str(files / "wide.nir"), "--json", "--input", f"wav:{files / 'one.wav'}"]) == 0
+    word, figures = map(json.loads, capsys.readouterr().out.splitlines())
+    frames = known.applied(log_mel(sound, 160, sparse_filters(8000, MELS, 512, 16_000)))
+    output = reference.run(load(files / "wide.nir"), frames[None]).output
+    assert word["label"] == classify(output, np.array([100]), "softmax_sum")[0]
+    assert (word["start_ms"], word["end_ms"], figures["latency_ms"]) == (0, 1000, 11)
+    assert main([str(files / "wide.nir"), "--input", f"wav:{files / 'two.wav'}"]) == 2
+    said = capsys.readouterr().err
+    assert "wide.nir was trained on sound at 16000 Hz, this is at 8000 Hz and lacks what lies above 4000 Hz" in said
+
+
 @pytest.mark.parametrize(
     ("model", "given", "said"),
     [

@@ -56,6 +56,17 @@ def test_the_front_end_is_the_networks() -> None:
     np.testing.assert_array_equal(found[loudest:], expected[loudest:])
 
 
+def test_sound_at_16_khz_is_taken_as_it_is() -> None:
+    known = Standardisation(np.full(40, -40, np.float32), np.full(40, 0.05, np.float32), 8000, 512, 16_000)
+    stream, whole = live.LogMel(16_000, 160, known), sound(5000, fading=False)
+    assert stream.ahead_seconds == 176 / 16_000
+    found = np.concatenate([stream.push(whole[:1000])[0], stream.push(whole[1000:])[0], stream.end()[0]])
+    expected = known.applied(log_mel(whole, 160, sparse_filters(8000, 40, 512, 16_000)))
+    loudest = int(expected.max(axis=1).argmax())
+    assert found.shape == expected.shape == (32, 40)
+    np.testing.assert_array_equal(found[loudest:], expected[loudest:])
+
+
 def test_a_frame_waits_for_its_window_and_no_longer() -> None:
     stream = live.LogMel(8000, 80, KNOWN)
     assert stream.ahead_seconds == 88 / 8000

@@ -237,8 +237,8 @@ def test_a_wrong_file_is_named_with_what_is_wrong(gsc_folder, cache_folder, case
 def test_every_width_and_wave_format_extensible_give_the_same_sound(tmp_path, subtype, form):
     sound = noise(0, 801) // 256 * 256  # whole in 8 bits
     soundfile.write(tmp_path / "word.WAV", sound / 32768, 8_000, subtype=subtype, format=form)
-    assert wav.count_at_8_khz(tmp_path / "word.WAV", (8_000,)) == 801
-    found = wav.read_at_8_khz(tmp_path / "word.WAV", (8_000, 16_000))
+    assert wav.count_samples(tmp_path / "word.WAV", (8_000,)) == 801
+    found = wav.read_samples(tmp_path / "word.WAV", (8_000, 16_000))
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, sound / 32768)
 
@@ -246,8 +246,8 @@ def test_every_width_and_wave_format_extensible_give_the_same_sound(tmp_path, su
 def test_16_khz_is_halved(tmp_path):
     tone = np.sin(2 * np.pi * 440 * np.arange(16_001) / 16_000) / 2
     soundfile.write(tmp_path / "word.wav", tone, 16_000, subtype="DOUBLE")
-    found = wav.read_at_8_khz(tmp_path / "word.wav", (16_000,))
-    assert len(found) == wav.count_at_8_khz(tmp_path / "word.wav", (16_000,)) == 8_001
+    found = wav.read_samples(tmp_path / "word.wav", (16_000,))
+    assert len(found) == wav.count_samples(tmp_path / "word.wav", (16_000,)) == 8_001
     np.testing.assert_allclose(found[100:-100], tone[200:-200:2], atol=2e-3)
 
 
@@ -259,10 +259,10 @@ def test_a_header_of_a_stream_does_not_know_the_length(tmp_path, size, more):
     write_wav(path, noise(0, 800), 16_000)
     whole = path.read_bytes()
     path.write_bytes(whole[:36] + more + b"data" + size.to_bytes(4, "little") + whole[44:])
-    assert wav.count_at_8_khz(path, (16_000,)) == 400
-    streamed = wav.read_at_8_khz(path, (16_000,))
+    assert wav.count_samples(path, (16_000,)) == 400
+    streamed = wav.read_samples(path, (16_000,))
     path.write_bytes(whole)
-    np.testing.assert_array_equal(streamed, wav.read_at_8_khz(path, (16_000,)))
+    np.testing.assert_array_equal(streamed, wav.read_samples(path, (16_000,)))
 
 
 def test_any_header_is_read_or_refused(tmp_path):
@@ -277,7 +277,7 @@ def test_any_header_is_read_or_refused(tmp_path):
             changed[at] = generator.integers(0, 256)
         path.write_bytes(changed)
         try:
-            read += len(wav.read_at_8_khz(path, (8_000, 16_000))) > 0
+            read += len(wav.read_samples(path, (8_000, 16_000))) > 0
         except DataError as error:
             assert str(path) in str(error) and "\n" not in str(error)
     assert 10 < read < 390

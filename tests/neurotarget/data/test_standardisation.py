@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import soundfile
 from neurotarget.sim.graph import dialect
 
 from neurotarget.data import DataError, Standardisation, logmel, open_dataset, open_recordings, wav
@@ -19,7 +20,7 @@ def trained(gsc_folder):
 def test_the_train_splits_own_numbers(gsc_folder, trained):
     filters = logmel.mel_filters(4000)
     paths = [gsc_folder / key for key in trained.split("train").keys]
-    decibels = np.concatenate([logmel.log_mel(wav.read_at_8_khz(path, (16_000,)), 80, filters) for path in paths])
+    decibels = np.concatenate([logmel.log_mel(wav.read_samples(path, (16_000,)), 80, filters) for path in paths])
     used = filters.any(axis=0)
     np.testing.assert_allclose(trained.standardisation.mean, decibels.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(trained.standardisation.scale[used], 1 / decibels.std(axis=0)[used], rtol=1e-4)
@@ -113,7 +114,7 @@ def test_another_front_end_is_the_networks_own(gsc_folder, trained):
     known, split = other.standardisation, other.split("train")
     assert (other.features, known.fft_samples, trained.standardisation.fft_samples) == (40, 512, 256)
     filters = logmel.mel_filters(4000, 40, 512)
-    sound = wav.read_at_8_khz(gsc_folder / split.keys[0], (16_000,))
+    sound = wav.read_samples(gsc_folder / split.keys[0], (16_000,))
     expected = known.applied(logmel.log_mel(sound, 80, filters))
     np.testing.assert_allclose(split.frames[0, : split.lengths[0]], expected, atol=1e-5)
     again = Standardisation.of(json.loads(json.dumps(known.as_dict())))
@@ -130,6 +131,43 @@ def test_another_front_end_is_the_networks_own(gsc_folder, trained):
     assert same.identity != known.identity
     with pytest.raises(DataError, match="FFT of 256: write n_fft=256"):
         open_dataset(text, same)
+
+
+def test_sound_at_16_khz_is_heard_up_to_8_khz(gsc_folder, fsdd_folder, trained):
+    """The frames of a file's own samples, with a window as long in seconds; whoever hears has to say so."""
+    text = f"gsc:{gsc_folder}?rate=16000"
+    wide = open_dataset(text)
+    known, split = wide.standardisation, wide.split("train")
+    assert (known.rate_hz, known.fft_samples, known.fmax_hz, wide.step_seconds) == (16_000, 512, 8_000, 0.01)
+    sound, rate_hz = soundfile.read(gsc_folder / split.keys[0], dtype="float32")
+    assert rate_hz == 16_000
+    decibels = logmel.log_mel(sound, 160, logmel.mel_filters(8_000, 140, 512, 16_000))
+    np.testing.assert_allclose(split.frames[0, : split.lengths[0]], known.applied(decibels), atol=1e-5)
+    narrow = open_dataset(f"gsc:{gsc_folder}").split("train")
+    np.testing.assert_array_equal(split.lengths, narrow.lengths)
+    assert split.keys == narrow.keys
+    again = Standardisation.of(json.loads(json.dumps(known.as_dict())))
+    assert again.rate_hz == 16_000 and again.identity == known.identity
+    carried = dialect.data_metadata((), known)
+    assert dialect.standardisation_of(carried).identity == known.identity and carried["input_rate_hz"] == 16_000
+    assert dataclasses.replace(known, rate_hz=8_000).identity != known.identity
+    assert "input_rate_hz" not in dialect.data_metadata((), trained.standardisation)
+    found = open_recordings(f"wav:{gsc_folder / split.keys[0]}?rate=16000", known)
+    np.testing.assert_array_equal(found.frames[0], split.frames[0, : split.lengths[0]])
+    with pytest.raises(DataError, match=r"FFT of 512, sound at 16000 Hz: write fmax=8000&n_fft=512&rate=16000"):
+        open_dataset(f"gsc:{gsc_folder}", known)
+    with pytest.raises(DataError, match="sound at 8000 Hz: write fmax=4000&n_fft=256&rate=8000"):
+        open_dataset(text, trained.standardisation)
+    with pytest.raises(DataError, match=r"8000 Hz; expected 16000 Hz: resample it"):
+        open_recordings(f"wav:{next(fsdd_folder.rglob('*.wav'))}?rate=16000", known)
+
+
+def test_a_tone_above_4_khz_is_heard_at_16_khz_only():
+    tone = np.sin(2 * np.pi * 6_000 * np.arange(16_000) / 16_000).astype(np.float32)
+    filters = logmel.mel_filters(8_000, 140, 512, 16_000)
+    loudest = logmel.log_mel(tone, 160, filters)[50].argmax()
+    assert abs(logmel.centres_hz(8_000, 140)[loudest] - 6_000) < 16_000 / 512
+    assert not logmel.mel_filters(8_000, 140, 256, 8_000)[:, loudest].any()
 
 
 def test_as_a_file_holds_it(trained):
