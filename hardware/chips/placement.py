@@ -158,10 +158,10 @@ def _parts(network: Network, chip: Chip, name: str, splits: Mapping[str, int], w
         inputs += arriving
         for index, size in enumerate(sizes):
             counts, targets = lists[index]
-            form = _format(projection, counts, int(size), targets, weight_bits)
-            bits = synapses.memory_bits(chip, counts[counts > 0], form) * projection.copies
-            stored[index] += int(counts.sum()) * projection.copies
-            memory[index][projection.layer] = memory[index].get(projection.layer, 0) + bits
+            bits, held, form = _stored(chip, projection, counts[counts > 0], int(size), targets, weight_bits)
+            stored[index] += held * projection.copies
+            taken = memory[index].get(projection.layer, 0)
+            memory[index][projection.layer] = taken + bits * projection.copies
             formats[index].add(form)
     outputs = _output_axons(network, chip, name, edges, splits)
     state = population.state * chip.size("state_bits")
@@ -223,13 +223,25 @@ def _lists(projection: Projection, edges: list[int]) -> csr_array:
     return csr_array(projection.matrix @ indicator)
 
 
-def _format(projection: Projection, counts: np.ndarray, size: int, targets: int, weight_bits: int) -> synapses.Format:
-    """Lists that hold every neuron of the part once need no index."""
-    alone = projection.taps == 0 and projection.kernel is None
-    dense = alone and bool(np.all((counts == size) | (counts == 0)))
+def _stored(
+    chip: Chip, projection: Projection, counts: np.ndarray, size: int, targets: int, weight_bits: int
+) -> tuple[int, int, synapses.Format]:
+    """Bits that the lists of a part take, the synapses that they hold, and how these are stored.
+
+    Lists that hold every neuron of the part once need no index. So zero weights are stored too where that takes less
+    than an index of each other weight.
+
+    Args:
+        counts: int [lists], synapses of each list that has any.
+        targets: as of `synapses.index_bits`.
+    """
     delays = synapses.delay_bits(projection.longest_delay)
     # A part has at most 4096 compartments or is split further; an index beyond that is reported as the widest.
-    return synapses.Format(weight_bits, delays, 0 if dense else synapses.index_bits(min(targets, 4096)))
+    ways = [(counts, synapses.Format(weight_bits, delays, synapses.index_bits(min(targets, 4096))))]
+    if projection.taps == 0 and projection.kernel is None:
+        ways.insert(0, (np.full_like(counts, size), synapses.Format(weight_bits, delays, 0)))
+    found = [(synapses.memory_bits(chip, held, form), int(held.sum()), form) for held, form in ways]
+    return min(found, key=lambda way: way[:2])
 
 
 def _output_axons(network: Network, chip: Chip, name: str, edges: list[int], splits: Mapping[str, int]) -> np.ndarray:

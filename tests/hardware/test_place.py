@@ -23,7 +23,7 @@ from neurotarget.hardware.chips.placement import (
 )
 from neurotarget.hardware.chips.populations import Network, Population, Projection, Source
 from neurotarget.hardware.chips.rules import RULES, check
-from neurotarget.hardware.chips.synapses import one_to_one, synapse_matrix
+from neurotarget.hardware.chips.synapses import Format, one_to_one, synapse_matrix
 from neurotarget.hardware.counts.fanout import connections
 from neurotarget.sim.graph import Graph, dialect, load
 from neurotarget.sim.observed import observe
@@ -187,6 +187,25 @@ def test_as_nengo_loihi_places_it() -> None:
     assert [use["b"][key] for key in keys] == [130, 50, 130, 60800]
     assert [use["c"][key] for key in keys] == [20, 180, 0, 34560]
     assert use["a"]["compartments"] == 50 and use["a"]["output_axons"] == 100
+
+
+@pytest.mark.parametrize("chip", [LOIHI1, LOIHI2], ids=lambda chip: chip.name)
+def test_zero_weights_are_stored_where_that_takes_less_than_indices(chip: Chip) -> None:
+    """130 lists of 64 synapses: each 64 * 8 bits (and on Loihi 1 a header, in a word more); an index takes 6 more."""
+
+    def stored(weight: np.ndarray) -> tuple[int, int, list[object]]:
+        inputs = weight.shape[1]
+        placement = placed(chain((inputs,), {"fc": nir.Linear(weight=weight), "n": lif(64)}, (64,)), chip)
+        forms = [form for part in placement.parts for form in part.sets["synapse_formats"]]
+        return sum(part.layers["fc"] for part in placement.parts), sum(part.synapses for part in placement.parts), forms
+
+    weight = np.ones((64, 130))
+    list_bits = {"loihi1": 576, "loihi2": 512}[chip.name]
+    assert stored(weight) == (130 * list_bits, 130 * 64, [Format(8, 0, 0)])
+    weight[0, 1:] = 0  # 63 synapses a list take 63 * 14 bits with an index each
+    assert stored(weight) == (130 * list_bits, 130 * 64, [Format(8, 0, 0)])
+    weight[1:] = 0  # one synapse is left: the other lists are none
+    assert stored(weight) == (64, 1, [Format(8, 0, 6)])
 
 
 # ---- what layers become ----------------------------------------------------------------------------------------------
