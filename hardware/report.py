@@ -78,7 +78,7 @@ def words(report: Report, folder: Path) -> str:
     lines.append(f"usual line: {usual_line(report)}")
     lines += [f"claim: {claim.name}: {claim.answer}{claim.reason and ', '}{claim.reason}" for claim in report.claims]
     for result in report.placement:
-        lines.append(result.sentence if isinstance(result, Fit) else f"{result.chip}: {result.reason}")
+        lines.append(result.placed if isinstance(result, Fit) else f"{result.chip}: {result.reason}")
     lines += report.chip_simulation.sentences if report.chip_simulation else ()
     lines += [f"meter: {meter.meter}: {meter.reason}" for meter in report.measured.meters]
     lines += [f"parity: {check.sides}: {check.sentence}" for check in report.parity]

@@ -132,6 +132,11 @@ class Fit:
         rules = ", ".join(dict.fromkeys(finding.rule for finding in self.findings))
         return f"Does not fit {self.chip} ({rules}); it would take {cores}."
 
+    @property
+    def placed(self) -> str:
+        """The answer, and of which file."""
+        return f"{self.sentence} Placed: {self.model}."
+
 
 @dataclass(frozen=True)
 class NotPlaced:

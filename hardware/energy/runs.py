@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,11 +62,32 @@ class Run:
         estimate = [DenseEstimate(row.table, row.ann_uj, row.kind, row.source, row.grade, row.title) for row in chosen]
         return measure(network, self.data.frames, self.data.lengths, estimate)
 
+    def on_chips(self, graph: Graph, observed: Observed) -> Run:
+        """The run with its network placed, and its prices marked where a chip does not hold it.
+
+        Args:
+            graph, observed: the form of the network that a chip would take, and a run of it on the same samples.
+        """
+        placement = place_everywhere(graph, observed)
+        return replace(self, placement=placement, energy=reserve(self.energy, reservations(placement)))
+
     def priced(self, measured: Measured | Unmeasured) -> PricedRun:
         return PricedRun(self.totals, self.energy, self.accuracy, measured, self.parts)
 
 
 def run_and_price(
+    graph: Graph, data: Input, tables: Sequence[PriceTable], precision: str = "float64", progress: bool = False
+) -> Run:
+    """Runs, counts, prices and places one network.
+
+    Raises:
+        GraphError: the input does not fit the network.
+    """
+    run = count_and_price(graph, data, tables, precision, progress)
+    return run.on_chips(graph, run.observed)
+
+
+def count_and_price(
     graph: Graph,
     data: Input,
     tables: Sequence[PriceTable],
@@ -74,7 +95,7 @@ def run_and_price(
     progress: bool = False,
     also: Sequence[Fold] = (),
 ) -> Run:
-    """Runs, counts, places and prices one network.
+    """Runs, counts and prices one network, and places it nowhere yet.
 
     Args:
         also: folds of the same run.
@@ -88,10 +109,8 @@ def run_and_price(
         graph, data.frames, data.lengths, data.labels, folds, precision, progress, AT_ONCE
     )
     counts = layer_counts(counting, tallies)
-    placement = place_everywhere(graph, observed)
-    energy = reserve(energies(counts, tables), reservations(placement))
-    parts = price_parts(counts, tables)
-    return Run(data, observed, counts, sum_up(counts), placement, energy, parts, tuple(others))
+    energy, parts = tuple(energies(counts, tables)), price_parts(counts, tables)
+    return Run(data, observed, counts, sum_up(counts), (), energy, parts, tuple(others))
 
 
 @dataclass

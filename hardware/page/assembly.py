@@ -19,7 +19,7 @@ from neurotarget.hardware.energy.memory import by_layer
 from neurotarget.hardware.energy.prices import PriceTable, load_tables, with_measured
 from neurotarget.hardware.energy.published import load_published
 from neurotarget.hardware.energy.reserved import reservations
-from neurotarget.hardware.energy.runs import OWN, Run, Runs, run_and_price
+from neurotarget.hardware.energy.runs import OWN, Run, Runs, count_and_price
 from neurotarget.hardware.energy.trained_twin import TrainedTwin
 from neurotarget.hardware.energy.verdict import verdicts as by_boundary
 from neurotarget.hardware.energy.whole_chip import whole_chips
@@ -100,8 +100,9 @@ def make(given: Given) -> tuple[Report, Trace]:
         folds["single"] = InSinglePrecision(Again(graph, "float32"))
     if integers is not None:
         folds["integers"] = InIntegers(Again(integers))
-    run = run_and_price(graph, data, tables, progress=True, also=list(map(Attempting, folds.values())))
+    run = count_and_price(graph, data, tables, progress=True, also=list(map(Attempting, folds.values())))
     also = dict(zip(folds, run.also, strict=True))
+    run = run.on_chips(*for_chips(given, run, integers, also.get("integers")))
     observed, counts = run.observed, run.counts
     first = data.rows(slice(max(sensitivity.SAMPLES, other_packages.SAMPLES, given.lava_samples, given.chip_samples)))
     head = reference.run(graph, first.frames, first.lengths, first.labels)
@@ -190,6 +191,13 @@ def integers_of(given: Given) -> tuple[Graph | None, str]:
         if given.quantised is not None:
             raise
         return None, str(error)
+
+
+def for_chips(given: Given, run: Run, integers: Graph | None, attempt: Attempt | None) -> tuple[Graph, Observed]:
+    """What a chip would take, with a run of it: the network in integers where it ran, else as it is."""
+    if integers is None or attempt is None or attempt.failed is not None:
+        return given.graph, run.observed
+    return integers, attempt.found.observed
 
 
 def in_integers(given: Given, in_float: Observed, attempt: Attempt | None, why: str) -> tuple[IntegerForm | None, str]:

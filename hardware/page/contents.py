@@ -120,7 +120,7 @@ class Report:
         networks: this network and those given with `--beside`; empty without.
         twin: the quantised twin.
         trained_twins: the trained twin in 32, 8 and fewer bits; empty without `--twin`.
-        placement: one per chip.
+        placement: one per chip, of the network in integers where its file ran, else of the float file.
         chip_simulation: the network on a simulated chip; `null` without `--chip-simulator`.
         whole_chips: one per class of chips with a model fitted on measurements.
         claims: judged; empty without `--claims`.

@@ -79,7 +79,7 @@ def chip_row(placement: Sequence[Fit | NotPlaced]) -> VerdictRow:
     """Favourable where it fits every chip that was tried, unfavourable where it fits none."""
     fits = [result.chip for result in placement if result.fits]
     fails = [result.chip for result in placement if not result.fits]
-    figure = " ".join(result.sentence if isinstance(result, Fit) else result.reason for result in placement)
+    figure = " ".join(result.placed if isinstance(result, Fit) else result.reason for result in placement)
     if not fails:
         answer, standing = f"it fits {' and '.join(fits)}", FAVOURABLE if fits else OPEN
     elif fits:

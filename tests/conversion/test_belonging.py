@@ -64,7 +64,7 @@ def test_weights_of_a_quantised_file_are_its_own(tmp_path, graph):
 
 
 def test_the_report_refuses_before_it_works(tmp_path, graph, capsys, monkeypatch):
-    monkeypatch.setattr(assembly, "run_and_price", lambda *_, **__: pytest.fail("it worked"))
+    monkeypatch.setattr(assembly, "count_and_price", lambda *_, **__: pytest.fail("it worked"))
     np.savez(tmp_path / "in.npz", input=random_frames((12,))[0])
     arguments = ["--input", tmp_path / "in.npz", "--out", tmp_path / "out"]
     arguments += ["--checkpoint", saved(tmp_path / "other.pt", networks.tiny(seed=1))]

@@ -6,7 +6,7 @@ import html
 import itertools
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from neurotarget.conversion import quantize
-from neurotarget.hardware.chips.fit import NotPlaced
+from neurotarget.hardware.chips.fit import NotPlaced, fit
+from neurotarget.hardware.chips.limits import load_chip
 from neurotarget.hardware.energy import twin
 from neurotarget.hardware.energy.figure import EnergyFigure, SpikingEnergy, energy_figure
 from neurotarget.hardware.energy.trained_twin import TrainedTwin, TwinFigure
@@ -356,6 +357,18 @@ def test_a_quantised_file_beside_is_found_and_one_that_is_given_must_fit(
     assert row["standing"] == OPEN and "is in integers itself" in row["figure"]
     assert report(files, tmp_path, "other.nir", "--quantized", str(files / "net.q.nir")) == 2
     assert "its spiking layers differ" in capsys.readouterr().err
+
+
+def test_what_is_placed_is_the_quantised_file_with_its_own_spikes(files: Path, tmp_path: Path) -> None:
+    with np.load(files / "in.npz") as data:
+        frames = data["input"]
+    for model, placed in (("net.nir", "net.q.nir"), ("other.nir", "other.nir")):
+        made, graph = report(files, tmp_path, model), load(files / placed)
+        run = observe(reference.run(graph, frames))
+        expected = [asdict(fit(graph, load_chip(chip), run=run)) for chip in ("loihi1", "loihi2")]
+        assert made["placement"] == json.loads(json.dumps(expected))
+        row = next(row for row in made["verdict"]["rows"] if row["name"] == "chip")
+        assert row["figure"].endswith(f"Placed: {files / placed}.")
 
 
 def test_the_sentence_stands_first_on_page_and_card_and_last_on_the_terminal(
