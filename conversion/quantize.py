@@ -101,7 +101,8 @@ def quantize(
     """
     if graph.quantised:
         raise GraphError(f"{graph.source}: already quantised; pass the float file that it was made from")
-    trace = reference.run(graph, frames, lengths)
+    # In this process: workers would keep what they had while the integers are chosen.
+    trace = reference.run(graph, frames, lengths, processes=1)
     errors = decay_errors(graph)
     for step in STEPS:
         graph = step(graph)
@@ -252,7 +253,7 @@ def _write(graph: Graph, target: Path, data: Input, progress: bool, accept: bool
             f"note: the integers are chosen on {len(few.lengths)} of the {len(data.lengths)} samples, evenly spaced, "
             "as all values of the network on all of them would not fit the memory; compared are all"
         )
-    network, choices, _ = quantize(graph, few.frames, few.lengths, progress, accept)
+    network, choices = quantize(graph, few.frames, few.lengths, progress, accept)[:2]  # all spikes of the float run go
     content = to_bytes(network)
     integers = load(target, content=content)
     departing = Departing(graph, reference.Again(integers))

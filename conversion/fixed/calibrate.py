@@ -216,7 +216,7 @@ class Calibration:
 
     def _matters(self, name: str, group: Group) -> bool:
         """Whether the current of a synapse can be noticed at a neuron that reads the group."""
-        return self._reaches(float(np.abs(self.real.value(name)).max(initial=0)), group) >= MATTERS
+        return self._reaches(self.real.largest(name), group) >= MATTERS
 
     def _reaches(self, current: float, group: Group) -> float:
         """How far such a current, kept up for a run, brings a neuron of the group, as a share of its threshold."""
@@ -224,13 +224,9 @@ class Calibration:
         for name in group.neurons:
             real = dynamics(self.graph.nodes[name], self.graph)
             total = current / real.lost_u / max(real.lost_v, 1 / steps)
-            whole = real.threshold_current if name in self.trace.spikes else self._potential(name) / real.gain
+            whole = real.threshold_current if name in self.trace.spikes else self.real.largest(name) / real.gain
             furthest = max(furthest, total / whole if whole else math.inf)
         return furthest if group.neurons else math.inf
-
-    def _potential(self, name: str) -> float:
-        """Largest potential of a neuron that does not fire."""
-        return float(np.abs(self.real.value(name)).max(initial=0))
 
 
 def _merit(judged: Judged) -> merit.Merit:

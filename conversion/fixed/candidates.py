@@ -51,7 +51,7 @@ class Candidates:
         self.finest_step = {
             name: float(np.abs(w).max(initial=0)) / rounding.largest_weight(w) for name, w in self.weights.items()
         }
-        self.peaks = {name: float(np.abs(real.value(name)).max(initial=0)) for name in group.synapses}
+        self.peaks = {name: real.largest(name) for name in group.synapses}
         self.anchor = self._anchor()
         self.spreads: dict[str, np.ndarray] = {}
         self.errors: dict[tuple[str, float], float] = {}

@@ -45,6 +45,11 @@ class Replay:
             self.known[name] = self.evaluate(node, self.received(node))
         return self.known[name]
 
+    def largest(self, name: str) -> float:
+        """The largest |value| that `name` sends."""
+        value = self.value(name)
+        return max(float(value.max(initial=0)), -float(value.min(initial=0)))
+
     def received(self, node: Node) -> Any:
         """What a node receives, by role where it has roles."""
         if node.kind == "input":

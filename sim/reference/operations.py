@@ -77,7 +77,7 @@ def cast_parameters(node: Node, graph: Graph, dtype: np.dtype) -> Parameters:
     p = dict(node.parameters)
     for key in ("weight", "bias"):
         if p.get(key) is not None:
-            p[key] = p[key].astype(dtype)
+            p[key] = p[key].astype(dtype, copy=False)
     if node.kind in LINEAR:
         p["by_input"] = sums.by_input(p["weight"], p["bias"])
     if node.kind in STATEFUL:
