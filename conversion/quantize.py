@@ -214,7 +214,7 @@ def _refuse_own_source(source: Path, target: Path) -> None:
 
 
 def quantize_file(
-    source: Path,
+    source: Path | Graph,
     target: Path,
     data: Input,
     dt: float | None = None,
@@ -222,7 +222,7 @@ def quantize_file(
     progress: bool = False,
     accept: bool = False,
 ) -> Report:
-    """Writes `target` from the float file `source`; it appears unless its own run, from its bytes, refuses it.
+    """Writes `target` from the float file, or its graph; it appears unless its own run, from its bytes, refuses it.
 
     Args:
         accept: write it whatever its rates, time constants and lost currents.
@@ -280,7 +280,7 @@ def work(arguments: argparse.Namespace) -> Result:
     data = open_input(arguments.calibrate, graph, arguments.split, arguments.samples)
     with reference.sharing(arguments.workers, arguments.scheduler):
         result = quantize_file(
-            arguments.model, target, data, arguments.dt, arguments.reset, progress=True, accept=arguments.accept
+            graph, target, data, arguments.dt, arguments.reset, progress=True, accept=arguments.accept
         )
     figures = {"file": str(target), **dataclasses.asdict(result)}
     if result.refusal:

@@ -113,6 +113,11 @@ class Counting:
         with_own = [node for node in self.counted if node.kind not in STATEFUL | {"attention", "delay"}]
         return {node.name: connections(node, self.zero_weights) for node in with_own}
 
+    @functools.cached_property
+    def resting(self) -> dict[tuple[str, int], Any]:
+        """What neurons receive without any event, [1, steps, *neurons], by name and steps; the same in every batch."""
+        return {}
+
     def __call__(self, trace: Trace) -> Tallies:
         """The tallies of a run, or of a part of it.
 
@@ -124,7 +129,7 @@ class Counting:
 
     def tally(self, node: Node, trace: Trace) -> NodeTally:
         """What one node took in and gave."""
-        run = _Run(self.graph, trace, self.prepared)
+        run = _Run(self.graph, trace, self.prepared, self.resting)
         total = NodeTally()
         if node.kind in STATEFUL:
             if (probe := direct_edges(self.graph, node)) is not None:
@@ -154,6 +159,7 @@ class _Run:
     graph: Graph
     trace: Trace
     prepared: reference.Prepared
+    resting: dict[tuple[str, int], Any]
 
 
 def _active_updates(run: _Run, node: Node) -> int:
@@ -162,8 +168,23 @@ def _active_updates(run: _Run, node: Node) -> int:
     Without events a neuron receives its biases only. Events whose weights cancel to the last bit do not count: what
     reaches the neuron is then the same as nothing.
     """
-    trace = run.trace
-    silent = replace(
+    key = node.name, run.trace.input.shape[1]
+    if key not in run.resting:
+        run.resting[key] = reference.synaptic_input(run.graph, _silent(run.trace), node.name, run.prepared)
+    resting = run.resting[key]
+    active = 0
+    for part in _batches(run.trace):
+        received = reference.synaptic_input(run.graph, part, node.name, run.prepared)
+        busy = received != resting
+        if node.kind in SPIKING:
+            busy |= part.spikes[node.name] != 0
+        active += int(np.count_nonzero(windowed(busy, part.lengths)))
+    return active
+
+
+def _silent(trace: Trace) -> Trace:
+    """One sample of as many steps, in which nothing happens."""
+    return replace(
         trace,
         spikes={name: np.zeros_like(array[:1]) for name, array in trace.spikes.items()},
         output=np.zeros_like(trace.output[:1]),
@@ -171,15 +192,6 @@ def _active_updates(run: _Run, node: Node) -> int:
         lengths=np.array([trace.input.shape[1]]),
         labels=None,
     )
-    resting = reference.synaptic_input(run.graph, silent, node.name, run.prepared)
-    active = 0
-    for part in _batches(trace):
-        received = reference.synaptic_input(run.graph, part, node.name, run.prepared)
-        busy = received != resting
-        if node.kind in SPIKING:
-            busy |= part.spikes[node.name] != 0
-        active += int(np.count_nonzero(windowed(busy, part.lengths)))
-    return active
 
 
 # ---- inputs, in batches ----------------------------------------------------------------------------------------------

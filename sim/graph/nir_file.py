@@ -22,7 +22,7 @@ import nir
 import numpy as np
 from neurotarget.sim.graph.kinds import KINDS, RESETTING
 from neurotarget.sim.graph.node import GraphError
-from nir.serialization import hdf2dict
+from nir.serialization import try_byte_to_str
 
 from neurotarget import kinds
 from neurotarget.arrays import LARGEST_BYTES  # HDF5, too, packs terabytes of zeros into kilobytes
@@ -33,6 +33,7 @@ MOST_NODES = 2**12  # nir's type inference takes time with their square: a minut
 DEEPEST = 64  # groups within groups
 PRIMITIVES = frozenset(name for name in nir.ir.__all__ if name not in ("NIRNode", "str2NIRNode", "dict2NIRNode"))
 NO_NUMBERS = frozenset({"type", "metadata", "nodes", "edges", "padding"})  # padding may be a word
+Members = dict[str, Any]  # of a group: arrays, and the members of groups
 WITH_RESET = frozenset(name for kind in RESETTING for name in KINDS[kind].nir)
 
 
@@ -73,34 +74,26 @@ def read(path: Path, content: bytes | None = None) -> NirFile:
     if content is None and (mistake := kinds.mistaken(path, kinds.NIR)):
         raise GraphError(mistake)
     survey = _Survey(path)
-
-    def place() -> Path | io.BytesIO:
-        return path if content is None else io.BytesIO(content)
-
+    graph, refused, misnamed = None, "", dict[str, str]()
     try:
-        with h5py.File(place(), "r") as file:
+        with h5py.File(path if content is None else io.BytesIO(content), "r") as file:
             sizes = file.id.get_create_plist().get_sizes()
             if content is None and (fault := endless_heap(path, sizes[1])):
                 raise GraphError(f"{path}: {fault}")
-            survey.visit(file, "", 0)
+            content_of = _values(survey.visit(file, "", 0)["node"])
+            try:
+                graph = nir.dict2NIRNode(_copied(content_of) | {"type_check": True})  # as nir.read does
+            except Exception as error:  # nir raises anything from KeyError to a bare AssertionError
+                refused = (
+                    f"nir's type check refuses {path} ({_reason(error)}); its shapes were worked out here and are "
+                    "consistent"
+                )
+            if graph is None or _has_more_outputs(graph, content_of):
+                misnamed = _name_as_the_edges(content_of)
+                graph = nir.dict2NIRNode(_unchecked(content_of))
     except GraphError:
         raise
     except Exception as error:  # h5py raises OSError, RuntimeError, KeyError or ValueError on a damaged file
-        raise GraphError(f"{path}: not a NIR file that can be run: {_reason(error)}") from error
-    graph, refused, misnamed = None, "", dict[str, str]()
-    try:
-        graph = nir.read(place())
-    except Exception as error:  # nir raises anything from KeyError to a bare AssertionError
-        refused = (
-            f"nir's type check refuses {path} ({_reason(error)}); its shapes were worked out here and are consistent"
-        )
-    try:
-        with h5py.File(place(), "r") as file:
-            if graph is None or _has_more_outputs(graph, file["node"]):
-                content_of = hdf2dict(file["node"])
-                misnamed = _name_as_the_edges(content_of)
-                graph = nir.dict2NIRNode(_unchecked(content_of))
-    except Exception as error:
         raise GraphError(f"{path}: not a NIR file that can be run: {_reason(error)}") from error
     notes = [
         f"{path}: no edge names node {node}, and no node is called {name}, which edges name: taken for one and the same"
@@ -112,6 +105,19 @@ def read(path: Path, content: bytes | None = None) -> NirFile:
         tuple(notes or ([refused] if refused else [])),
         tuple(misnamed.get(node, node) for node in survey.without_reset),
     )
+
+
+def _values(members: Members) -> dict[str, Any]:
+    """What nir makes nodes of: the arrays and texts of a group and of those within it."""
+    return {
+        name: _values(member) if isinstance(member, dict) else try_byte_to_str(member[()])
+        for name, member in members.items()
+    }
+
+
+def _copied(graph: Mapping[str, Any]) -> dict[str, Any]:
+    """The same arrays in dictionaries of its own: nir changes those that it makes nodes of."""
+    return {name: _copied(member) if isinstance(member, dict) else member for name, member in graph.items()}
 
 
 def _name_as_the_edges(graph: dict[str, Any], prefix: str = "") -> dict[str, str]:
@@ -138,11 +144,11 @@ def _unchecked(graph: Mapping[str, Any]) -> dict[str, Any]:
     return {**graph, "nodes": nodes, "type_check": False}
 
 
-def _has_more_outputs(graph: nir.NIRGraph, written: h5py.Group) -> bool:
+def _has_more_outputs(graph: nir.NIRGraph, written: Mapping[str, Any]) -> bool:
     """Whether nir added an Output, behind a node that feeds nothing, to those that a graph or a nested one has."""
-    kind = {name: node["type"][()] for name, node in written["nodes"].items()}
-    nested = [name for name in kind if kind[name] == b"NIRGraph"]
-    outputs = sum(kind[name] == b"Output" for name in kind)
+    kind = {name: node["type"] for name, node in written["nodes"].items()}
+    nested = [name for name in kind if kind[name] == "NIRGraph"]
+    outputs = sum(kind[name] == "Output" for name in kind)
     return 0 < outputs < len(graph.outputs) or any(
         _has_more_outputs(graph.nodes[name], written["nodes"][name]) for name in nested
     )
@@ -165,8 +171,13 @@ class _Survey:
     declared: dict[str, tuple[int, ...]] = field(default_factory=dict)
     without_reset: list[str] = field(default_factory=list)
 
-    def visit(self, group: h5py.Group, node: str, depth: int) -> None:
-        """One group; `node` is the dotted name of the NIR node that it belongs to."""
+    def visit(self, group: h5py.Group, node: str, depth: int, is_node: bool = False) -> Members:
+        """What one group holds.
+
+        Args:
+            node: dotted name of the NIR node that it belongs to.
+            is_node: it is that node.
+        """
         address = h5py.h5o.get_info(group.id).addr
         if depth > DEEPEST or address in self.seen:
             where = f"...{group.name[-40:]}" if len(group.name) > 40 else group.name
@@ -174,21 +185,26 @@ class _Survey:
                 f"{self.path}: {where} is deeper than {DEEPEST} groups, or stands in two places of the file"
             )
         self.seen.add(address)
+        members: Members = {}
         for name in group:
             self._count(1)
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise GraphError(f"{self.path}: {group.name}/{name} is a link to another place; arrays are expected")
-            member = group[name]
+            members[name] = group[name]
+        if is_node:
+            self._check_node(members, node)
+        inside = group.name.endswith("/nodes")
+        found: Members = {}
+        for name, member in members.items():
             if isinstance(member, h5py.Dataset):
                 self._weigh(member)
                 if name in ("input_shape", "input_type") and member.size <= DEEPEST:
                     self.declared[node] = tuple(int(size) for size in np.atleast_1d(member[()]))
+                found[name] = member
             elif isinstance(member, h5py.Group):
-                inside = group.name.endswith("/nodes")
                 inner = (f"{node}.{name}" if node else name) if inside else node
-                if inside or member.name == "/node":
-                    self._check_node(member, inner)
-                self.visit(member, inner, depth + 1)
+                found[name] = self.visit(member, inner, depth + 1, inside or member.name == "/node")
+        return found
 
     def _weigh(self, array: h5py.Dataset) -> None:
         if array.is_virtual or array.external:
@@ -214,7 +230,7 @@ class _Survey:
                 f"{array.shape}"
             )
 
-    def _check_node(self, group: h5py.Group, name: str) -> None:
+    def _check_node(self, group: Members, name: str) -> None:
         """A node has a type that NIR knows and arrays of numbers; a graph has nodes and edges."""
         place = f"{self.path}: node {name}" if name else f"{self.path}: the graph"
         self.nodes += 1
