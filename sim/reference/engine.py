@@ -10,8 +10,8 @@ the bias of a layer reaches a look-ahead or an attention from there.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -32,12 +32,14 @@ from neurotarget.sim.reference.operations import (
     all_finite,
     cast_parameters,
     summed,
+    weighted_spiking,
 )
 from neurotarget.sim.reference.room import Batch, Room, layout
+from neurotarget.sim.reference.stages import Stage, loops, stages
 from neurotarget.sim.trace import Trace, in_window, masked, partial_window, windowed
 
-# Numbers that the widest layer sends in a chunk, whose samples go through all nodes together: what passes between them
-# then stays in the second-level cache. And those from which a second thread saves more than its start takes.
+# Numbers that the widest layer passes in a chunk, whose samples go through all nodes together: what passes between them
+# then stays in the second-level cache. And those of neurons from which a second thread saves more than its start takes.
 CHUNK_NUMBERS, THREAD_NUMBERS = 204_800, 20_000
 # What is not finite reaches one of these: spiking neurons look at what they receive, of the others it is looked at.
 ENDS = STATEFUL - SPIKING | {"output"}
@@ -55,6 +57,16 @@ class Prepared:
     parameters: Mapping[str, Parameters]
     operations: Mapping[str, Callable[[Call, Any], np.ndarray]]
 
+    @functools.cached_property
+    def one_by_one(self) -> tuple[Stage, ...]:
+        """Each node by itself."""
+        return stages(self.graph, fuse=False)
+
+    @functools.cached_property
+    def fused(self) -> tuple[Stage, ...]:
+        """Several nodes at once where their numbers are the same; of integers none."""
+        return stages(self.graph, fuse=not self.graph.quantised)
+
 
 def prepare(graph: Graph, precision: str = "float64") -> Prepared:
     """Casts the parameters of a graph.
@@ -67,7 +79,7 @@ def prepare(graph: Graph, precision: str = "float64") -> Prepared:
             precision, or the integers of a quantised graph are incomplete or too wide.
     """
     for component in graph.components:
-        for name in component if _loops(graph, component) else ():
+        for name in component if loops(graph, component) else ():
             if graph.nodes[name].kind in WHOLE_UTTERANCE:
                 raise GraphError(f"node {name}: {graph.nodes[name].kind} inside a loop cannot run step by step")
     if graph.quantised:
@@ -145,7 +157,7 @@ def simulate(
     """
     graph, samples = prepared.graph, len(frames)
     sent = Batch.of(graph, Room(layout(graph, *frames.shape[:2]), shared=False).arrays) if into is None else into
-    chunk, threads = _chunks(graph, *frames.shape[:2])
+    chunk, threads = _chunks(prepared, *frames.shape[:2])
 
     def run(start: int) -> Batch:
         rows = slice(start, start + chunk)
@@ -168,40 +180,39 @@ def simulate(
     )
 
 
-def _chunks(graph: Graph, samples: int, steps: int) -> tuple[int, int]:
+def _chunks(prepared: Prepared, samples: int, steps: int) -> tuple[int, int]:
     """Samples of a chunk, and threads that run chunks side by side."""
-    if any(_loops(graph, component) for component in graph.components):
+    if any(stage.node is None for stage in prepared.fused):
         return samples, 1  # a loop goes step by step, and is the faster the more samples go with it
-    numbers = samples * steps * max((node.neurons for node in graph.nodes.values() if node.kind in STATEFUL), default=1)
+    neurons = [(stage, stage.node) for stage in prepared.fused if stage.node and stage.node.kind in STATEFUL]
+    numbers = samples * steps * max((node.neurons for _, node in neurons), default=1)
+    passed = samples * steps * max((stage.numbers for stage, _ in neurons), default=1)
     threads = min(numba.get_num_threads(), samples, 1 + numbers // THREAD_NUMBERS)
-    rounds = math.ceil(numbers / CHUNK_NUMBERS / threads)  # each thread has as many chunks as the others
+    rounds = math.ceil(passed / CHUNK_NUMBERS / threads)  # each thread has as many chunks as the others
     return math.ceil(samples / (rounds * threads)), threads
 
 
 def _simulate(
     prepared: Prepared, frames: np.ndarray, lengths: np.ndarray, observe: Collection[str], sent: Batch, careful: bool
 ) -> Batch:
-    graph = prepared.graph
     mask = partial_window(lengths, frames.shape[1])
     run = _Run(prepared, mask, {name: np.empty(0) for name in observe}, careful=careful)
     values: dict[str, np.ndarray] = {}
-    readers = Counter(source for node in graph.nodes.values() for source in set(node.sources))
-    for component in graph.components:
-        if _loops(graph, component):
-            run.loop(component, values)
+    for stage in prepared.one_by_one if careful or observe else prepared.fused:
+        if stage.node is None:
+            run.loop(stage.names, values)
         else:
-            node = graph.nodes[component[0]]
-            inputs = masked(np.asarray(frames), mask) if node.kind == "input" else run.gather(node, values)
-            values[node.name] = run.apply(node, inputs, {}, sent.spikes.get(node.name))
-        for name in component:
+            first = stage.layer or stage.node
+            inputs = masked(np.asarray(frames), mask) if first.kind == "input" else run.gather(first, values)
+            place = sent.spikes.get(stage.node.name)
+            values[stage.node.name] = run.apply(stage.node, inputs, {}, place, stage.layer)
+        for name in stage.names:
             if (place := sent.spikes.get(name)) is not None and values[name] is not place:
                 place[...] = values[name]
                 values[name] = place
-        for source in (source for name in component for source in set(graph.nodes[name].sources)):
-            readers[source] -= 1
-            if not readers[source]:
-                del values[source]  # the batch's currents need not all be held at once
-    sent.output[...] = values[graph.output.name]
+        for name in stage.done:
+            del values[name]  # the batch's currents need not all be held at once
+    sent.output[...] = values[prepared.graph.output.name]
     return replace(sent, potentials=run.potentials, peaks=run.peaks)
 
 
@@ -243,7 +254,7 @@ def synaptic_input(graph: Graph, trace: Trace, name: str, prepared: Prepared | N
     again = {
         member: component
         for component in graph.components
-        if _loops(graph, component) and any(graph.nodes[m].kind in STATEFUL - SPIKING for m in component)
+        if loops(graph, component) and any(graph.nodes[m].kind in STATEFUL - SPIKING for m in component)
         for member in component
     }
     known: dict[str, np.ndarray] = {}
@@ -309,17 +320,23 @@ class _Run:
             return {role: summed((values[s] for s in sources), dtype) for role, sources in node.roles.items()}
         return summed((values[source] for source in node.sources), dtype)
 
-    def apply(self, node: Node, inputs: Any, state: State, place: np.ndarray | None = None) -> np.ndarray:
+    def apply(
+        self, node: Node, inputs: Any, state: State, place: np.ndarray | None = None, layer: Node | None = None
+    ) -> np.ndarray:
         """Runs one node over the steps in `inputs`; spikes outside the window are removed.
 
         Args:
             place: for the spikes of a spiking node.
+            layer: the linear layer in front of it, for which the inputs are.
         """
         parameters, dtype = self.prepared.parameters[node.name], self.prepared.dtype
         call = Call(node, parameters, dtype, state, self.mask, self.potentials, place)
         with np.errstate(over="ignore", invalid="ignore"):  # found below, and said by name
             try:
-                out = self.prepared.operations[node.kind](call, inputs)
+                if layer is None:
+                    out = self.prepared.operations[node.kind](call, inputs)
+                else:
+                    out = weighted_spiking(call, layer, self.prepared.parameters[layer.name], inputs)
             except Overflow as error:
                 raise _overflow(node, "values", self.prepared.dtype) if self.careful else error from None
         if self.careful:
@@ -368,8 +385,3 @@ def _overflow(node: Node, what: str, dtype: np.dtype) -> GraphError:
         f"node {node.name} ({node.kind}): its {what} overflow {dtype}, whose largest number is "
         f"{np.finfo(dtype).max:.3g}; make its weights or its input smaller"
     )
-
-
-def _loops(graph: Graph, component: tuple[str, ...]) -> bool:
-    """Several nodes, or one that feeds itself."""
-    return len(component) > 1 or (component[0], component[0]) in graph.recurrent_edges

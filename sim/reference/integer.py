@@ -323,7 +323,7 @@ def _neuron(call: Call, x: np.ndarray) -> np.ndarray:
     u, v = (state(call, key, samples) for key in ("u", "v"))
     fires = node.kind in SPIKING
     nothing = (0, 0, 0)
-    spikes = spikes_of(call, current) if fires else np.empty(nothing, np.uint8)
+    spikes = spikes_of(call, *x.shape[:2]) if fires else np.empty(nothing, np.uint8)
     observed = node.name in call.potentials
     peaks = None
     if fires and not observed and not p["keep_u"] and current.dtype == np.int32:

@@ -15,13 +15,37 @@ snntorch/_neurons/leaky.py, `reset_delay`).
 
 from __future__ import annotations
 
+import numba
 import numpy as np
-from neurotarget.sim.reference.vectors import integrate_and_fire, noted
+from neurotarget.sim.reference.vectors import NOTED, integrate_and_fire, noted
 
 from neurotarget.compiled import compiled_alone
 
 LINE, FOUR_LINES = 64, 256  # bytes that vectors take
 CONSTANTS = ("decay", "gain", "offset", "v_threshold", "v_reset", "theta")  # of `lif`, in this order
+
+
+@numba.njit(inline="always")
+def fire(current, columns, steps, constants, neurons, reset, v, spikes, potential):
+    """LIF and IF over steps of one sample, all arrays flat: arguments as of `integrate_and_fire`.
+
+    Returns:
+        How many vectors met what is not finite.
+    """
+    line = LINE // current.itemsize
+    n, wild = 0, 0
+    while n < neurons:
+        own, fixed, sent, kept = v[n:], constants[n:], spikes[n:], potential[n:]
+        if n + 4 * line <= neurons:
+            wild += integrate_and_fire(FOUR_LINES, current[n:], columns, steps, fixed, neurons, reset, own, sent, kept)
+            n += 4 * line
+        elif n + line <= neurons:
+            wild += integrate_and_fire(LINE, current[n:], columns, steps, fixed, neurons, reset, own, sent, kept)
+            n += line
+        else:
+            wild += integrate_and_fire(1, current[n:], columns, steps, fixed, neurons, reset, own, sent, kept)
+            n += 1
+    return wild
 
 
 @compiled_alone
@@ -37,29 +61,13 @@ def lif(current, constants, reset, v, spikes, potential):
         Whether every current and every v at the end is finite.
     """
     samples, steps, neurons = current.shape
-    line = LINE // current.itemsize
     flat, fixed, states = current.reshape(-1), constants.reshape(-1), v.reshape(-1)
     fired, kept = spikes.reshape(-1), potential.reshape(-1)
     wild = 0
     for sample in range(samples):
-        n, own, start = 0, sample * neurons, sample * steps * neurons
-        while n < neurons:
-            first = start + n
-            if n + 4 * line <= neurons:
-                wild += integrate_and_fire(
-                    FOUR_LINES, flat, first, neurons, steps, fixed, n, reset, states, own + n, fired, kept
-                )
-                n += 4 * line
-            elif n + line <= neurons:
-                wild += integrate_and_fire(
-                    LINE, flat, first, neurons, steps, fixed, n, reset, states, own + n, fired, kept
-                )
-                n += line
-            else:
-                wild += integrate_and_fire(
-                    1, flat, first, neurons, steps, fixed, n, reset, states, own + n, fired, kept
-                )
-                n += 1
+        at = sample * steps * neurons
+        own = states[sample * neurons :]
+        wild += fire(flat[at:], neurons, steps, fixed, neurons, reset, own, fired[at:], kept[at:])
     return wild == 0
 
 
@@ -114,7 +122,7 @@ def coincidences(query, key, value, heads, causal, out):
     samples, steps, width = out.shape
     own = width // heads
     state, values = np.empty((width, own), np.float32), np.empty(width, np.float32)
-    places, times = np.empty(width + 1, np.int32), np.empty(width + 1, np.float32)
+    places, times = np.empty(width + NOTED, np.int32), np.empty(width + NOTED, np.float32)
     first_of_head = np.arange(width) // own * own
     queries, keys = query.reshape(-1), key.reshape(-1)
     for sample in range(samples):

@@ -16,7 +16,7 @@ import numpy as np
 from neurotarget.sim.graph import Graph, dialect
 from neurotarget.sim.graph.kinds import KINDS, LEAKY, SPIKING, STATEFUL
 from neurotarget.sim.graph.node import GraphError, Node
-from neurotarget.sim.reference import kernels, spatial_kernels, sums
+from neurotarget.sim.reference import fused_kernels, kernels, spatial_kernels, sums
 from neurotarget.sim.resets import RESET_ZERO, RESETS
 from neurotarget.sim.trace import masked
 
@@ -34,7 +34,8 @@ class Call:
     """What an operation needs beside its inputs.
 
     Attributes:
-        out: where a spiking neuron's spikes belong, uint8 [samples, steps, *neurons]; None where no place is waiting.
+        out: where a spiking neuron's spikes belong, contiguous uint8 [samples, steps, *neurons]; None where no place
+            is waiting.
     """
 
     node: Node
@@ -139,14 +140,15 @@ def _current(call: Call, x: np.ndarray) -> np.ndarray:
     return out
 
 
-def spikes_of(call: Call, rows: np.ndarray) -> np.ndarray:
-    """An array for the spikes of currents [samples, steps, neurons]: where they belong, if a place is waiting."""
-    return np.empty(rows.shape, np.uint8) if call.out is None else kernels.as_rows(call.out, call.node.neurons)
+def spikes_of(call: Call, samples: int, steps: int) -> np.ndarray:
+    """An array for spikes [samples, steps, neurons]: where they belong, if a place is waiting."""
+    shape = samples, steps, call.node.neurons
+    return np.empty(shape, np.uint8) if call.out is None else kernels.as_rows(call.out, call.node.neurons)
 
 
 def _spiking(call: Call, x: np.ndarray) -> np.ndarray:
     p, current = call.parameters, _current(call, x)
-    spikes = spikes_of(call, current)
+    spikes = spikes_of(call, *x.shape[:2])
     observe = call.node.name in call.potentials
     potential = np.empty(current.shape if observe else (0, 0, 0), call.dtype)
     reset = RESETS.index(call.node.reset or RESET_ZERO)
@@ -154,7 +156,25 @@ def _spiking(call: Call, x: np.ndarray) -> np.ndarray:
         raise Overflow(call.node.name)
     if observe:
         call.potentials[call.node.name] = potential.reshape(x.shape)
-    return spikes.reshape(x.shape)
+    return spikes.reshape(x.shape) if call.out is None else call.out
+
+
+def weighted_spiking(call: Call, layer: Node, weights: Parameters, x: np.ndarray) -> np.ndarray:
+    """Spikes of neurons whose currents are those of a linear layer of x [samples, steps, inputs], bit for bit.
+
+    Args:
+        call: of the neurons.
+        weights: parameters of the layer.
+    """
+    taps, ahead = 1, 0
+    if layer.kind == "temporal_conv":
+        x, taps, ahead = masked(x, call.mask), weights["weight"].shape[-1], weights["look_ahead"]
+    spikes, v = spikes_of(call, *x.shape[:2]), state(call, "v", len(x))
+    weighted = np.ascontiguousarray(typed(call, x)), weights["by_input"], taps, ahead
+    reset = RESETS.index(call.node.reset or RESET_ZERO)
+    if not fused_kernels.weighted_lif(*weighted, call.parameters["constants"], reset, v, spikes):
+        raise Overflow(call.node.name)
+    return spikes.reshape(*x.shape[:2], *call.node.output_shape) if call.out is None else call.out
 
 
 def _leaky(call: Call, x: np.ndarray) -> np.ndarray:

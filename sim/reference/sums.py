@@ -11,7 +11,7 @@ import math
 
 import numba
 import numpy as np
-from neurotarget.sim.reference.vectors import noted, weigh, weigh_alone
+from neurotarget.sim.reference.vectors import NOTED, noted, weigh, weigh_alone
 
 from neurotarget.compiled import compiled_alone
 
@@ -49,7 +49,7 @@ def by_input(weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
 
 
 @numba.njit(inline="always")
-def _sum(weight, columns, places, values, starts, ends, tail, out, first, outputs):
+def add_up(weight, columns, places, values, starts, ends, tail, out, first, outputs):
     """Fills rows of the flat `out` from `first` on with the noted weights times their values.
 
     As many columns at a time as fit the registers, of all rows: their weights then stay in the cache.
@@ -74,6 +74,20 @@ def _sum(weight, columns, places, values, starts, ends, tail, out, first, output
         column += line
 
 
+@numba.njit(inline="always")
+def note(x, first, inputs, rows, bias, places, values, starts, ends):
+    """Notes the events of some rows of the flat x [.., inputs] from row `first` on, each from its place in `starts` on.
+
+    Args:
+        bias: 1 where a weight more follows those of the inputs, and one event of value 1 with it; or 0.
+        ends: gets the place behind the last event of each row.
+    """
+    for row in range(rows):
+        end = noted(x, (first + row) * inputs, inputs, places, values, starts[row], 0)
+        places[end], values[end] = inputs, 1
+        ends[row] = end + bias
+
+
 @compiled_alone
 def weighted(x, weight, out):
     """Fills `out` [rows, outputs] for x [rows, inputs] and weights as `by_input` gives them, with a bias or without.
@@ -83,17 +97,36 @@ def weighted(x, weight, out):
     """
     rows, inputs = x.shape
     flat, matrix, sums = x.reshape(-1), weight.reshape(-1), out.reshape(-1)
-    bias, room = weight.shape[0] - inputs, inputs + 2
+    bias, room = weight.shape[0] - inputs, inputs + NOTED
     places, values = np.empty(TILE * room, np.int32), np.empty(TILE * room, weight.dtype)
     starts, ends = np.arange(TILE) * room, np.empty(TILE, np.int64)
     tail = np.empty(LINE // weight.itemsize, out.dtype)
     for first in range(0, rows, TILE):
         tile = min(TILE, rows - first)
-        for row in range(tile):
-            end = noted(flat, (first + row) * inputs, inputs, places, values, starts[row], 0)
-            places[end], values[end] = inputs, 1
-            ends[row] = end + bias
-        _sum(matrix, weight.shape[1], places, values, starts[:tile], ends, tail, sums, first, out.shape[1])
+        note(flat, first, inputs, tile, bias, places, values, starts, ends)
+        add_up(matrix, weight.shape[1], places, values, starts[:tile], ends, tail, sums, first, out.shape[1])
+
+
+@numba.njit(inline="always")
+def note_taps(counts, noted_at, noted_values, first, rows, taps, look_ahead, bias, places, values, starts, ends):
+    """As `note`, of rows that each hold the inputs of all taps side by side: of the steps of a sample from `first` on.
+
+    Args:
+        counts: events of each step of the sample; where they are stands in the rows of noted_at, and noted_values.
+    """
+    steps, inputs = counts.shape[0], noted_at.shape[1] - NOTED
+    for row in range(rows):
+        end = starts[row]
+        for tap in range(taps):
+            source = first + row + look_ahead - (taps - 1) + tap
+            if source < 0 or source >= steps:
+                continue
+            for event in range(counts[source]):
+                places[end + event] = tap * inputs + noted_at[source, event]
+                values[end + event] = noted_values[source, event]
+            end += counts[source]
+        places[end], values[end] = taps * inputs, 1
+        ends[row] = end + bias
 
 
 @compiled_alone
@@ -107,30 +140,20 @@ def weighted_over_time(x, steps, weight, taps, look_ahead, out):
     """
     rows, inputs = x.shape
     flat, matrix, sums = x.reshape(-1), weight.reshape(-1), out.reshape(-1)
-    bias, room = weight.shape[0] - taps * inputs, taps * inputs + 2
-    counts, noted_at = np.empty(rows, np.int64), np.empty((rows, inputs + 1), np.int32)
-    noted_values = np.empty((rows, inputs + 1), weight.dtype)
+    bias, room = weight.shape[0] - taps * inputs, taps * inputs + NOTED
+    counts, noted_at = np.empty(steps, np.int64), np.empty((steps, inputs + NOTED), np.int32)
+    noted_values = np.empty((steps, inputs + NOTED), weight.dtype)
     places, values = np.empty(TILE * room, np.int32), np.empty(TILE * room, weight.dtype)
     starts, ends = np.arange(TILE) * room, np.empty(TILE, np.int64)
     tail = np.empty(LINE // weight.itemsize, out.dtype)
-    for row in range(rows):
-        counts[row] = noted(flat, row * inputs, inputs, noted_at[row], noted_values[row], 0, 0)
-    for first in range(0, rows, TILE):
-        tile = min(TILE, rows - first)
-        for row in range(tile):
-            step, end = (first + row) % steps, starts[row]
-            for tap in range(taps):
-                later = look_ahead - (taps - 1) + tap
-                if step + later < 0 or step + later >= steps:
-                    continue
-                source = first + row + later
-                for event in range(counts[source]):
-                    places[end + event] = tap * inputs + noted_at[source, event]
-                    values[end + event] = noted_values[source, event]
-                end += counts[source]
-            places[end], values[end] = taps * inputs, 1
-            ends[row] = end + bias
-        _sum(matrix, weight.shape[1], places, values, starts[:tile], ends, tail, sums, first, out.shape[1])
+    for sample in range(rows // steps):
+        for step in range(steps):
+            start = (sample * steps + step) * inputs
+            counts[step] = noted(flat, start, inputs, noted_at[step], noted_values[step], 0, 0)
+        for step in range(0, steps, TILE):
+            tile, row = min(TILE, steps - step), sample * steps + step
+            note_taps(counts, noted_at, noted_values, step, tile, taps, look_ahead, bias, places, values, starts, ends)
+            add_up(matrix, weight.shape[1], places, values, starts[:tile], ends, tail, sums, row, out.shape[1])
 
 
 @compiled_alone

@@ -18,6 +18,7 @@ INDEX = ir.IntType(32)
 STATE_LIMIT = 2**23  # Lava's u lies in -(2^23 - 1) .. 2^23, v in -(2^23 - 1) .. 2^23 - 1
 DECAY_BITS = 12
 ALIGN_BITS = 6  # input and threshold are shifted left by this much
+NOTED = 8
 
 
 def _array(context: Any, builder: Any, kind: Any, value: Any) -> Any:
@@ -122,18 +123,18 @@ def weigh_alone(typing_context, width, weight, start, x, first, columns, count, 
 
 
 @intrinsic(prefer_literal=True)
-def integrate_and_fire(
-    typing_context, width, current, start, neurons, steps, constants, column, reset, v, at, spikes, potential
-):
-    """All steps of the neurons of one vector, whose potentials stay in registers: kernels.py, `lif`.
+def integrate_and_fire(typing_context, width, current, columns, steps, constants, neurons, reset, v, spikes, potential):
+    """All steps of the neurons of one vector, whose potentials stay in registers: kernels.py, `fire`.
+
+    All arrays are flat and start with these neurons.
 
     Args:
         width: as of `weigh`.
-        current, spikes: flat, spikes of any type; the first step at `start`, the next one `neurons` further.
-        constants: flat, six rows of `neurons`: decay, gain, offset, v_threshold, v_reset, theta.
-        column: of the neurons in the constants.
+        current: the next step is `columns` further.
+        constants: six rows of `neurons`: decay, gain, offset, v_threshold, v_reset, theta.
         reset: place of the word in `RESETS`.
-        v: flat, of the neurons at `at`, read and written.
+        v: read and written.
+        spikes: of any type; the next step is `neurons` further.
         potential: as `spikes`, to keep v before the reset; of length 0 not to.
 
     Returns:
@@ -141,7 +142,7 @@ def integrate_and_fire(
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, arriving, first, stride, times, fixed, lane, rule, state, own, fired, kept = arguments
+        _, arriving, stride, times, fixed, count, rule, state, fired, kept = arguments
         arriving, fixed, state, fired, kept = (
             _array(context, builder, kind, value)
             for kind, value in (
@@ -157,18 +158,18 @@ def integrate_and_fire(
         sent = ir.VectorType(context.get_data_type(spikes.dtype), vector.count)
         one_or_none = builder.uitofp if isinstance(spikes.dtype, types.Float) else builder.zext
         decay, gain, offset, threshold, v_reset, theta = (
-            builder.load(
-                _at(builder, fixed, builder.add(lane, builder.mul(stride, stride.type(row))), vector), align=size
-            )
+            builder.load(_at(builder, fixed, builder.mul(count, count.type(row)), vector), align=size)
             for row in range(6)
         )
         late, zero = (builder.icmp_signed("==", rule, rule.type(number)) for number in (1, 0))
-        record = builder.icmp_signed(">", builder.extract_value(kept.shape, 0), stride.type(0))
-        potentials = cgutils.alloca_once_value(builder, builder.load(_at(builder, state, own, vector), align=size))
+        record = builder.icmp_signed(">", builder.extract_value(kept.shape, 0), count.type(0))
+        potentials = cgutils.alloca_once_value(
+            builder, builder.load(_at(builder, state, count.type(0), vector), align=size)
+        )
         wild = cgutils.alloca_once_value(builder, ir.Constant(vector, None))
         with cgutils.for_range(builder, times) as loop:
-            place = builder.add(first, builder.mul(loop.index, stride))
-            x, before = builder.load(_at(builder, arriving, place, vector), align=size), builder.load(potentials)
+            place, arrived = builder.mul(loop.index, count), builder.mul(loop.index, stride)
+            x, before = builder.load(_at(builder, arriving, arrived, vector), align=size), builder.load(potentials)
             builder.store(builder.fadd(builder.load(wild), builder.fsub(x, x)), wild)
             charged = builder.fadd(builder.fmul(before, decay), builder.fadd(builder.fmul(gain, x), offset))
             takes_off = builder.fcmp_ordered(">", before, threshold)  # theta, that was due at the step before
@@ -181,7 +182,7 @@ def integrate_and_fire(
             with builder.if_then(record):
                 builder.store(charged, _at(builder, kept, place, vector), align=size)
         last = builder.load(potentials)
-        builder.store(last, _at(builder, state, own, vector), align=size)
+        builder.store(last, _at(builder, state, count.type(0), vector), align=size)
         unknown = builder.fadd(builder.load(wild), builder.fsub(last, last))  # not a number where one was not finite
         bits = builder.bitcast(builder.fcmp_unordered("uno", unknown, unknown), ir.IntType(vector.count))
         return builder.icmp_unsigned("!=", bits, bits.type(0))
@@ -189,7 +190,7 @@ def integrate_and_fire(
     if not isinstance(width, types.IntegerLiteral):
         return None
     index = types.intp
-    kinds = (width, current, index, index, index, constants, index, index, v, index, spikes, potential)
+    kinds = (width, current, index, index, constants, index, index, v, spikes, potential)
     return types.boolean(*kinds), generate
 
 
@@ -293,10 +294,20 @@ def _not_zero(typing_context, x, at):
 
 @intrinsic
 def _lowest(typing_context, bits):
-    """Place of the lowest bit that is set."""
+    """Place of the lowest bit that is set; 64 where none is."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.cttz(arguments[0], ir.IntType(1)(1))
+        return builder.cttz(arguments[0], ir.IntType(1)(0))
+
+    return types.int64(types.uint64), generate
+
+
+@intrinsic
+def _how_many(typing_context, bits):
+    """Bits that are set."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
 
     return types.int64(types.uint64), generate
 
@@ -307,7 +318,7 @@ def noted(x, start, length, places, values, first, shift):
 
     Args:
         places: int32; gets the place from `start` on, plus `shift`.
-        values: gets the value; both from `first` on, and have room for one event more than there can be.
+        values: gets the value; both from `first` on, and have room for `NOTED` events more than there can be.
 
     Returns:
         Behind the last event.
@@ -315,11 +326,14 @@ def noted(x, start, length, places, values, first, shift):
     event, done = first, 0
     while done + 64 <= length:
         bits = _not_zero(x, start + done)
-        while bits:
-            at = done + _lowest(bits)
-            places[event], values[event] = shift + at, x[start + at]
-            event += 1
-            bits &= bits - numba.uint64(1)
+        end = event + _how_many(bits)
+        while event < end:  # so many at once, also where there are less: a loop that ends seldom is foreseen
+            for n in range(NOTED):
+                at = done + (_lowest(bits) & 63)
+                places[event + n], values[event + n] = shift + at, x[start + at]
+                bits &= bits - numba.uint64(1)
+            event += NOTED
+        event = end
         done += 64
     while done < length:
         places[event], values[event] = shift + done, x[start + done]
