@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from neurotarget.conversion.to_nir import to_nir
-from neurotarget.model.networks.parts import Rotary, TemporalConv
+from neurotarget.model.networks.parts import Linear, Rotary, TemporalConv
 from neurotarget.model.spikescr import SpikeSCR, SpikeSCRConfig, readout
 from neurotarget.model.training import checkpoint
 from neurotarget.sim import reference
@@ -36,7 +36,7 @@ SAMPLES_2D, STEPS_2D = 16, 20
 def stock(network: SpikeSCR) -> SpikeSCR:
     """The same network with SpikingJelly's own LIF nodes, and torch's own operations before and after them."""
     for module in network.modules():
-        if isinstance(module, TemporalConv | Rotary):
+        if isinstance(module, Linear | TemporalConv | Rotary):
             module.forward = module.by_torch
         for name, child in module.named_children():
             if isinstance(child, neuron.LIFNode):

@@ -24,6 +24,7 @@ from neurotarget.model.networks.normalisation import Entry, batch_norm
 from neurotarget.model.networks.parts import (
     ConvUnit,
     Gate,
+    Linear,
     Unit,
     activation,
     begun,
@@ -59,7 +60,7 @@ class GatedConvolution(nn.Module):
         width = config.width
         self.expand = Unit(config, width, width, bias=True)
         self.depthwise = ConvUnit(config, width, config.kernel, groups=width, bias=False)
-        self.value = layer.Linear(width, width, step_mode="m")
+        self.value = Linear(width, width, bias=True)
         self.value_norm = batch_norm(config, width)
         self.gate = Unit(config, width, width, bias=True, published_dropout=False)
         self.gate_output = Unit(config, width, width, bias=True, published_dropout=False, of_gate=True)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from neurotarget.conversion.export.draft import Draft, Layer, array
 from neurotarget.conversion.export.frameworks import Framework
-from neurotarget.conversion.export.layers import ALL_STEPS, Rule, Sources, refuse
+from neurotarget.conversion.export.layers import ALL_STEPS, Rule, Sources, any_axes, linear, refuse
 from neurotarget.conversion.export.neurons import LEAKY, PARAMETRIC, takes
 from neurotarget.model.networks import attentions, delays, parts
 from neurotarget.model.networks.neuron import FusedLIFNode, FusedPLIFNode
@@ -120,6 +120,7 @@ OWN: dict[type, Rule] = {
     FusedLIFNode: Rule(LEAKY.draft, takes, neuron=True),
     FusedPLIFNode: Rule(PARAMETRIC.draft, takes, neuron=True),
     StepNorm: Rule(step_norm, all_steps),
+    parts.Linear: Rule(linear, any_axes),
     parts.TemporalConv: Rule(temporal_conv, all_steps),
     parts.Rotary: Rule(rotary, all_steps),
     parts.Product: Rule(attention, all_steps, roles=("query", "key", "value")),

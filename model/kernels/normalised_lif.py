@@ -17,6 +17,8 @@ from torch import Tensor
 
 from neurotarget.compiled import compiled
 
+# What is not finite is said once, by whoever trains, of the loss, the gradient and the parameters.
+silent = np.errstate(invalid="ignore", over="ignore")
 ROWS = 256  # rows of a block whose moments are taken in one go: 128 KB of float32 at 128 channels
 
 
@@ -40,6 +42,7 @@ def _moments(rows, means, squares):
         means[block], squares[block] = mean, square
 
 
+@silent
 def moments(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and (biased) variance of each column, float64 [channels]; blocks are merged as Chan et al. 1983 do."""
     blocks = -(-len(rows) // ROWS)
@@ -120,6 +123,7 @@ class _NormalisedLIF(torch.autograd.Function):
     """Gradients of batch normalisation: Ioffe and Szegedy 2015 (arXiv 1502.03167), section 3."""
 
     @staticmethod
+    @silent
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, keep: Tensor, statistics: Any, constants: Any):
         rows = x.detach().numpy()
         steps, samples, channels = rows.shape
@@ -136,6 +140,7 @@ class _NormalisedLIF(torch.autograd.Function):
         return torch.from_numpy(out).view_as(x)
 
     @staticmethod
+    @silent
     def backward(ctx: Any, grad: Tensor):
         x = ctx.saved_tensors[0].detach().numpy()
         steps, samples, channels = x.shape

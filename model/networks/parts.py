@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from neurotarget.model.kernels import events
 from neurotarget.model.kernels.depthwise import depthwise
 from neurotarget.model.kernels.turn import turn
 from neurotarget.model.networks.configuration import Configuration, SpikeSCRConfig
@@ -92,6 +93,24 @@ def dropped(dropout: nn.Module | None, x: Tensor) -> Tensor:
     return x if dropout is None else dropout(x)
 
 
+class Linear(layer.Linear):
+    """Linear map of each step of [T, B, C]; in training on a processor, what is zero costs nothing."""
+
+    def __init__(self, channels_in: int, channels_out: int, bias: bool) -> None:
+        super().__init__(channels_in, channels_out, bias=bias, step_mode="m")
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Evaluation keeps torch's order of summation, which the parity of exports is judged by.
+        if self.training and events.pays(x, self.weight):
+            return events.weigh(x, self.weight[..., None], self.bias)
+        return self.by_torch(x)
+
+    def by_torch(self, x: Tensor) -> Tensor:
+        """The same through torch, wherever the compiled pass does not apply."""
+        product: Tensor = super().forward(x)
+        return product
+
+
 class TemporalConv(nn.Conv1d):
     """Convolution along the steps of [T, B, C], zeros beyond its ends; `causal` puts all taps in the past."""
 
@@ -100,7 +119,9 @@ class TemporalConv(nn.Conv1d):
         self.look_ahead = 0 if causal else taps // 2
 
     def forward(self, x: Tensor) -> Tensor:
-        # Evaluation keeps torch's order of summation, which the parity of exports is judged by.
+        # In training only, as of a linear map.
+        if self.training and self.groups == 1 and events.pays(x, self.weight):
+            return events.weigh(x, self.weight, self.bias, self.look_ahead)
         if self.training and x.device.type == "cpu" and self.groups == self.in_channels and self.bias is None:
             return depthwise(x, self.weight, self.look_ahead)
         return self.by_torch(x)
@@ -131,7 +152,7 @@ class Unit(nn.Module):
     ) -> None:
         super().__init__()
         drops = published_dropout or config.dropout_sites == "every_unit"
-        self.linear = layer.Linear(channels_in, channels_out, bias=bias, step_mode="m")
+        self.linear = Linear(channels_in, channels_out, bias)
         self.norm = batch_norm(config, channels_out, of_gate)
         self.lif = activation(config)
         self.dropout = layer.Dropout(config.dropout if drops else 0.0, step_mode="m")
