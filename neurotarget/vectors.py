@@ -25,8 +25,8 @@ def vector_of(context: Any, dtype: Any, width: Any) -> Any:
     return ir.VectorType(element, max(1, width.literal_value // context.get_abi_sizeof(element)))
 
 
-def address(builder: Any, array: Any, index: Any, vector: Any) -> Any:
-    """Of the vector that starts at a place of a flat array."""
+def vector_at(builder: Any, array: Any, index: Any, vector: Any) -> Any:
+    """Address of the vector that starts at a place of a flat array."""
     return builder.bitcast(builder.gep(array.data, [index]), vector.as_pointer())
 
 
@@ -45,7 +45,7 @@ def not_zero(typing_context, x, at):
         array = array_of(context, builder, x, arguments[0])
         element = context.get_data_type(x.dtype)
         vector = ir.VectorType(element, 64)
-        first = address(builder, array, arguments[1], vector)
+        first = vector_at(builder, array, arguments[1], vector)
         values, zero = builder.load(first, align=context.get_abi_sizeof(element)), ir.Constant(vector, None)
         floating = isinstance(x.dtype, types.Float)
         found = builder.fcmp_unordered("!=", values, zero) if floating else builder.icmp_unsigned("!=", values, zero)

@@ -20,7 +20,7 @@ from numba.extending import intrinsic
 from torch import Tensor
 
 from neurotarget.compiled import compiled
-from neurotarget.vectors import address, array_of, not_zero, spread, vector_of
+from neurotarget.vectors import array_of, not_zero, spread, vector_at, vector_of
 
 ROWS = 64  # of a block: one bit each
 SLABS = 8  # of rows, whose gradients are summed apart: the same with any number of threads
@@ -61,11 +61,11 @@ def _add(typing_context, width, matrix, start, columns, x, first, apart, bits, o
         )
         vector = vector_of(context, matrix.dtype, width)
         size = context.get_abi_sizeof(vector.element)
-        target = address(builder, sums, place, vector)
+        target = vector_at(builder, sums, place, vector)
         total = cgutils.alloca_once_value(builder, builder.load(target, align=size))
         with _each(builder, chosen) as bit:
             times = builder.load(builder.gep(factors.data, [builder.add(factor, builder.mul(bit, distance))]))
-            own = address(builder, rows, builder.add(row, builder.mul(bit, stride)), vector)
+            own = vector_at(builder, rows, builder.add(row, builder.mul(bit, stride)), vector)
             # `contract` lets a product be added without being rounded before, in one instruction.
             product = builder.fmul(
                 spread(builder, times, vector.count), builder.load(own, align=size), flags=("contract",)

@@ -1,7 +1,6 @@
 """Vector instructions that a compiled loop over numbers would not become: numba intrinsics.
 
-LLVM cuts a vector of any length into those of the machine. Nothing here is reordered or fused: each product is rounded
-before it is added (no fast-math flag is set).
+Nothing here is reordered or fused: each product is rounded before it is added (no fast-math flag is set).
 """
 
 from __future__ import annotations
@@ -14,33 +13,12 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-INDEX = ir.IntType(32)
+from neurotarget.vectors import INDEX, array_of, not_zero, spread, vector_at, vector_of
+
 STATE_LIMIT = 2**23  # Lava's u lies in -(2^23 - 1) .. 2^23, v in -(2^23 - 1) .. 2^23 - 1
 DECAY_BITS = 12
 ALIGN_BITS = 6  # input and threshold are shifted left by this much
 NOTED = 8
-
-
-def _array(context: Any, builder: Any, kind: Any, value: Any) -> Any:
-    return context.make_array(kind)(context, builder, value)
-
-
-def _vector(context: Any, dtype: Any, width: Any) -> Any:
-    """As many numbers as fill so many bytes, at least one."""
-    element = context.get_data_type(dtype)
-    return ir.VectorType(element, max(1, width.literal_value // context.get_abi_sizeof(element)))
-
-
-def _at(builder: Any, array: Any, index: Any, vector: Any) -> Any:
-    """Address of the vector that starts at a place of a flat array."""
-    return builder.bitcast(builder.gep(array.data, [index]), vector.as_pointer())
-
-
-def _spread(builder: Any, number: Any, lanes: int) -> Any:
-    """A vector that holds one number in each place."""
-    undefined = ir.Constant(ir.VectorType(number.type, lanes), ir.Undefined)
-    one = builder.insert_element(undefined, number, INDEX(0))
-    return builder.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(INDEX, lanes), None))
 
 
 def _accumulate(builder: Any, dtype: Any, total: Any, factor: Any, weight: Any) -> None:
@@ -63,23 +41,23 @@ def weigh(typing_context, width, weight, start, columns, places, values, noted_a
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, matrix, first, stride, rows, factors, noted_first, events, sums, place = arguments
         matrix, rows, factors, sums = (
-            _array(context, builder, kind, value)
+            array_of(context, builder, kind, value)
             for kind, value in ((weight, matrix), (places, rows), (values, factors), (out, sums))
         )
-        vector = _vector(context, weight.dtype, width)
+        vector = vector_of(context, weight.dtype, width)
         size = context.get_abi_sizeof(vector.element)
         total = cgutils.alloca_once_value(builder, ir.Constant(vector, None))
         with cgutils.for_range(builder, events) as loop:
             event = builder.add(noted_first, loop.index)
             row = builder.sext(builder.load(builder.gep(rows.data, [event])), stride.type)
-            address = _at(builder, matrix, builder.add(first, builder.mul(row, stride)), vector)
-            factor = _spread(builder, builder.load(builder.gep(factors.data, [event])), vector.count)
+            address = vector_at(builder, matrix, builder.add(first, builder.mul(row, stride)), vector)
+            factor = spread(builder, builder.load(builder.gep(factors.data, [event])), vector.count)
             _accumulate(builder, weight.dtype, total, factor, builder.load(address, align=size))
         last = builder.load(total)
         if out.dtype != weight.dtype:
             vector = ir.VectorType(context.get_data_type(out.dtype), vector.count)
             last = builder.fptosi(last, vector)
-        builder.store(last, _at(builder, sums, place, vector), align=size)
+        builder.store(last, vector_at(builder, sums, place, vector), align=size)
         return context.get_dummy_value()
 
     if not isinstance(width, types.IntegerLiteral):
@@ -100,16 +78,16 @@ def weigh_alone(typing_context, width, weight, start, x, first, columns, count, 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, matrix, row, numbers, number, stride, taps, sums, place = arguments
         matrix, numbers, sums = (
-            _array(context, builder, kind, value) for kind, value in ((weight, matrix), (x, numbers), (out, sums))
+            array_of(context, builder, kind, value) for kind, value in ((weight, matrix), (x, numbers), (out, sums))
         )
-        vector = _vector(context, weight.dtype, width)
+        vector = vector_of(context, weight.dtype, width)
         size = context.get_abi_sizeof(vector.element)
-        target = _at(builder, sums, place, vector)
+        target = vector_at(builder, sums, place, vector)
         total = cgutils.alloca_once_value(builder, builder.load(target, align=size))
         with cgutils.for_range(builder, taps) as loop:
             offset = builder.mul(loop.index, stride)
             factor, own = (
-                builder.load(_at(builder, array, builder.add(origin, offset), vector), align=size)
+                builder.load(vector_at(builder, array, builder.add(origin, offset), vector), align=size)
                 for array, origin in ((numbers, number), (matrix, row))
             )
             _accumulate(builder, weight.dtype, total, factor, own)
@@ -144,7 +122,7 @@ def integrate_and_fire(typing_context, width, current, columns, steps, constants
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, arriving, stride, times, fixed, count, rule, state, fired, kept = arguments
         arriving, fixed, state, fired, kept = (
-            _array(context, builder, kind, value)
+            array_of(context, builder, kind, value)
             for kind, value in (
                 (current, arriving),
                 (constants, fixed),
@@ -153,23 +131,26 @@ def integrate_and_fire(typing_context, width, current, columns, steps, constants
                 (potential, kept),
             )
         )
-        vector = _vector(context, current.dtype, width)
+        vector = vector_of(context, current.dtype, width)
         size = context.get_abi_sizeof(vector.element)
         sent = ir.VectorType(context.get_data_type(spikes.dtype), vector.count)
         one_or_none = builder.uitofp if isinstance(spikes.dtype, types.Float) else builder.zext
         decay, gain, offset, threshold, v_reset, theta = (
-            builder.load(_at(builder, fixed, builder.mul(count, count.type(row)), vector), align=size)
+            builder.load(vector_at(builder, fixed, builder.mul(count, count.type(row)), vector), align=size)
             for row in range(6)
         )
         late, zero = (builder.icmp_signed("==", rule, rule.type(number)) for number in (1, 0))
         record = builder.icmp_signed(">", builder.extract_value(kept.shape, 0), count.type(0))
         potentials = cgutils.alloca_once_value(
-            builder, builder.load(_at(builder, state, count.type(0), vector), align=size)
+            builder, builder.load(vector_at(builder, state, count.type(0), vector), align=size)
         )
         wild = cgutils.alloca_once_value(builder, ir.Constant(vector, None))
         with cgutils.for_range(builder, times) as loop:
             place, arrived = builder.mul(loop.index, count), builder.mul(loop.index, stride)
-            x, before = builder.load(_at(builder, arriving, arrived, vector), align=size), builder.load(potentials)
+            x, before = (
+                builder.load(vector_at(builder, arriving, arrived, vector), align=size),
+                builder.load(potentials),
+            )
             builder.store(builder.fadd(builder.load(wild), builder.fsub(x, x)), wild)
             charged = builder.fadd(builder.fmul(before, decay), builder.fadd(builder.fmul(gain, x), offset))
             takes_off = builder.fcmp_ordered(">", before, threshold)  # theta, that was due at the step before
@@ -178,11 +159,11 @@ def integrate_and_fire(typing_context, width, current, columns, steps, constants
             fires = builder.fcmp_ordered(">", charged, threshold)
             after = builder.select(zero, v_reset, builder.fsub(charged, theta))
             builder.store(builder.select(late, charged, builder.select(fires, after, charged)), potentials)
-            builder.store(one_or_none(fires, sent), _at(builder, fired, place, sent), align=1)
+            builder.store(one_or_none(fires, sent), vector_at(builder, fired, place, sent), align=1)
             with builder.if_then(record):
-                builder.store(charged, _at(builder, kept, place, vector), align=size)
+                builder.store(charged, vector_at(builder, kept, place, vector), align=size)
         last = builder.load(potentials)
-        builder.store(last, _at(builder, state, count.type(0), vector), align=size)
+        builder.store(last, vector_at(builder, state, count.type(0), vector), align=size)
         unknown = builder.fadd(builder.load(wild), builder.fsub(last, last))  # not a number where one was not finite
         bits = builder.bitcast(builder.fcmp_unordered("uno", unknown, unknown), ir.IntType(vector.count))
         return builder.icmp_unsigned("!=", bits, bits.type(0))
@@ -209,7 +190,7 @@ def integrate_and_fire_integers(
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, arriving, first, stride, times, kept, added, lane, theta, rule, state, own, fired, largest = arguments
         arriving, added, state, fired, largest = (
-            _array(context, builder, kind, value)
+            array_of(context, builder, kind, value)
             for kind, value in (
                 (current, arriving),
                 (bias, added),
@@ -218,7 +199,7 @@ def integrate_and_fire_integers(
                 (peaks, largest),
             )
         )
-        vector = _vector(context, types.int32, width)
+        vector = vector_of(context, types.int32, width)
         bytes_ = ir.VectorType(ir.IntType(8), vector.count)
 
         def number(value: int) -> Any:
@@ -233,14 +214,14 @@ def integrate_and_fire_integers(
         def smaller(one: Any, other: Any) -> Any:
             return builder.select(builder.icmp_signed("<", one, other), one, other)
 
-        keeps, limit = _spread(builder, kept, vector.count), _spread(builder, theta, vector.count)
-        offset = builder.load(_at(builder, added, lane, vector), align=4)
+        keeps, limit = spread(builder, kept, vector.count), spread(builder, theta, vector.count)
+        offset = builder.load(vector_at(builder, added, lane, vector), align=4)
         late, zero = (builder.icmp_signed("==", rule, rule.type(value)) for value in (1, 0))
-        potentials = cgutils.alloca_once_value(builder, builder.load(_at(builder, state, own, vector), align=4))
+        potentials = cgutils.alloca_once_value(builder, builder.load(vector_at(builder, state, own, vector), align=4))
         peak_current, peak_v = (cgutils.alloca_once_value(builder, number(0)) for _ in range(2))
         with cgutils.for_range(builder, times) as loop:
             place = builder.add(first, builder.mul(loop.index, stride))
-            x, before = builder.load(_at(builder, arriving, place, vector), align=4), builder.load(potentials)
+            x, before = builder.load(vector_at(builder, arriving, place, vector), align=4), builder.load(potentials)
             builder.store(larger(builder.load(peak_current), magnitude(x)), peak_current)
             size = magnitude(before)  # times keep in two halves of 12 bits, which stay within 32
             high = builder.mul(builder.lshr(size, number(DECAY_BITS)), keeps)
@@ -257,8 +238,8 @@ def integrate_and_fire_integers(
             fires = builder.icmp_signed(">", charged, limit)
             after = builder.select(zero, number(0), builder.sub(charged, limit))
             builder.store(builder.select(late, charged, builder.select(fires, after, charged)), potentials)
-            builder.store(builder.zext(fires, bytes_), _at(builder, fired, place, bytes_), align=1)
-        builder.store(builder.load(potentials), _at(builder, state, own, vector), align=4)
+            builder.store(builder.zext(fires, bytes_), vector_at(builder, fired, place, bytes_), align=1)
+        builder.store(builder.load(potentials), vector_at(builder, state, own, vector), align=4)
         for row, peak in enumerate((peak_current, peak_v)):
             target, values = builder.gep(largest.data, [INDEX(row)]), builder.load(peak)
             highest = builder.load(target)
@@ -273,23 +254,6 @@ def integrate_and_fire_integers(
     index, whole = types.intp, types.int32
     kinds = (width, current, index, index, index, whole, bias, index, whole, index, v, index, spikes, peaks)
     return types.void(*kinds), generate
-
-
-@intrinsic
-def _not_zero(typing_context, x, at):
-    """Bit i of 64 says whether `x[at + i]` of a flat array is not zero."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = _array(context, builder, x, arguments[0])
-        element = context.get_data_type(x.dtype)
-        vector = ir.VectorType(element, 64)
-        address = builder.bitcast(builder.gep(array.data, [arguments[1]]), vector.as_pointer())
-        values, zero = builder.load(address, align=context.get_abi_sizeof(element)), ir.Constant(vector, None)
-        floating = isinstance(x.dtype, types.Float)
-        found = builder.fcmp_unordered("!=", values, zero) if floating else builder.icmp_unsigned("!=", values, zero)
-        return builder.bitcast(found, ir.IntType(64))
-
-    return types.uint64(x, types.intp), generate
 
 
 @intrinsic
@@ -325,7 +289,7 @@ def noted(x, start, length, places, values, first, shift):
     """
     event, done = first, 0
     while done + 64 <= length:
-        bits = _not_zero(x, start + done)
+        bits = not_zero(x, start + done)
         end = event + _how_many(bits)
         while event < end:  # so many at once, also where there are less: a loop that ends seldom is foreseen
             for n in range(NOTED):
