@@ -219,17 +219,18 @@ def direct_edges(graph: Graph, node: Node) -> tuple[Graph, Node] | None:
     per event.
     """
 
-    def carries_events(name: str) -> bool:
-        source = graph.nodes[name]
-        if source.kind in CARRIERS:  # behind it may stand spikes, which are events, or currents, which are not
-            return any(carries_events(behind) for behind in source.sources)
-        return source.kind in SPIKING | {"input"}
-
-    direct = tuple(name for name in node.sources if carries_events(name))
+    direct = tuple(name for name in node.sources if _carries_events(graph, name))
     if not direct:
         return None
     probe = replace(node, sources=direct)
     return replace(graph, nodes={**graph.nodes, node.name: probe}), probe
+
+
+def _carries_events(graph: Graph, name: str) -> bool:
+    source = graph.nodes[name]
+    if source.kind in CARRIERS:  # behind it may stand spikes, which are events, or currents, which are not
+        return any(_carries_events(graph, behind) for behind in source.sources)
+    return source.kind in SPIKING | {"input"}
 
 
 # ---- one function per family of layers -------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ from neurotarget.sim.reference.engine import (
     prepare,
     simulate,
     states,
-    synaptic_input,
 )
+from neurotarget.sim.reference.received import synaptic_input
 from neurotarget.sim.reference.room import Batch
 from neurotarget.sim.reference.sharing import sharing
 from neurotarget.sim.reference.streaming import Stream

@@ -36,7 +36,7 @@ from neurotarget.sim.reference.operations import (
 )
 from neurotarget.sim.reference.room import Batch, Room, layout
 from neurotarget.sim.reference.stages import Stage, loops, stages
-from neurotarget.sim.trace import Trace, in_window, masked, partial_window, windowed
+from neurotarget.sim.trace import masked, partial_window, windowed
 
 # Numbers that the widest layer passes in a chunk, whose samples go through all nodes together: what passes between them
 # then stays in the second-level cache. And those of neurons from which a second thread saves more than its start takes.
@@ -196,7 +196,7 @@ def _simulate(
     prepared: Prepared, frames: np.ndarray, lengths: np.ndarray, observe: Collection[str], sent: Batch, careful: bool
 ) -> Batch:
     mask = partial_window(lengths, frames.shape[1])
-    run = _Run(prepared, mask, {name: np.empty(0) for name in observe}, careful=careful)
+    run = Run(prepared, mask, {name: np.empty(0) for name in observe}, careful=careful)
     values: dict[str, np.ndarray] = {}
     for stage in prepared.one_by_one if careful or observe else prepared.fused:
         if stage.node is None:
@@ -239,65 +239,11 @@ def states(
     return {name: (both[..., 0], both[..., 1]) for name, both in inside.items()}
 
 
-def synaptic_input(graph: Graph, trace: Trace, name: str, prepared: Prepared | None = None) -> Any:
-    """What node `name` received during a recorded run: [samples, steps, *input_shape], by role where it has roles.
-
-    Spikes and the input come from the trace; what stands between them and the node (pooling, delays, currents) is
-    worked out again. What a loop feeds back arrives one step late, as in the run.
-
-    Args:
-        prepared: the graph with its parameters cast, for callers that ask for many nodes.
-    """
-    prepared = prepare(graph) if prepared is None else prepared
-    run = _Run(prepared, in_window(trace.lengths, trace.input.shape[1]))
-    # Potentials are not in the trace: a loop that feeds back a potential has to run again.
-    again = {
-        member: component
-        for component in graph.components
-        if loops(graph, component) and any(graph.nodes[m].kind in STATEFUL - SPIKING for m in component)
-        for member in component
-    }
-    known: dict[str, np.ndarray] = {}
-
-    def value(source: str) -> np.ndarray:
-        node = graph.nodes[source]
-        if node.kind in SPIKING:
-            return trace.spikes[source]
-        if source in again and source not in known:
-            component = again[source]
-            outside = {s for member in component for s in graph.nodes[member].sources if s not in component}
-            values = {s: value(s) for s in outside}
-            run.loop(component, values)
-            known.update((member, values[member]) for member in component)
-        elif source not in known:
-            inputs = trace.input if node.kind == "input" else gathered(node)
-            known[source] = run.apply(node, inputs, {})
-        return known[source]
-
-    def arriving(source: str, node: Node) -> np.ndarray:
-        if (source, node.name) not in graph.recurrent_edges:
-            return value(source)
-        late = np.zeros_like(value(source))
-        late[:, 1:] = value(source)[:, :-1]
-        return late
-
-    def gathered(node: Node) -> Any:
-        return run.gather(node, {source: arriving(source, node) for source in set(node.sources)})
-
-    received = gathered(graph.nodes[name])
-    return {role: _wide(array) for role, array in received.items()} if graph.nodes[name].roles else _wide(received)
-
-
-def _wide(array: np.ndarray) -> np.ndarray:
-    """Integers that the run kept in 32 bits in the 64 of its arithmetic."""
-    return array.astype(integer.INTEGER) if array.dtype == np.int32 else array
-
-
 # ---- running one node ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
-class _Run:
+class Run:
     """One batch under way, and what it observes.
 
     Attributes:
@@ -362,7 +308,7 @@ class _Run:
         for step in range(steps):
             present = {name: value[:, step : step + 1] for name, value in outside.items()}
             mask = None if self.mask is None else self.mask[:, step : step + 1]
-            now = _Run(self.prepared, mask, {name: np.empty(0) for name in seen}, self.peaks, self.careful)
+            now = Run(self.prepared, mask, {name: np.empty(0) for name in seen}, self.peaks, self.careful)
             for node in nodes:
                 recurrent = {s for s in node.sources if (s, node.name) in graph.recurrent_edges}
                 arriving = {s: previous[s] if s in recurrent else present[s] for s in node.sources}
