@@ -119,8 +119,9 @@ def read(path: str | Path, overrides: Iterable[str] = ()) -> tuple[Stage, ...]:
         overrides: texts `table.key=value`, or `stage.N.key=value` with N from 1.
 
     Raises:
-        SettingsError: missing file, TOML that does not parse, unknown key, wrong value, no stage, or a stage whose
-            steps are not fewer than those of the one before.
+        SettingsError: missing file, TOML that does not parse, unknown key, wrong value, no stage, or a stage that has
+            more steps than the one before. As many are allowed: a network that learns from itself ("born again",
+            Furlanello et al. 2018, arXiv 1805.04770; theirs starts from random weights, ours from its teacher's).
         DataError: the SPEC is not valid.
     """
     tables = load_tables(path, kinds.CHAIN, overrides)
@@ -130,10 +131,10 @@ def read(path: str | Path, overrides: Iterable[str] = ()) -> tuple[Stage, ...]:
     stages: list[Stage] = []
     for number, table in enumerate(given, start=1):
         stage = _stage(path, number, table, tables)
-        if stages and stage.steps >= stages[-1].steps:
+        if stages and stage.steps > stages[-1].steps:
             raise SettingsError(
                 f"{path}: stage {number} has {stage.steps} steps per second, the one before {stages[-1].steps}; a "
-                "curriculum goes from many steps to few"
+                "curriculum goes from many steps to few, or stays where it is"
             )
         stages.append(stage)
     return tuple(stages)

@@ -165,6 +165,24 @@ def test_the_student_starts_from_the_teachers_state_and_the_teacher_stays(chain_
     assert all(torch.equal(trained[name], expected[name]) for name in expected)
 
 
+def test_a_stage_of_as_many_steps_learns_from_the_one_before(chain_file, chain, tmp_path):
+    path, out = chain / "stage1_steps50" / "ckpt.pt", tmp_path / "run"
+    weights = (
+        "--set",
+        "stage.2.teacher_weight=0",
+        "--set",
+        "stage.2.label_weight=0",
+        "--set",
+        "stage.2.weight_decay=0",
+    )
+    assert run(chain_file, out, "--teacher", str(path), "--set", "stage.2.steps=50", *weights) == 0
+    summary = json.loads((out / "metrics.json").read_text())
+    assert [row["steps_per_second"] for row in summary["stages"]] == [50, 50] and summary["steps_saved"] == 0
+    student, teacher = (checkpoint.load(where).state for where in (out / "stage2_steps50" / "ckpt.pt", path))
+    learnt = [name for name, value in teacher.items() if name.endswith("weight") and "norm" not in name]
+    assert all(torch.equal(student[name], teacher[name]) for name in learnt)  # nothing to learn from, so it stays
+
+
 def test_the_kept_scores_are_what_the_teacher_says_of_each_sample(chain_file, chain, words):
     """In evaluation mode, on the finer frames, without augmentation, one sample at a time."""
     first, second = stages.read(chain_file)

@@ -32,7 +32,7 @@ def test_overrides_reach_all_stages_or_one(chain_file):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("stage.2.steps=50", "stage 2 has 50 steps per second, the one before 50; a curriculum goes from many"),
+        ("stage.2.steps=51", "stage 2 has 51 steps per second, the one before 50; a curriculum goes from many"),
         ("stage.2.steps=80", "stage 2 has 80 steps per second, the one before 50"),
         ("stage.2.steps=2.5", r"stage 2: steps = 2.5; a whole number"),
         ("stage.2.step=3", r"stage 2 has no key step; known are steps, epochs"),
