@@ -45,6 +45,7 @@ from neurotarget.errors import CheckFailed
 from neurotarget.files import check_output, write_bytes
 from neurotarget.terminal import results
 
+AT_ONCE = 16  # samples that are compared together: the spikes of both networks are then held
 LARGEST_VALUES = 2**28  # of all nodes at all steps of the calibration samples; about 2 bytes each were measured
 # What happens to the float network before its groups of synapses are rounded, in order.
 STEPS = [refuse_loops_without_spikes, thresholds_as_lif, resets_to_zero, give_every_neuron_a_synapse, make_uniform]
@@ -116,7 +117,7 @@ def quantize(
     if not accept:
         refuse_lost_currents(integers.choices)
     integers.fixed[graph.output.name] = {"scale": calibration.scales.unit(graph.output.sources[0])}
-    whole = dataclasses.replace(graph, nodes={name: calibration.integer(name) for name in graph.nodes})
+    whole = dataclasses.replace(graph, nodes={name: calibration.settled.integer(name) for name in graph.nodes})
     return emit_fixed(whole, integers.fixed), integers.choices, trace
 
 
@@ -257,7 +258,7 @@ def _write(graph: Graph, target: Path, data: Input, progress: bool, accept: bool
     content = to_bytes(network)
     integers = load(target, content=content)
     departing = Departing(graph, reference.Again(integers))
-    [departure] = reference.folded(graph, data.frames, data.lengths, data.labels, [departing])
+    [departure] = reference.folded(graph, data.frames, data.lengths, data.labels, [departing], batch=AT_ONCE)
     result = report(choices, departure)
     refusal = None
     if wrapped := result.overflow["wrapped_u"]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections import ChainMap
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,17 +17,16 @@ import numpy as np
 from neurotarget.conversion.fixed import merit
 from neurotarget.conversion.fixed.candidates import Candidates
 from neurotarget.conversion.fixed.choice import Candidate, Choice, Integers, Setting, WrapAround
-from neurotarget.conversion.fixed.dynamics import dynamics
 from neurotarget.conversion.fixed.grading import grading
 from neurotarget.conversion.fixed.replay import Replay, float_replay
 from neurotarget.conversion.fixed.scales import Scales
+from neurotarget.conversion.fixed.settled import Settled
 from neurotarget.conversion.fixed.units import Group
 from neurotarget.sim.graph import Graph
 from neurotarget.sim.graph.kinds import SPIKING, STATEFUL
 from neurotarget.sim.graph.node import Node
-from neurotarget.sim.reference.integer import INTEGER, INTEGER_OPERATIONS, CurrentOverflow, integer_parameters
+from neurotarget.sim.reference.integer import INTEGER, CurrentOverflow
 from neurotarget.sim.reference.integer_kernels import ALIGN_BITS, STATE_LIMIT
-from neurotarget.sim.reference.operations import Call, State
 from neurotarget.sim.trace import Trace, in_window, masked, partial_window
 
 CLIP_RATIOS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.42, 0.35, 0.3, 0.25)  # largest weight kept, of the largest there is
@@ -52,24 +50,10 @@ class Calibration:
         self.integers.nodes[graph.input.name] = graph.input
         self.scales = Scales(graph, self.integers)
         self.real = float_replay(graph, trace, self.mask)
-        self.replay = Replay(graph, trace, self._settled_value, INTEGER, {})
-
-    def integer(self, name: str) -> Node:
-        """The node with integer parameters; what only carries values stays, but that averages become sums."""
-        if name in self.integers.nodes:
-            return self.integers.nodes[name]
-        node = self.graph.nodes[name]
-        return replace(node, kind="sum_pool") if node.kind == "avg_pool" else node
-
-    def _settled_value(self, node: Node, received: Any) -> np.ndarray:
-        return self.evaluate(self.integer(node.name), self.integers.fixed.get(node.name, {}), received)[0]
-
-    def evaluate(self, node: Node, fixed: Mapping[str, Any], received: Any) -> tuple[np.ndarray, np.ndarray]:
-        """What a node in integers sends, and its neurons' peaks of |u| and |v|."""
-        state: State = {}
-        call = Call(node, integer_parameters(node, fixed), INTEGER, state, self.mask, {})
-        out = INTEGER_OPERATIONS[node.kind](call, received)
-        return masked(out, self.mask) if node.kind in SPIKING else out, state.get("peaks", np.zeros(2, INTEGER))
+        self.settled = Settled(graph, self.integers, self.mask)
+        self.replay = Replay(graph, trace, self.settled.value, INTEGER, {})
+        self.latest: Candidate | None = None  # that ran, and what its members sent
+        self.sent: dict[str, np.ndarray] = {}
 
     # ---- one group ---------------------------------------------------------------------------------------------------
 
@@ -90,6 +74,7 @@ class Calibration:
         best = min(judged, key=_merit)
         if candidates.weights:
             best = self._better(best, candidates, compensate=False)
+        self.latest, self.sent = None, {}
         choice, candidate = best
         self.integers.nodes |= candidate.nodes
         self.integers.fixed |= candidate.fixed
@@ -137,10 +122,10 @@ class Calibration:
         return None
 
     def _better(self, judged: Judged, candidates: Candidates, **changes: bool) -> Judged:
-        """The better of a candidate and the same with a changed setting, where that fits."""
+        """The better of a candidate and the same with a changed setting, where that fits and changes an integer."""
         setting = replace(judged[1].setting, **changes)
         candidate = candidates.build(setting)
-        if not candidate.fits:
+        if not candidate.fits or candidate.has_integers_of(judged[1]):
             return judged
         choice = self._run(candidates.group, candidate)
         fits = self._reach(choice, setting.exponent) < STATE_LIMIT
@@ -154,29 +139,32 @@ class Calibration:
         """
         group, node = choice.group, self.graph.nodes[choice.group.synapses[0]]
         spikes = len(node.sources) == 1 and self.graph.nodes[node.sources[0]].kind in SPIKING
-        lost = [dynamics(self.graph.nodes[name], self.graph).lost_v for name in group.neurons]
+        lost = [self.scales.dynamics[name].lost_v for name in group.neurons]
         if node.kind != "rotary" or not spikes or min(lost, default=0) == 0:
             return float(max(choice.peak_u * SPARE_U, choice.peak_v * SPARE_V))
         return float(np.sqrt(2) * 2 ** (exponent + ALIGN_BITS) / min(lost))
 
     def _run(self, group: Group, candidate: Candidate) -> Choice:
         def evaluate(node: Node, received: Any) -> np.ndarray:
-            whole = candidate.nodes.get(node.name, self.integer(node.name))
-            return self.evaluate(whole, candidate.fixed.get(node.name, {}), received)[0]
+            whole = candidate.nodes.get(node.name, self.settled.integer(node.name))
+            return self.settled.evaluate(whole, candidate.fixed.get(node.name, {}), received)[0]
 
-        known: ChainMap[str, np.ndarray] = ChainMap({}, self.replay.known)
+        if self.latest is None or not candidate.has_weights_of(self.latest):
+            self.sent = {}
+        self.latest = candidate
+        known = ChainMap(self.sent, self.replay.known)
         replay = Replay(self.graph, self.trace, evaluate, INTEGER, known)
         peaks = np.zeros(2, INTEGER)
         mismatched, total = 0, merit.Merit()
         for name in group.neurons:
             node = candidate.nodes[name]
-            out, own = self.evaluate(node, candidate.fixed[name], replay.received(node))
+            out, own = self.settled.evaluate(node, candidate.fixed[name], replay.received(node))
             peaks = np.maximum(peaks, own)
             if name in self.trace.spikes:
                 mismatched += int(np.count_nonzero(out != self.trace.spikes[name]))
                 total += merit.of_spikes(self.trace.spikes[name], out)
             else:
-                unit = dynamics(self.graph.nodes[name], self.graph).gain * candidate.fixed[name]["scale"]
+                unit = self.scales.dynamics[name].gain * candidate.fixed[name]["scale"]
                 real = masked(self.real.value(name), self.mask)
                 total += merit.of_values(real, masked(out * (unit / (1 << ALIGN_BITS)), self.mask))
         lost = {name: self._lost(name, candidate, replay.value(name)) for name in candidate.left}
@@ -222,7 +210,7 @@ class Calibration:
         """How far such a current, kept up for a run, brings a neuron of the group, as a share of its threshold."""
         steps, furthest = self.trace.input.shape[1], 0.0
         for name in group.neurons:
-            real = dynamics(self.graph.nodes[name], self.graph)
+            real = self.scales.dynamics[name]
             total = current / real.lost_u / max(real.lost_v, 1 / steps)
             whole = real.threshold_current if name in self.trace.spikes else self.real.largest(name) / real.gain
             furthest = max(furthest, total / whole if whole else math.inf)

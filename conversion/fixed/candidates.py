@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from neurotarget.conversion.fixed import rounding
 from neurotarget.conversion.fixed.choice import Candidate, Setting, WrapAround
-from neurotarget.conversion.fixed.dynamics import Dynamics, dynamics
+from neurotarget.conversion.fixed.dynamics import Dynamics
 from neurotarget.conversion.fixed.replay import Replay
 from neurotarget.conversion.fixed.scales import Scales
 from neurotarget.conversion.fixed.units import KEEPING, Group
@@ -69,8 +69,8 @@ class Candidates:
 
     def _thresholds(self) -> list[float]:
         """Thresholds of the neurons that read the group, in units of the real current."""
-        spiking = [self.graph.nodes[name] for name in self.group.neurons if self.graph.nodes[name].kind in SPIKING]
-        return [dynamics(node, self.graph).threshold_current for node in spiking]
+        spiking = [name for name in self.group.neurons if self.graph.nodes[name].kind in SPIKING]
+        return [self.scales.dynamics[name].threshold_current for name in spiking]
 
     @property
     def finest(self) -> int:
@@ -194,7 +194,7 @@ class Candidates:
         self, node: Node, unit: float, nearest: bool, left: Mapping[str, np.ndarray]
     ) -> tuple[Node, dict[str, Any]] | None:
         """Integers of a population whose current has this unit; nothing when they do not fit their widths."""
-        real = dynamics(node, self.graph)
+        real = self.scales.dynamics[node.name]
         value = self._bias(node, real, left) / unit * (1 << ALIGN_BITS)
         unity = 1 << DECAY_BITS
         fixed: dict[str, Any] = {"du": round(real.lost_u * unity) - 1, "dv": round(real.lost_v * unity), "scale": unit}

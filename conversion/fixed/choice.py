@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -100,3 +101,13 @@ class Candidate:
     rounded: tuple[rounding.Rounded, ...]
     left: Mapping[str, np.ndarray]
     fits: bool
+
+    def has_weights_of(self, other: Candidate) -> bool:
+        """Whether its synapses send the same; of two candidates of one group."""
+        return self.scale == other.scale and all(map(operator.is_, self.rounded, other.rounded))
+
+    def has_integers_of(self, other: Candidate) -> bool:
+        """Whether nothing differs but how it was rounded: the thresholds are the same, too."""
+        return self.has_weights_of(other) and all(
+            keys.get("vth") == other.fixed[name].get("vth") for name, keys in self.fixed.items()
+        )

@@ -74,10 +74,13 @@ class Departing:
 
     def __call__(self, trace: Trace) -> Departure:
         after = self.again(trace)
-        pairs = {node.name: (trace.spikes[node.name], after.spikes[node.name]) for node in self.graph.spiking}
-        differs = {name: one != other for name, (one, other) in pairs.items()}
-        mismatched = {name: int(np.count_nonzero(places)) for name, places in differs.items()}
-        partings = {name: _parting(differs[name], *pairs[name]) for name, count in mismatched.items() if count}
+        mismatched, partings = {}, {}
+        for name in (node.name for node in self.graph.spiking):
+            one, other = trace.spikes[name], after.spikes[name]
+            differs = one != other
+            mismatched[name] = int(np.count_nonzero(differs))
+            if mismatched[name]:
+                partings[name] = _parting(differs, one, other)
         return Departure(observe(trace), observe(after), mismatched, partings)
 
 

@@ -81,7 +81,7 @@ def _compensated(weight: np.ndarray, spread: np.ndarray, step: int, low: int, hi
         error = np.empty((end - start, left.shape[1]))
         for i in range(start, end):
             nearest[i] = step * np.rint(left[i] / step)
-            error[i - start] = left[i] - np.clip(nearest[i], low, high)
+            error[i - start] = left[i] - np.minimum(np.maximum(nearest[i], low), high)
             left[i + 1 : end] -= spread[i, i + 1 : end, None] * error[i - start]
         left[end:] -= spread[start:end, end:].T @ error
     return nearest.T

@@ -18,10 +18,14 @@ class Scales:
     Args:
         graph: the float network.
         integers: what is settled; those that are settled later count too.
+
+    Attributes:
+        dynamics: of each population, by name.
     """
 
     def __init__(self, graph: Graph, integers: Integers) -> None:
         self.graph, self.integers = graph, integers
+        self.dynamics = {node.name: dynamics(node, graph) for node in graph.of_kind(*STATEFUL)}
 
     def unit(self, name: str) -> float:
         """Float value of one integer step of what `name` sends."""
@@ -33,7 +37,7 @@ class Scales:
         if node.kind == "input":
             return float(self.integers.fixed[name]["scale"])
         if node.kind in STATEFUL:  # sends v, which is 64 times finer than its current
-            return dynamics(node, self.graph).gain * self.unit(node.sources[0]) / (1 << ALIGN_BITS)
+            return self.dynamics[name].gain * self.unit(node.sources[0]) / (1 << ALIGN_BITS)
         if node.kind == "gate":
             return self.unit(node.roles["current"][0]) * self.unit(node.roles["gate"][0])
         share = np.prod(node.parameters["kernel_size"]) if node.kind == "avg_pool" else 1

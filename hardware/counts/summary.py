@@ -126,6 +126,13 @@ class Totals:
     steps_per_sample: float
 
 
+def spike_rate(counts: Sequence[LayerCount]) -> float | None:
+    """Spikes per neuron and step of the layers that spike; None where there are none."""
+    spiking = [layer for layer in counts if layer.spikes is not None]
+    updates = sum(layer.neuron_updates for layer in spiking)
+    return sum(layer.spikes or 0 for layer in spiking) / updates if updates else None
+
+
 def sum_up(counts: Sequence[LayerCount]) -> Totals:
     """Sums over the layers, means over the samples."""
     samples = max((layer.samples for layer in counts), default=1) or 1
@@ -136,8 +143,6 @@ def sum_up(counts: Sequence[LayerCount]) -> Totals:
     def of_network(key: str) -> int:
         return sum(getattr(layer, key) for layer in counts)
 
-    spiking = [layer for layer in counts if layer.spikes is not None]
-    updates = sum(layer.neuron_updates for layer in spiking)
     synops, dense_macs, synapses = per_sample("synops"), per_sample("dense_macs"), of_network("synapses")
     return Totals(
         events=per_sample("events"),
@@ -151,7 +156,7 @@ def sum_up(counts: Sequence[LayerCount]) -> Totals:
         messages=per_sample("messages"),
         neurons=sum(layer.neurons for layer in counts if layer.kind in STATEFUL),
         spikes=per_sample("spikes"),
-        spike_rate=sum(layer.spikes or 0 for layer in spiking) / updates if updates else None,
+        spike_rate=spike_rate(counts),
         synapses=synapses,
         parameters=of_network("parameters"),
         state=of_network("state"),

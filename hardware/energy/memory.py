@@ -21,7 +21,7 @@ from typing import Protocol
 
 import numpy as np
 from neurotarget.hardware.counts.layers import LayerCount
-from neurotarget.hardware.counts.summary import sum_up
+from neurotarget.hardware.counts.summary import spike_rate
 from neurotarget.hardware.energy.figure import MEMORY, PJ_PER_UJ, EnergyFigure, SpikingEnergy, energy_figure
 from neurotarget.hardware.energy.operations import operations_energy
 from neurotarget.hardware.energy.prices import PriceTable
@@ -184,7 +184,7 @@ def memory_energy(counts: Sequence[LayerCount], table: PriceTable) -> EnergyFigu
         total_uj=sum(layer.total_pj for layer in layers) / unit,
     )
     ann_uj = sum(dense_layer(layer, table).total_pj for layer in counts) / unit
-    return energy_figure(table, MEMORY, spiking, ann_uj, sum_up(counts).spike_rate)
+    return energy_figure(table, MEMORY, spiking, ann_uj, spike_rate(counts))
 
 
 def energies(counts: Sequence[LayerCount], tables: Sequence[PriceTable]) -> list[EnergyFigure]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from neurotarget.hardware.counts.layers import LayerCount
-from neurotarget.hardware.counts.summary import sum_up
+from neurotarget.hardware.counts.summary import spike_rate
 from neurotarget.hardware.energy.figure import OPERATIONS, PJ_PER_UJ, EnergyFigure, SpikingEnergy, energy_figure
 from neurotarget.hardware.energy.prices import PriceTable
 
@@ -37,7 +37,7 @@ def operations_energy(counts: Sequence[LayerCount], table: PriceTable) -> Energy
         spiking = SpikingEnergy(synapses, neurons, traffic, synapses + neurons + traffic)
     if samples and table.prices_dense:
         ann_uj = prices["dense_mac"] * sum(layer.dense_macs for layer in counts) / samples / PJ_PER_UJ
-    return energy_figure(table, OPERATIONS, spiking, ann_uj, sum_up(counts).spike_rate)
+    return energy_figure(table, OPERATIONS, spiking, ann_uj, spike_rate(counts))
 
 
 def synapses_pj(layer: LayerCount, table: PriceTable) -> float:

@@ -23,7 +23,6 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-import scipy.fft
 
 SOUND_RATE_HZ = 22_050
 CHANNELS = 700
@@ -74,6 +73,8 @@ def _filter_bank(steps: int) -> tuple[np.ndarray, np.ndarray, int]:
 
 def displacement(sound: np.ndarray) -> np.ndarray:
     """Rectified membrane displacement, float32 [steps, 700] at SPIKE_RATE_HZ, of a sound [samples]."""
+    import scipy.fft  # takes long to import, and what was heard once is kept
+
     seconds = len(sound) / SOUND_RATE_HZ + TAIL_SECONDS
     steps = -(-int(np.ceil(seconds * SPIKE_RATE_HZ)) // BLOCK_STEPS) * BLOCK_STEPS
     bins, weight, samples = _filter_bank(steps)

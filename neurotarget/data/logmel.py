@@ -16,10 +16,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse
 from tqdm import tqdm
 
 from neurotarget.standardisation import FFT_SAMPLES, FFT_SIZES, LARGEST_HZ, RATE_HZ, RATES_HZ, Standardisation
@@ -28,6 +27,9 @@ from . import cache
 from .base import DataError, Dataset, Recordings
 from .spec import Spec
 from .wav import HIGH_HZ, LOW_HZ, count_samples, is_wav, read_samples
+
+if TYPE_CHECKING:
+    import scipy.sparse
 
 MELS = 140
 MOST_MELS = 512
@@ -250,6 +252,8 @@ def _prepared(
 def sparse_filters(
     fmax_hz: int, mels: int = MELS, fft_samples: int = FFT_SAMPLES, rate_hz: int = RATE_HZ
 ) -> scipy.sparse.csr_array:
+    import scipy.sparse  # takes long to import, and what was computed once is kept
+
     # Two weights an FFT bin at most. A dense product would start the BLAS threads for each word, which costs more than
     # it saves and makes the last digits depend on their number.
     return scipy.sparse.csr_array(mel_filters(fmax_hz, mels, fft_samples, rate_hz))

@@ -13,8 +13,6 @@ from neurotarget.sim.graph.node import GraphError, Node
 from neurotarget.sim.graph.primitives import convert_node, output_shape
 from neurotarget.sim.graph.resets import reset_word
 from neurotarget.sim.graph.taps import redirect
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 
 def flatten(graph: nir.NIRGraph, dt: float, prefix: str = "") -> dict[str, Node]:
@@ -102,9 +100,23 @@ def edges_of(nodes: Mapping[str, Node]) -> Edges:
 def strong_components(names: Collection[str], edges: Edges) -> list[list[str]]:
     """Strongly connected components, each sorted by name. Edges to other names are left out."""
     number = {name: i for i, name in enumerate(sorted(names))}
-    inside = [(number[s], number[t]) for s, t in edges if s in number and t in number]
-    rows, columns = [s for s, _ in inside], [t for _, t in inside]
-    matrix = coo_array((np.ones(len(inside)), (rows, columns)), shape=(len(number), len(number)))
+    inside = [(s, t) for s, t in edges if s in number and t in number]
+    sorter = graphlib.TopologicalSorter(dict.fromkeys(number, ()))
+    for source, target in inside:
+        sorter.add(target, source)
+    try:
+        sorter.prepare()
+    except graphlib.CycleError:
+        return _looped_components(number, inside)
+    return [[name] for name in number]
+
+
+def _looped_components(number: Mapping[str, int], edges: Collection[tuple[str, str]]) -> list[list[str]]:
+    from scipy.sparse import coo_array  # takes long to import, and only a network with loops needs it
+    from scipy.sparse.csgraph import connected_components
+
+    rows, columns = [number[s] for s, _ in edges], [number[t] for _, t in edges]
+    matrix = coo_array((np.ones(len(edges)), (rows, columns)), shape=(len(number), len(number)))
     count, label = connected_components(matrix, directed=True, connection="strong")
     members: list[list[str]] = [[] for _ in range(count)]
     for name, i in number.items():
