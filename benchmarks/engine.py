@@ -31,7 +31,7 @@ from torch import nn
 from benchmarks.timing import alternate
 
 SIZES, SAMPLES, STEPS = (700, 256, 256, 20), 64, 100
-LARGE_SAMPLES, SHORT, LONG = 10_000, 200, 2000
+LARGE_SAMPLES, LONG = 10_000, 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,18 +77,18 @@ def integer_form(graph: Graph, frames: np.ndarray) -> Graph:
     return load(quantize(graph, frames[:2], accept=True)[0])
 
 
-def growth_with_steps(graph: Graph, repeats: int) -> float:
-    """Exponent of the time of a run over the number of its steps, between `SHORT` and `LONG`."""
+def growth_with_steps(graph: Graph, short: int, repeats: int) -> float:
+    """Exponent of the time of a run over the number of its steps, between `short` and `LONG`."""
     frames = np.random.default_rng(0).poisson(0.3, (16, LONG, *graph.input.output_shape)).astype(np.float32)
     prepared = reference.prepare(graph, "float32")
     seconds = alternate(
         repeats,
         *(
             functools.partial(reference.simulate, prepared, frames[:, :steps], np.full(16, steps))
-            for steps in (SHORT, LONG)
+            for steps in (short, LONG)
         ),
     )
-    return math.log(seconds[1] / seconds[0]) / math.log(LONG / SHORT)
+    return math.log(seconds[1] / seconds[0]) / math.log(LONG / short)
 
 
 def peak_memory_mb(samples: int) -> float:

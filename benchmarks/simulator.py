@@ -87,7 +87,8 @@ def inference(path: Path | None, repeats: int) -> dict[str, float]:
     places = sum(node.neurons for node in graph.spiking) * BATCH * STEPS
     return rows | {
         "integer_vs_float": whole / ours,
-        "growth_steps": engine.growth_with_steps(graph, 3),
+        "growth_steps": engine.growth_with_steps(graph, 200, 3),
+        "growth_steps_from_500": engine.growth_with_steps(graph, 500, 3),
         "inference_spikes_per_neuron_and_step": spikes / places,
     }
 
@@ -165,7 +166,8 @@ def work(arguments: argparse.Namespace) -> Result:
         f"batch {BATCH}, {STEPS} steps, times as fast as SpikingJelly {found['reference_vs_spikingjelly']:.2f}, "
         f"as it split over processes {found['reference_vs_spikingjelly_split']:.2f}\n"
         f"times as long: as its products in BLAS {found['reference_vs_gemm_floor']:.2f}, integers as float "
-        f"{found['integer_vs_float']:.2f}; time grows with the steps to the power of {found['growth_steps']:.3f}\n"
+        f"{found['integer_vs_float']:.2f}; time grows with the steps to the power of {found['growth_steps']:.3f}, "
+        f"from 500 on {found['growth_steps_from_500']:.3f}\n"
         f"{arguments.memory_samples} utterances of preset ssc, two blocks: at most {peak:.0f} MB\n"
         f"{'-'.join(map(str, engine.SIZES))}, times as fast: {against_peers}\n"
         f"convolutional network, {SAMPLES_2D} samples of {STEPS_2D} steps of 2 x 34 x 34: "
