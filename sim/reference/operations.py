@@ -81,6 +81,7 @@ def cast_parameters(node: Node, graph: Graph, dtype: np.dtype) -> Parameters:
             p[key] = p[key].astype(dtype, copy=False)
     if node.kind in LINEAR:
         p["by_input"] = sums.by_input(p["weight"], p["bias"])
+        p["in_strips"] = sums.in_strips(p["by_input"])
     if node.kind in STATEFUL:
         ones = np.ones(node.neurons)
         flat = {key: np.broadcast_to(value, node.output_shape).reshape(-1) for key, value in p.items()}
@@ -170,7 +171,7 @@ def weighted_spiking(call: Call, layer: Node, weights: Parameters, x: np.ndarray
     if layer.kind == "temporal_conv":
         x, taps, ahead = masked(x, call.mask), weights["weight"].shape[-1], weights["look_ahead"]
     spikes, v = spikes_of(call, *x.shape[:2]), state(call, "v", len(x))
-    weighted = np.ascontiguousarray(typed(call, x)), weights["by_input"], taps, ahead
+    weighted = np.ascontiguousarray(typed(call, x)), weights["in_strips"], taps, ahead
     reset = RESETS.index(call.node.reset or RESET_ZERO)
     if not fused_kernels.weighted_lif(*weighted, call.parameters["constants"], reset, v, spikes):
         raise Overflow(call.node.name)

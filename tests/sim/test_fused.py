@@ -43,7 +43,7 @@ def test_one_pass_has_the_bits_of_sums_and_then_neurons(seed, dtype, size, taps,
     kernels.lif(current, constants, reset, last, expected, np.empty((0, 0, 0), dtype))
 
     found = np.empty_like(expected)
-    assert fused_kernels.weighted_lif(x, laid, taps, ahead, constants, reset, v, found)
+    assert fused_kernels.weighted_lif(x, sums.in_strips(laid), taps, ahead, constants, reset, v, found)
     assert found.tobytes() == expected.tobytes() and v.tobytes() == last.tobytes()
 
 
