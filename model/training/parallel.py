@@ -11,8 +11,10 @@ The process of rank 0 alone reads and writes the run's folder. Without torchrun 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -26,6 +28,8 @@ from neurotarget import cli
 from neurotarget.errors import UserError
 
 ENVIRONMENT = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets beside WORLD_SIZE
+WRITTEN = "written"  # in the store, once the first process has written all that it writes
+LONGEST_WAIT, BETWEEN_LOOKS = 3600.0, 0.05  # seconds that the others wait for that, and between two looks
 
 Value = TypeVar("Value")
 
@@ -58,6 +62,9 @@ def join() -> None:
             )
         torch.cuda.set_device(place)
     signal.signal(signal.SIGTERM, _ended)
+    # An optimizer's first step imports this; imported later, its functions' defaults hold the group and so its threads
+    # beyond `destroy_process_group`, until the interpreter ends, which such a thread may abort.
+    importlib.import_module("torch.distributed.nn.functional")
     with _together():
         _store, rank, world = next(dist.rendezvous("env://"))
         backend = "nccl" if torch.cuda.is_available() else "gloo"
@@ -65,9 +72,34 @@ def join() -> None:
 
 
 def leave() -> None:
-    """Leaves the other processes, at the end of a training that went well."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
+    """Leaves the other processes, at the end of a training that went well: the first one goes first.
+
+    It writes, also when the others have nothing left to do, and whatever ended one of them would end it half-way.
+
+    Raises:
+        ProcessError: the first one ended before, or has not come here after an hour.
+    """
+    if not dist.is_initialized():
+        return
+    if _store is not None:
+        with _together():
+            if first():
+                _store.set(WRITTEN, "")
+            else:
+                _await_first(_store)
+    dist.destroy_process_group()
+
+
+def _await_first(store: dist.Store) -> None:
+    """Looks again and again: the store's own wait would not let torchrun's SIGTERM through when the first one ends."""
+    latest = time.monotonic() + LONGEST_WAIT
+    while not store.check([WRITTEN]):
+        if time.monotonic() > latest:
+            raise ProcessError(
+                f"the first process of this training has not written its results {LONGEST_WAIT:g} seconds after this "
+                "one had none left to compute; see whether its disk answers, then go on with --resume"
+            )
+        time.sleep(BETWEEN_LOOKS)
 
 
 def spoken(result: Value) -> Value | None:

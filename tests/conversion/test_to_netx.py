@@ -1,9 +1,7 @@
-"""NetX: what is written runs in lava-dl and gives our spikes, and everything else is refused by name."""
+"""NetX: what is written runs in lava-dl and gives our spikes, also after a fit to NetX."""
 
 import importlib.util
-import itertools
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,121 +19,13 @@ from neurotarget.conversion.netx.weights import netx_weights
 from neurotarget.conversion.to_nir import to_nir
 from neurotarget.sim import reference
 from neurotarget.sim.graph import load
-from neurotarget.sim.graph.node import GraphError
 from neurotarget.sim.lava.child import group, segments
 
 from tests import torch_networks as networks
+from tests.conversion.chains import Chain, biases, loop, taps
 
 ROOT = Path(__file__).parents[2]
-DT = 1e-4
 DEADLINE_SECONDS = 600
-
-
-class Chain:
-    """A quantised NIR file, written number by number."""
-
-    def __init__(self, shape, **limits):
-        self.nodes = {"input": nir.Input(input_type={"input": np.array(shape)})}
-        self.fixed = {"input": {"scale": 1.0, "minimum": -128, "maximum": 127} | limits, "output": {"scale": 1.0}}
-        self.shape, self.random = tuple(shape), np.random.default_rng(7)
-
-    def add(self, node, **fixed):
-        name = f"{type(node).__name__.lower()}{len(self.nodes)}"
-        self.nodes[name] = node
-        if fixed:
-            self.fixed[name] = fixed
-        return self
-
-    def weights(self, shape, low=-100, high=101):
-        return 2.0 * self.random.integers(low // 2, high // 2, shape)
-
-    def dense(self, outputs, exponent=0, **changes):
-        self.add(nir.Linear(weight=self.weights((outputs, *self.shape), **changes)), weight_exp=exponent, scale=1.0)
-        self.shape = (outputs,)
-        return self
-
-    def conv(self, channels, stride=1, padding=1, dilation=1, groups=1):
-        kernel = (3,) * (len(self.shape) - 1)
-        weight = self.weights((channels, self.shape[0], *kernel))
-        rows, columns = channels // groups, self.shape[0] // groups
-        block = np.kron(np.eye(groups), np.ones((rows, columns))).reshape(channels, self.shape[0], *[1] * len(kernel))
-        kind = nir.Conv2d if len(kernel) == 2 else nir.Conv1d
-        space = self.shape[1:] if len(kernel) == 2 else self.shape[1]
-        node = kind(space, weight * block, stride, padding, dilation, 1, np.zeros(channels))
-        node.metadata = {"groups": groups} if groups > 1 else {}  # nir 1.0.8 cannot check groups
-        self.add(node, weight_exp=0, scale=1.0)
-        sizes = [(n + 2 * padding - 2 * dilation - 1) // stride + 1 for n in self.shape[1:]]
-        self.shape = (channels, *sizes)
-        return self
-
-    def flatten(self):
-        self.add(nir.Flatten({"input": np.array(self.shape)}, 0, -1))
-        self.shape = (int(np.prod(self.shape)),)
-        return self
-
-    def delay(self, longest):
-        steps = self.random.integers(0, longest + 1, self.shape)
-        steps.flat[0] = longest
-        return self.add(nir.Delay(delay=steps * DT))
-
-    def lif(self, vth=120, dv=700, du=4095, bias=0, exponent=6):
-        ones = np.ones(self.shape)
-        threshold = {"v_threshold": (vth << 6) * ones, "v_reset": 0 * ones}
-        if du == 4095:
-            node = nir.LIF(tau=DT * 4096 / dv * ones, r=ones, v_leak=0 * ones, **threshold)
-        else:
-            times = {"tau_syn": DT * 4096 / (du + 1) * ones, "tau_mem": DT * 4096 / dv * ones}
-            node = nir.CubaLIF(**times, r=ones, v_leak=0 * ones, w_in=ones, **threshold)
-        mantissa = np.broadcast_to(np.asarray(bias), ones.size).copy()
-        return self.add(
-            node, du=du, dv=dv, vth=vth, scale=1.0, bias_mant=mantissa, bias_exp=np.full(ones.size, exponent)
-        )
-
-    def graph(self, **metadata):
-        nodes = {**self.nodes, "output": nir.Output(output_type={"output": np.array(self.shape)})}
-        names = list(nodes)
-        about = {"dialect": "neurotarget-1", "dt": DT, "rule": ">", "readout": "sum"}
-        about |= {"arithmetic": "lava-fixed", "fixed": self.fixed} | metadata
-        return nir.NIRGraph(nodes=nodes, edges=list(itertools.pairwise(names)), metadata=about)
-
-
-def biases(count):
-    return np.random.default_rng(3).integers(-20, 40, count)
-
-
-def taps(chain):
-    """A convolution over time in which each connection has one delay, as of learned delays."""
-    random = np.random.default_rng(5)
-    steps = random.integers(0, 4, (9, 8))
-    weight = 2.0 * random.integers(-50, 51, (9, 8))
-    nodes, edges = dict(chain.nodes), []
-    before = list(nodes)[-1]
-    for step in range(4):
-        nodes[f"conv.tap{3 - step}"] = nir.Linear(weight=np.where(steps == step, weight, 0), metadata={"layer": "conv"})
-        source = before
-        if step:
-            nodes[f"conv.delay{step}"] = nir.Delay(delay=np.full(8, step * DT))
-            edges.append((before, f"conv.delay{step}"))
-            source = f"conv.delay{step}"
-        edges += [(source, f"conv.tap{3 - step}"), (f"conv.tap{3 - step}", "last")]
-    rest = Chain((9,)).lif(vth=150)
-    nodes["last"], chain.fixed["last"] = rest.nodes["lif1"], rest.fixed["lif1"]
-    chain.fixed["conv"] = {"weight_exp": 0, "scale": 1.0}
-    names = list(chain.nodes)
-    nodes["output"] = nir.Output(output_type={"output": np.array([9])})
-    whole = chain.graph()
-    edges += [*itertools.pairwise(names), ("last", "output")]
-    return nir.NIRGraph(nodes=nodes, edges=edges, metadata=whole.metadata)
-
-
-def loop(chain, weight, **fixed):
-    """The chain, whose last neurons also feed themselves."""
-    graph = chain.graph()
-    neuron = list(chain.nodes)[-1]
-    nodes = {**graph.nodes, "loop": nir.Linear(weight=weight)}
-    edges = [*graph.edges, (neuron, "loop"), ("loop", neuron)]
-    keys = {**graph.metadata["fixed"], "loop": {"weight_exp": 0, "scale": 1.0, **fixed}}
-    return nir.NIRGraph(nodes=nodes, edges=edges, metadata={**graph.metadata, "fixed": keys})
 
 
 CASES = {
@@ -290,114 +180,6 @@ def test_even_weights_of_mixed_signs_are_kept(drawn):
         np.testing.assert_array_equal(netx_weights(weight)[0], weight)
 
 
-# ---- refused ---------------------------------------------------------------------------------------------------------
-
-
-def broken(graph, add=(), edges=(), drop=()):
-    """The graph with nodes and edges more, and edges less."""
-    kept = [edge for edge in graph.edges if edge not in drop]
-    return nir.NIRGraph(nodes={**graph.nodes, **dict(add)}, edges=[*kept, *edges], metadata=graph.metadata)
-
-
-def two():
-    return Chain((6,)).dense(6).lif().dense(6).lif()
-
-
-def squared():
-    return 2.0 * np.eye(6)
-
-
-REFUSED = {
-    "node linear3: NetX has no weight exponent, and with its 3": lambda: two_exponents(3),
-    "node linear3: NetX has no weight exponent, and with its -3": lambda: two_exponents(-3),
-    "node lif4: a bias is no multiple of 64": lambda: (
-        Chain((6,)).dense(6).lif().dense(6).lif(bias=1, exponent=5).graph()
-    ),
-    "node lif4: a bias is no multiple of 64 from": (
-        lambda: Chain((6,)).dense(6).lif().dense(6).lif(bias=4095, exponent=7).graph()
-    ),
-    "node linear4: a delay of 63 steps; NetX clamps": lambda: (
-        Chain((6,)).dense(6).lif().delay(63).dense(4).lif().graph()
-    ),
-    "node conv2d4: NetX ignores delays": lambda: Chain((2, 5, 5)).conv(4).lif().delay(3).conv(4).lif().graph(),
-    "node sumpool2d3 .*NetX has no pooling": lambda: pooled(),
-    "node linear1: the output reads it": lambda: Chain((6,)).dense(6).graph(),
-    "node linear3: the output reads it": lambda: Chain((6,)).dense(6).lif().dense(4).graph(),
-    "node lif3: has no synapse": lambda: Chain((6,)).dense(6).lif().lif().graph(),
-    "node linear2: follows the synapse linear1": lambda: Chain((6,)).dense(6).dense(6).lif().graph(),
-    "node lif2: is read by .*sequential": lambda: broken(two().graph(), edges=[("lif2", "lif4")]),
-    "node linear1: NetX would change its weights": lambda: one_sign_and_a_zero(),
-    "node scale1: reads shape .*needs a Flatten": (
-        lambda: Chain((2, 5, 5)).add(nir.Scale(np.full((2, 5, 5), 2.0)), weight_exp=0, scale=1.0).lif().graph()
-    ),
-    "node lif2: its bias alone may fire it": lambda: Chain((6,)).dense(6).lif(bias=200).delay(3).dense(4).lif().graph(),
-    "node affine1: its bias passes through u": lambda: synapse_bias(du=1500),
-    "node loop: a loop beside delays": lambda: loop(Chain((6,)).delay(3).dense(6).lif(), squared()),
-    "closes a loop; NetX has one dense synapse": lambda: broken(
-        two().graph(), [("back", nir.Linear(weight=squared()))], [("lif4", "back"), ("back", "lif2")]
-    ),
-    "node conv: .* more than one delay": lambda: several_taps(),
-}
-
-
-def two_exponents(exponent):
-    return Chain((6,)).dense(6).lif().dense(6, exponent).lif().graph()
-
-
-def synapse_bias(du):
-    chain = Chain((6,))
-    weight = chain.weights((6, 6))
-    chain.add(nir.Affine(weight=weight, bias=np.arange(-30.0, 30, 10)), weight_exp=0, scale=1.0)
-    return chain.lif(du=du).graph()
-
-
-def one_sign_and_a_zero():
-    weight = -np.array([[3.0, 0, 7], [1, 5, 201]])
-    chain = Chain((3,)).add(nir.Linear(weight=weight), weight_exp=0, scale=1.0)
-    chain.shape = (2,)
-    return chain.lif().graph()
-
-
-def pooled():
-    chain = Chain((2, 6, 6)).conv(4).lif()
-    chain.add(nir.SumPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0])))
-    chain.shape = (4, 3, 3)
-    return chain.flatten().dense(4).lif().graph()
-
-
-def several_taps():
-    graph = taps(Chain((6,)).dense(8).lif())
-    for name in ("conv.tap0", "conv.tap1"):
-        graph.nodes[name].weight = np.full((9, 8), 2.0)
-    return graph
-
-
-@pytest.mark.parametrize("reason", REFUSED)
-def test_what_netx_cannot_be_is_refused_by_name(tmp_path, capsys, reason):
-    nir.write(tmp_path / "model.q.nir", REFUSED[reason]())
-    assert to_netx.main([str(tmp_path / "model.q.nir")]) == 2
-    error = capsys.readouterr().err.strip()
-    assert re.search(reason, error) and len(error.splitlines()) == 1, error
-    assert [path.name for path in tmp_path.iterdir()] == ["model.q.nir"]
-
-
-def test_operations_over_time_and_float_files_are_refused(tmp_path, capsys):
-    graph = to_nir(networks.tiny(), (12,))
-    nir.write(tmp_path / "model.nir", graph)
-    assert to_netx.main([str(tmp_path / "model.nir")]) == 2
-    error = capsys.readouterr().err
-    assert "in floating point" in error and "python -m conversion.quantize" in error
-    frames = np.random.default_rng(0).poisson(0.5, (2, 30, 12)).astype(float)
-    whole = load(quantize.quantize(load(graph), frames)[0])
-    with pytest.raises(GraphError, match=r"node blocks.0.*NetX has no layer that computes it"):
-        to_layers(whole)
-
-
-def test_a_bias_of_a_synapse_becomes_one_of_its_neurons():
-    (layer,) = to_layers(load(synapse_bias(du=4095))).layers
-    assert layer.bias.tolist() == [-30, -20, -10, 0, 10, 20]
-
-
 # ---- fitted to NetX --------------------------------------------------------------------------------------------------
 
 
@@ -464,18 +246,3 @@ def test_the_file_holds_what_netx_reads(tmp_path, capsys):
     assert "would replace the model" in capsys.readouterr().err
     assert to_netx.main([str(tmp_path / "none.q.nir")]) == 2
     assert "no such file" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("metadata", "words"),
-    [
-        ({"reset": "subtract"}, r"resets by subtraction \(subtract\)"),
-        ({"v_initial": 5.0}, "starts at a potential other"),
-    ],
-)
-def test_other_resets_and_starts_are_refused_by_name(metadata, words):
-    chain = Chain((6,)).dense(6).lif()
-    name, neuron = list(chain.nodes.items())[-1]
-    neuron.metadata = metadata
-    with pytest.raises(GraphError, match=f"node {name}: {words}"):
-        to_layers(load(chain.graph()))

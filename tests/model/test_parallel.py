@@ -7,6 +7,7 @@ normalisation), so that curves drift apart without being wrong.
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -50,11 +51,14 @@ for preset, name, last in (text.split(":") for text in sys.argv[3:]):
     except KeyboardInterrupt:
         pass
 parallel.leave()
+threads = [thread.read_text() for thread in Path("/proc/self/task").glob("*/comm")]
+assert not [name for name in threads if "gloo" in name], threads  # one that is left may abort the interpreter's end
 """
 
-# From the second epoch on the first process finds the disk full; or the second one computes NaN, or is killed.
+# From the second epoch on the first process finds the disk full; or the second one computes NaN, or is killed. Or the
+# first one takes its time for the last file, or finds the disk full then, and the second one aborts when it has ended.
 FAULT = """
-import errno, os, signal, sys
+import errno, os, signal, sys, time
 from neurotarget.model import train
 from neurotarget.model.training import evaluation, loop, run_folder
 whole, rank = loop.train_epoch, int(os.environ["RANK"])
@@ -70,8 +74,17 @@ def epoch(*arguments):
         readout = evaluation.readout
         evaluation.readout = lambda *scores: readout(*scores) * float("nan")
     return whole(*arguments)
+def slow(*arguments):
+    time.sleep(2)
+    plot(*arguments)
+plot = run_folder.plot
+if sys.argv[1] in ("full at the end", "abort"):
+    run_folder.plot = full if sys.argv[1] == "full at the end" else slow
 loop.train_epoch = epoch
-sys.exit(train.main(sys.argv[2:]))
+code = train.main(sys.argv[2:])
+if rank == 1 and sys.argv[1] == "abort":
+    os.abort()
+sys.exit(code)
 """
 
 
@@ -148,6 +161,25 @@ def test_a_fault_of_one_process_ends_both_with_one_sentence(config, tmp_path, fa
     assert len(curves(tmp_path / "run")) == 1
 
 
+@pytest.mark.slow
+def test_what_ends_a_process_that_is_done_ends_no_writing(config, tmp_path):
+    script, out = tmp_path / "fault.py", tmp_path / "run"
+    script.write_text(FAULT)
+    done = run(*TORCHRUN, script, "abort", config, "--out", out, "--set", "training.epochs=1")
+    assert done.returncode != 0  # it did abort
+    assert sorted(file.name for file in out.iterdir()) == FILES and "error:" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_fault_while_the_others_wait_ends_all(config, tmp_path):
+    script = tmp_path / "fault.py"
+    script.write_text(FAULT)
+    done = run(*TORCHRUN, script, "full at the end", config, "--out", tmp_path / "run", "--set", "training.epochs=1")
+    assert done.returncode != 0 and not done.stdout
+    (said,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert said.startswith("error: last.pt: No space left on device; what was written before is whole; mend this")
+
+
 # ---- in one process --------------------------------------------------------------------------------------------------
 
 
@@ -177,6 +209,56 @@ def test_batch_normalisation_of_one_process_is_spikingjellys(steps, samples, cha
         evaluated = norm.eval()(inputs)
         results.append([out, x.grad, norm.weight.grad, norm.bias.grad, dict(norm.state_dict()), evaluated])
     torch.testing.assert_close(results[0], results[1], rtol=1e-7, atol=1e-7)
+
+
+class Store:
+    """Says when it is asked whether the first process has written, and no more than that."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+
+    def check(self, keys):
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, BaseException):
+            raise answer
+        if callable(answer):
+            answer()
+        return answer is True
+
+
+@pytest.fixture
+def second(monkeypatch):
+    """Makes this the second of two processes, with a store of such answers; a list of what it did."""
+    done = []
+    monkeypatch.setattr(parallel.dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(parallel.dist, "get_rank", lambda: 1)
+    monkeypatch.setattr(parallel.dist, "destroy_process_group", lambda: done.append("left"))
+    monkeypatch.setattr(parallel, "BETWEEN_LOOKS", 0.0)
+    return lambda *answers: (monkeypatch.setattr(parallel, "_store", Store(*answers)), done)[1]
+
+
+def test_the_others_leave_after_the_first(second):
+    done = second(lambda: done.append("asked"), lambda: done.append("asked"), True)
+    assert parallel.spoken("result") is None
+    assert done == ["asked", "asked", "left"]
+
+
+def test_waiting_ends_with_the_first_its_store_or_the_hour(second, monkeypatch):
+    before = signal.signal(signal.SIGTERM, parallel._ended)
+    try:
+        done = second(lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(parallel.ProcessError, match="torchrun ended this one"):
+            parallel.leave()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    second(False, RuntimeError("Connection reset by peer"))
+    with pytest.raises(parallel.ProcessError, match=r"cannot be reached \(Connection reset by peer\)"):
+        parallel.leave()
+    monkeypatch.setattr(parallel, "LONGEST_WAIT", 0.0)
+    second(False)
+    with pytest.raises(parallel.ProcessError, match="has not written its results 0 seconds after"):
+        parallel.leave()
+    assert not done
 
 
 def test_dropout_is_a_share_of_the_whole_batchs(monkeypatch):
