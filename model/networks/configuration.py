@@ -43,8 +43,9 @@ class Configuration:
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} = {getattr(self, name)!r}; known are {', '.join(known)}")
         self._check_shape()
-        if not (1 < self.tau < math.inf and 0 < self.threshold < math.inf and 0 < self.alpha < math.inf):
-            raise ValueError("tau must exceed 1 step, threshold and alpha 0, and all three be finite")
+        for name, least, unit in (("tau", 1, " step"), ("threshold", 0, ""), ("alpha", 0, "")):
+            if not least < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} = {getattr(self, name)}; it must exceed {least}{unit} and be finite")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout = {self.dropout}; it must lie in [0, 1)")
 

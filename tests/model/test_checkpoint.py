@@ -166,7 +166,7 @@ def test_foreign_files_are_refused(tmp_path):
         ({"config": {"width": 16, "colour": 3}}, "configuration is not valid: .*colour"),
         ({"config": {"width": 17}}, "configuration is not valid: width 17"),
         ({"config": {"width": 16.0}}, "configuration is not valid: width = 16.0; a int is expected"),
-        ({"config": {"tau": float("nan")}}, "configuration is not valid: tau must exceed"),
+        ({"config": {"tau": float("nan")}}, "configuration is not valid: tau = nan; it must exceed 1 step"),
         ({"config": {"blocks": 10**9}}, "cannot fill 1000000000 blocks"),
         ({"config": {"width": 10**9, "heads": 5 * 10**8}}, r"largest parameter has \d+ values; .* is 1000000000 wide"),
         ({"state": [1]}, "state is a list; expected a dict"),

@@ -205,7 +205,7 @@ def test_the_rate_of_the_delays_is_a_cosine():
         ({"width": 16.0}, "width = 16.0; a int is expected"),
         ({"max_delay": -1}, "max_delay = -1; 0 to 1000 steps"),
         ({"max_delay": 10**9}, "max_delay = 1000000000; 0 to 1000 steps"),
-        ({"tau": 1.0}, "tau must exceed 1 step"),
+        ({"tau": 1.0}, "tau = 1.0; it must exceed 1 step and be finite"),
         ({"dropout": 1.0}, "dropout = 1.0"),
         ({"heads": 2}, "unknown field heads; known are alpha"),
     ],
