@@ -11,6 +11,7 @@ from typing import Any
 import numba
 import numpy as np
 import torch
+from neurotarget.model.kernels.once import once
 from torch import Tensor
 
 from neurotarget.compiled import compiled
@@ -59,6 +60,7 @@ class _Depthwise(torch.autograd.Function):
         return torch.from_numpy(out)
 
     @staticmethod
+    @once
     def backward(ctx: Any, grad: Tensor):
         x, weight = ctx.saved_tensors
         rows = grad.contiguous().numpy()

@@ -14,6 +14,7 @@ import numba
 import numpy as np
 import torch
 from llvmlite import ir
+from neurotarget.model.kernels.once import once
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -168,6 +169,7 @@ class _Weigh(torch.autograd.Function):
         return torch.from_numpy(out).view(steps, samples, outputs)
 
     @staticmethod
+    @once
     def backward(ctx: Any, grad: Tensor):
         x, weight = ctx.saved_tensors
         (_, samples, inputs), (outputs, _, taps) = x.shape, weight.shape

@@ -12,6 +12,7 @@ from typing import Any
 import numba
 import numpy as np
 import torch
+from neurotarget.model.kernels.once import once
 
 from neurotarget.compiled import compiled
 
@@ -95,6 +96,7 @@ class _FusedLIF(torch.autograd.Function):
         return torch.from_numpy(spikes).view_as(x), final
 
     @staticmethod
+    @once
     def backward(ctx: Any, grad_spikes: torch.Tensor, grad_v: torch.Tensor):
         charged, first = (saved.detach().numpy() for saved in ctx.saved_tensors)
         scalar = charged.dtype.type

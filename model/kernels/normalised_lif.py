@@ -13,6 +13,7 @@ import numba
 import numpy as np
 import torch
 from neurotarget.model.kernels.lif import CHUNK, atan_slope_and_peak
+from neurotarget.model.kernels.once import once
 from torch import Tensor
 
 from neurotarget.compiled import compiled
@@ -140,6 +141,7 @@ class _NormalisedLIF(torch.autograd.Function):
         return torch.from_numpy(out).view_as(x)
 
     @staticmethod
+    @once
     @silent
     def backward(ctx: Any, grad: Tensor):
         x = ctx.saved_tensors[0].detach().numpy()

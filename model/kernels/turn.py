@@ -11,6 +11,7 @@ from typing import Any
 import numba
 import numpy as np
 import torch
+from neurotarget.model.kernels.once import once
 from torch import Tensor
 
 from neurotarget.compiled import compiled
@@ -39,6 +40,7 @@ class _Turn(torch.autograd.Function):
         return torch.from_numpy(out)
 
     @staticmethod
+    @once
     def backward(ctx: Any, grad: Tensor):
         cos, sin = ctx.angles
         out = np.empty(grad.shape, cos.dtype)

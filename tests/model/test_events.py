@@ -7,6 +7,10 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from neurotarget.model.kernels import events
+from neurotarget.model.kernels.depthwise import depthwise
+from neurotarget.model.kernels.lif import lif
+from neurotarget.model.kernels.normalised_lif import normalised_lif
+from neurotarget.model.kernels.turn import turn
 from neurotarget.model.networks.parts import Linear
 
 
@@ -100,3 +104,25 @@ def test_evaluation_has_the_bits_of_torch():
     assert torch.equal(layer.eval()(x), expected)
     torch.testing.assert_close(layer.train()(x), expected, rtol=1e-5, atol=1e-5)
     assert not torch.equal(layer(x), expected)  # it is another order of summation that training has
+
+
+OF_8 = torch.ones(8, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    "compiled",
+    [
+        lambda x: events.weigh(x, torch.ones(8, 8, 1).double(), None),
+        lambda x: depthwise(x, torch.ones(8, 1, 3).double(), 1),
+        lambda x: turn(x, torch.ones(4, 4).double(), torch.ones(4, 4).double()),
+        lambda x: lif(x, torch.zeros(3, 8).double(), 0.5, 1.0, 0.0, 2.0)[0],
+        lambda x: normalised_lif(x, OF_8, OF_8, OF_8.repeat(3, 1), (OF_8.numpy(), OF_8.numpy()), 0.5, 1.0, 2.0),
+    ],
+    ids=["weigh", "depthwise", "turn", "lif", "normalised_lif"],
+)
+def test_a_second_derivative_is_refused_for_it_would_lack_a_part(compiled):
+    x = torch.ones(4, 3, 8).double().requires_grad_()
+    compiled(x).sum().backward()
+    assert x.grad.shape == x.shape
+    with pytest.raises(RuntimeError, match="create_graph=True: the compiled layers"):
+        torch.autograd.grad(compiled(x).sum(), x, create_graph=True)
