@@ -240,7 +240,7 @@ def quantize_file(
 
 def calibrating(graph: Graph, data: Input) -> Input:
     """The samples on which integers are chosen: all whose values in the network are `LARGEST_VALUES` at most."""
-    values = sum(node.neurons for node in graph.nodes.values()) * data.frames.shape[1]
+    values = sum(node.neurons for node in graph.nodes.values()) * max(data.frames.shape[1], 1)  # the run refuses none
     samples = max(LARGEST_VALUES // values, 1)
     if samples >= len(data.lengths):
         return data

@@ -346,6 +346,12 @@ def convert_own(name: str, weights: Path | None, data: Input, target: Path, dt: 
     return made
 
 
+def _check_target(target: Path, *sources: Path | None) -> None:
+    if target.resolve() in [source.resolve() for source in sources if source is not None]:
+        raise UsageError(f"{target}: would replace what it is made from; name another file with -o")
+    check_output(target)
+
+
 def work(arguments: argparse.Namespace) -> Result:
     if (arguments.checkpoint is None) == (arguments.network is None):
         raise UsageError("one of a checkpoint and --network is expected")
@@ -355,13 +361,13 @@ def work(arguments: argparse.Namespace) -> Result:
     notes: tuple[str, ...] = ()
     if arguments.network is None:
         target = arguments.output or arguments.checkpoint.with_suffix(".nir")
-        check_output(target)
+        _check_target(target, arguments.checkpoint)
         checks = convert_checkpoint(arguments.checkpoint, target)
     else:
         if arguments.frames is None or arguments.output is None:
             raise UsageError("--network wants --frames INPUT, on which it is compared, and -o FILE.nir")
         target = arguments.output
-        check_output(target)
+        _check_target(target, arguments.weights, Path(arguments.frames))
         data = open_input(arguments.frames, None, arguments.split, arguments.samples)
         made = convert_own(arguments.network, arguments.weights, data, target, arguments.dt)
         checks, notes = [(arguments.frames, made.parity)], made.notes

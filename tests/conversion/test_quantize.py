@@ -276,6 +276,7 @@ def test_command_writes_beside_the_model_and_reports(files, tmp_path, capsys):
         ("missing input", "no such file"),
         ("quantised already", "already quantised"),
         ("wrong features", "the network of"),
+        ("no steps", "holds no sample or no step"),
         ("NaN input", "finite"),
         ("NaN weights", "NaN or infinite"),
         ("same file", "would replace the float one"),
@@ -294,9 +295,9 @@ def test_wrong_input_ends_with_one_sentence(files, tmp_path, capsys, change, rea
     elif change == "quantised already":
         assert quantize.main([model, "--calibrate", data]) == 0
         model = str(tmp_path / "model.q.nir")
-    elif change in ("wrong features", "NaN input"):
-        shape, value = ((2, 5, 7), 0.0) if change == "wrong features" else ((2, 5, 12), np.nan)
-        np.savez(data, input=np.full(shape, value))
+    elif change in ("wrong features", "no steps", "NaN input"):
+        shape = {"wrong features": (2, 5, 7), "no steps": (2, 0, 12)}.get(change, (2, 5, 12))
+        np.savez(data, input=np.full(shape, np.nan if change == "NaN input" else 0.0))
     elif change == "NaN weights":
         graph = nir.read(model)
         graph.nodes["head"].weight[0, 0] = np.nan
