@@ -46,6 +46,7 @@ from neurotarget.sim.parity import DIFFERS, HOLDS, NOT_TESTED, Parity, compare
 from neurotarget.sim.trace import windowed
 from torch import nn
 
+from neurotarget import kinds
 from neurotarget.cli import Result, UsageError, complain
 from neurotarget.data import DataError, open_dataset
 from neurotarget.errors import CheckFailed
@@ -347,7 +348,8 @@ def convert_own(name: str, weights: Path | None, data: Input, target: Path, dt: 
 
 
 def _check_target(target: Path, *sources: Path | None) -> None:
-    if target.resolve() in [source.resolve() for source in sources if source is not None]:
+    same = target.resolve() in [source.resolve() for source in sources if source is not None]
+    if same and kinds.kind_of(target) is not kinds.NIR:  # a NIR file is nothing to convert, and refused as such
         raise UsageError(f"{target}: would replace what it is made from; name another file with -o")
     check_output(target)
 
