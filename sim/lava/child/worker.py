@@ -23,6 +23,7 @@ import sys
 import threading
 import time
 import traceback
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,7 @@ def watch_system_processes(report: int, names: dict[int, str], actors: list[Any]
         def start(self) -> None:
             builder = self._kwargs["builder"]
             self.name = names.get(getattr(builder, "_model_id", -1), type(builder).__name__)
+            self._kwargs["exception_q"] = Named(self._kwargs["exception_q"], self.name)
             super().start()
             actors.append(self)
 
@@ -109,6 +111,23 @@ def watch_system_processes(report: int, names: dict[int, str], actors: list[Any]
             multiprocessing.Process.join(self)  # Lava would also close it, and `watch` still asks how it ended
 
     infrastructure.SystemProcess = Watched
+
+
+@dataclass(frozen=True, eq=False)
+class Named:
+    """Lava's queue for what a Process raises while it is built, with that Process's name on it.
+
+    Lava raises it again in the worker (runtime.py, `Runtime.initialize`), which may say so before the Process does.
+    """
+
+    queue: Any
+    process: str
+
+    def put(self, error: Exception | None) -> None:
+        """Hands on an error, or None from a Process that was built."""
+        if error is not None and not hasattr(error, "process"):  # a hosted model's name is there already
+            error.process = self.process  # type: ignore[attr-defined]
+        self.queue.put(error)
 
 
 def die_with_parent() -> None:

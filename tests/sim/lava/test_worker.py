@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import pickle
+import queue
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from neurotarget.sim.lava.child import worker
 
 ROOT = Path(__file__).parents[3]
 
@@ -55,3 +58,14 @@ def test_lava_dl_can_be_imported_after_its_mends() -> None:
         "from lava.lib.dl.netx import hdf5; print(hdf5.int(np.array([7])), hdf5.int('3'), isinstance(4, hdf5.int))"
     )
     assert output_of(program) == "7 3 True"
+
+
+def test_what_lava_hands_to_the_worker_says_which_process_raised_it() -> None:
+    """The worker may tell of it before the Process does, and an error crosses between them pickled."""
+    hosted = ValueError("of a model that another Process hosts")
+    hosted.process = "first.lif"  # type: ignore[attr-defined]
+    kept: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
+    for error in (TypeError("data type"), hosted, None):
+        worker.Named(kept, "recorder 0").put(error)
+    names = [getattr(pickle.loads(pickle.dumps(kept.get())), "process", None) for _ in range(3)]
+    assert names == ["recorder 0", "first.lif", None]
